@@ -1,0 +1,18 @@
+"""bitlm_core: an engine that learns any data at the level of bits.
+
+    errors, device          what can go wrong; what the machine can hold
+    codec, kernels          bytes <-> bits, exactly; hot integer loops
+    layers, models          building blocks; networks with one interface
+    mixing                  context mixing: the network is one expert among context statistics
+    telemetry, safety       K, C, S and drift; floors on what is generated
+    diffusion, generation   the mathematics of masking; bytes out of a model
+    scoring, training       bits per byte; how a network learns
+    checkpoint, engine      models on disk; one model with all that belongs to it
+
+The public names are listed in `__init__.pyi`. Importing this package imports neither torch nor numba: a name is fetched
+from its room when it is first used (PEP 562).
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,77 @@
+from .bench.learn import LearnReport, learn_steps
+from .checkpoint.format import read_file, write_file
+from .checkpoint.store import NAME_PATTERN, CheckpointInfo, CheckpointStore
+from .codec import bits_from_digits, bits_to_bytes, bytes_to_bits
+from .device import free_memory_bytes, require_memory
+from .engine import Engine, StepReport
+from .engine_config import EngineConfig, estimate_engine_bytes
+from .errors import (
+    BitLMError,
+    CheckpointCorruptError,
+    CheckpointError,
+    CheckpointNotFoundError,
+    CheckpointVersionError,
+    CodecError,
+    ConfigError,
+    ModelStateError,
+    ParityError,
+    ResourceLimitError,
+    SafetyGateError,
+    SequenceTooLongError,
+)
+from .generation.autoregressive import Generation
+from .generation.long_context import LongInference, WindowSummary
+from .generation.sampling import SamplingConfig
+from .mixing.config import MixingConfig
+from .models.config import ModelConfig, preset_config
+from .safety.floors import Floors
+from .safety.gate import Verdict
+from .scoring.likelihood import Likelihood
+from .training.config import TrainingConfig, TrainingPlan
+from .training.data import ByteData, bytes_in_memory, file_part
+
+__all__ = [
+    "NAME_PATTERN",
+    "BitLMError",
+    "ByteData",
+    "CheckpointCorruptError",
+    "CheckpointError",
+    "CheckpointInfo",
+    "CheckpointNotFoundError",
+    "CheckpointStore",
+    "CheckpointVersionError",
+    "CodecError",
+    "ConfigError",
+    "Engine",
+    "EngineConfig",
+    "Floors",
+    "Generation",
+    "LearnReport",
+    "Likelihood",
+    "LongInference",
+    "MixingConfig",
+    "ModelConfig",
+    "ModelStateError",
+    "ParityError",
+    "ResourceLimitError",
+    "SafetyGateError",
+    "SamplingConfig",
+    "SequenceTooLongError",
+    "StepReport",
+    "TrainingConfig",
+    "TrainingPlan",
+    "Verdict",
+    "WindowSummary",
+    "bits_from_digits",
+    "bits_to_bytes",
+    "bytes_in_memory",
+    "bytes_to_bits",
+    "estimate_engine_bytes",
+    "file_part",
+    "free_memory_bytes",
+    "learn_steps",
+    "preset_config",
+    "read_file",
+    "require_memory",
+    "write_file",
+]

@@ -1,0 +1,87 @@
+"""Shared pieces: real text, small engines that have learned a little, and a way to run generators to their end."""
+
+from __future__ import annotations
+
+import pydoc_data.topics
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+import pytest
+import torch
+
+from bitlm_core import (
+    ByteData,
+    Engine,
+    EngineConfig,
+    MixingConfig,
+    TrainingConfig,
+    TrainingPlan,
+    bytes_in_memory,
+    preset_config,
+)
+
+Returned = TypeVar("Returned")
+
+
+def run(steps: Generator[Any, None, Returned]) -> Returned:
+    """Run a generator to its end; what it returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Two test machines with other loads must agree bit for bit, and barriers between threads are slow."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def text() -> bytes:
+    """Real English: the language reference that ships with CPython."""
+    topics = pydoc_data.topics.topics
+    return "\n".join(topics[name] for name in sorted(topics)).encode()
+
+
+@pytest.fixture(scope="session")
+def training_data(text: bytes) -> ByteData:
+    return bytes_in_memory(text[:60_000])
+
+
+@pytest.fixture(scope="session")
+def config_of() -> Callable[..., EngineConfig]:
+    """Small engines: `config_of("byte")`, with fields of EngineConfig replaced."""
+
+    def make(architecture: str, **fields: Any) -> EngineConfig:
+        window = 64 if architecture == "byte" else 32 * 9
+        model = preset_config("tiny", architecture, d_model=64, nhead=1, max_seq_len=window)  # type: ignore[arg-type]
+        training = TrainingConfig(batch_size=8, warmup_steps=5, telemetry_every=5)
+        return EngineConfig(**{"model": model, "training": training, "mixing": MixingConfig(memory_mib=16), **fields})
+
+    return make
+
+
+@pytest.fixture(scope="session", params=["byte", "bit"])
+def architecture(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def trained(architecture: str, config_of: Callable[..., EngineConfig], training_data: ByteData) -> Engine:
+    """An engine of each architecture after 40 steps. Tests must leave it as it is."""
+    engine = Engine(config_of(architecture))
+    for _ in engine.train_steps(training_data, TrainingPlan(steps=40)):
+        pass
+    return engine
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--node", help="folder in which npm has installed node and the outside judges")
+    parser.addoption("--update-snapshots", action="store_true", help="rewrite the recorded schemas of the tools")

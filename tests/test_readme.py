@@ -1,0 +1,57 @@
+"""The README tells the truth: its commands, tools, files and folders exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bitlm_mcp.assembly import all_tools
+from bitlm_mcp.settings import ServerSettings
+from bitlm_mcp.workspace import Workspace
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_its_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"^make ([a-z]+)", README, re.MULTILINE))
+    assert {"demo", "test", "lint", "bench"} <= named <= targets
+
+
+def test_it_names_every_tool_and_no_other(tmp_path: Path) -> None:
+    table = README[README.index("| tool |") : README.index("Resources:")]
+    first_column = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))
+    tools = {spec.tool_name for spec in all_tools(Workspace(ServerSettings(state_dir=tmp_path)))}
+    assert set(re.findall(r"`(\w+)`", first_column)) == tools
+
+
+def test_its_rooms_are_those_of_the_tree() -> None:
+    tree = README[README.index("bitlm_core/  ") : README.index("bitlm_mcp/   ")]
+    named = set(re.findall(r"\b([a-z_]+)/ ", tree)) - {"bitlm_core"}
+    rooms = {path.name for path in (ROOT / "bitlm_core").iterdir() if path.is_dir() and not path.name.startswith("_")}
+    assert named == rooms
+
+
+def test_the_files_it_names_exist() -> None:
+    for name in set(re.findall(r"`((?:tests|examples)/[\w./]+)`", README)):
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("command", [["serve", "--help"], ["demo", "--help"], ["bench", "learn", "--help"], ["--version"]])
+def test_its_commands_answer(command: list[str]) -> None:
+    found = subprocess.run([sys.executable, "-m", "bitlm_mcp", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == 0 and found.stdout
+
+
+def test_options_it_names_are_real() -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "bitlm_mcp", "serve", "--help"],
+        cwd=ROOT, capture_output=True, text=True, check=True, env={"COLUMNS": "200", "PATH": "", "TERM": "dumb"},
+    )  # fmt: skip
+    for option in set(re.findall(r"--[a-z][a-z-]+", README)) - {"--strict"}:
+        assert option in found.stdout, option

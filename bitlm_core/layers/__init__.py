@@ -1,0 +1,1 @@
+"""Building blocks of the networks: plain `torch.nn` modules that know nothing of bytes, training or servers."""

@@ -1,0 +1,58 @@
+"""Embeddings of bytes as sums of their bits.
+
+e(byte) = E_byte[byte] + Σ_i ±E_bit[i], + for a 1 and − for a 0, over the 8 data bits (most significant first) and the
+even-parity bit. Bytes that share bits share what is learned of them. Two rows have no bits: *mask* (a byte hidden from a
+diffusion model) and *start* (the position before the first byte).
+
+The 258 × M table is built once per call; looking a byte up is then one gather.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MASK = 256
+START = 257
+NUM_SYMBOLS = 258
+
+
+def bit_signs() -> Tensor:
+    """[258, 9]: +1 / −1 for the data bits and parity of each byte; zero rows for mask and start."""
+    data = (torch.arange(256)[:, None] >> torch.arange(7, -1, -1)) & 1
+    parity = data.sum(dim=1, keepdim=True) & 1
+    signs = torch.cat([data, parity], dim=1).float() * 2 - 1
+    return F.pad(signs, (0, 0, 0, NUM_SYMBOLS - 256))
+
+
+class ByteEmbedding(nn.Module):
+    """Symbols [B, T] in 0 … 257 → [B, T, M]."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.byte = nn.Parameter(torch.empty(NUM_SYMBOLS, d_model).normal_(std=0.7))
+        self.bit = nn.Parameter(torch.empty(9, d_model).normal_(std=0.3))
+        self.register_buffer("signs", bit_signs(), persistent=False)
+
+    def forward(self, symbols_BT: Tensor) -> Tensor:
+        table = torch.addmm(self.byte, self.signs, self.bit)  # type: ignore[arg-type]
+        return F.embedding(symbols_BT, table)
+
+
+class BitEmbedding(nn.Module):
+    """Symbols [B, T] in {0, 1, 2 = mask, 3 = start} and phases [T] in 0 … 8 → [B, T, M].
+
+    The phase is the index, in its 9-bit group, of the bit to be predicted: without it a bit model learns next to nothing.
+    """
+
+    MASK = 2
+    START = 3
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.bit = nn.Parameter(torch.empty(4, d_model).normal_(std=0.5))
+        self.phase = nn.Parameter(torch.empty(9, d_model).normal_(std=0.5))
+
+    def forward(self, symbols_BT: Tensor, phases_T: Tensor) -> Tensor:
+        return F.embedding(symbols_BT, self.bit) + F.embedding(phases_T, self.phase)

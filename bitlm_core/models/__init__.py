@@ -1,0 +1,1 @@
+"""The networks: bytes in, for every position the probability of the next bits out, exactly normalised and causal."""

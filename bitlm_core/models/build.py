@@ -1,0 +1,19 @@
+"""From a config to a network, without touching the global random state."""
+
+from __future__ import annotations
+
+import torch
+
+from bitlm_core.models.bit_lm import BitLM
+from bitlm_core.models.byte_lm import ByteLM
+from bitlm_core.models.config import ModelConfig
+from bitlm_core.models.interface import LanguageModel
+
+_ARCHITECTURES: dict[str, type[ByteLM] | type[BitLM]] = {"byte": ByteLM, "bit": BitLM}
+
+
+def build_model(config: ModelConfig, seed: int = 0) -> LanguageModel:
+    """A fresh network whose weights are a function of `config` and `seed` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _ARCHITECTURES[config.architecture](config)

@@ -1,0 +1,48 @@
+"""The network as an expert: its bit logits for every byte of a stream, computed window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bitlm_core.errors import ModelStateError
+from bitlm_core.mixing.windows import Window
+from bitlm_core.models.interface import LanguageModel
+
+WINDOWS_PER_BATCH = 16
+POSITIONS_PER_BATCH = 4096  # memory grows with positions: bytes, or nine times as many bits; one window always fits
+
+
+def expert_path_logits(
+    model: LanguageModel, data: NDArray[np.uint8], windows: Iterable[Window]
+) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    """For each of the windows into `data`, in order: the window and [predicted bytes, 8] logits of their bits.
+
+    Raises ModelStateError when the network gives NaN.
+    """
+    rest = iter(windows)
+    for window in islice(rest, 1):  # alone: it predicts all its bytes, the later ones those after the overlap
+        yield window, _logits(model, data, [window])[0]
+    for window in rest:
+        size = (window.end - window.start) * model.config.max_seq_len // model.config.max_bytes
+        batch = [window, *islice(rest, min(WINDOWS_PER_BATCH, max(1, POSITIONS_PER_BATCH // size)) - 1)]
+        yield from zip(batch, _logits(model, data, batch), strict=True)
+
+
+@torch.no_grad()
+def _logits(model: LanguageModel, data: NDArray[np.uint8], batch: list[Window]) -> list[NDArray[np.float32]]:
+    size = max(window.end - window.start for window in batch)
+    start_bytes = batch[0].predicted - batch[0].start
+    rows = np.zeros((len(batch), size), np.int64)
+    for row, window in zip(rows, batch, strict=True):
+        row[: window.end - window.start] = data[window.start : window.end]
+    logits = model.path_logits(torch.from_numpy(rows), start_bytes=start_bytes).numpy()
+    if np.isnan(logits).any():
+        raise ModelStateError(
+            "the network gives NaN, it has diverged: load an earlier checkpoint and train it with a smaller rate"
+        )
+    return [part[: window.end - window.predicted] for part, window in zip(logits, batch, strict=True)]

@@ -1,0 +1,132 @@
+"""The context mixer as the rest of the engine sees it: bytes in, logits out, state that can be copied and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitlm_core.errors import ConfigError, ModelStateError
+from bitlm_core.kernels.context_mixing import entry_points
+from bitlm_core.kernels.mixing_layout import TOTAL, Memory, new_scratch
+from bitlm_core.mixing.config import MixingConfig
+from bitlm_core.mixing.tables import check_memory, copied, forget_context, new_memory, table_sizes, tables
+
+OUTPUT_ONE = 1024  # kernel outputs are in 1/1024 nat: exact in float32
+EXPERT_ONE = 256  # experts enter in 1/256 nat
+EXPERT_LIMIT = 2047  # ... and within ±8 nats: beyond that an expert says no more, and could cost without bound
+
+
+class ContextMixer:
+    """P(next bit | all earlier bits), from hashed contexts, matches and one optional outside expert, mixed online.
+
+    Integer arithmetic throughout, so the same bytes give the same logits on every machine. One byte is one
+    transaction: its eight predictions read the state from before it. Not safe for two threads that write; the kernels
+    release the GIL, so give each thread a `copy()`.
+    """
+
+    def __init__(self, config: MixingConfig) -> None:
+        self.config = config
+        self._memory = new_memory(config)
+
+    @staticmethod
+    def memory_bytes(config: MixingConfig) -> int:
+        """Bytes that a mixer of this configuration allocates: within 1 % of `memory_mib`."""
+        return table_sizes(config)["total"]
+
+    @property
+    def bytes_learned(self) -> int:
+        """Bytes read with `learn=True`."""
+        return int(self._memory.context[TOTAL])
+
+    def read(
+        self, data: NDArray[np.uint8], expert: NDArray[np.float32] | None = None, *, learn: bool = True
+    ) -> NDArray[np.float32]:
+        """Predict, then learn, byte by byte.
+
+        data: [N]. expert: [N, 8] logits in nats for the same bits, or None. Returns [N, 8]: the logit in nats of
+        P(bit k of byte i = 1 | all earlier bits), most significant bit first, within ±12.6.
+        The context always moves past the data. `learn=False` leaves tables, weights and history untouched.
+        """
+        if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
+            raise ConfigError(f"data is {_described(data)}; it must be a uint8 array of shape [N].")
+        stretched = _stretched(expert, (data.size, 8))
+        out = np.zeros((data.size, 8), np.int32)
+        contiguous = np.ascontiguousarray(data)
+        entry_points().read(self._memory, tables(), new_scratch(), contiguous, stretched, int(expert is not None), learn, out)
+        return out.astype(np.float32) / np.float32(OUTPUT_ONE)
+
+    def node_logits(self, expert: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Logits [256] in nats of all nodes of the next byte; nothing changes.
+
+        Node 1 is the root; node (1 << k) | (first k bits) predicts bit k; index 0 is unused and 0. The numbers are
+        those that `read` returns along the path of whatever byte comes. expert: [256], indexed alike, or None.
+        """
+        stretched = _stretched(expert, (256,))
+        out = np.zeros(256, np.int32)
+        entry_points().all_nodes(self._memory, tables(), new_scratch(), stretched, int(expert is not None), out)
+        return out.astype(np.float32) / np.float32(OUTPUT_ONE)
+
+    def start_document(self) -> None:
+        """An unrelated stream begins: forget the bytes read so far as context; keep all that was learned."""
+        forget_context(self._memory)
+
+    def copy(self) -> ContextMixer:
+        """An independent mixer in the same state."""
+        twin = object.__new__(ContextMixer)
+        twin.config = self.config
+        twin._memory = copied(self._memory)
+        return twin
+
+    @property
+    def own_arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays of the state by name, not copied: to be looked at, never written."""
+        return self._memory._asdict()
+
+    def state_arrays(self) -> dict[str, NDArray[Any]]:
+        """Copies of all arrays that make up the state, by name; enough to continue bit-identically."""
+        return {name: array.copy() for name, array in self._memory._asdict().items()}
+
+    def load_state_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over a state that `state_arrays` of a mixer with the same configuration returned.
+
+        Names, shapes, dtypes and every value that is used as an index are checked first: on failure nothing changes.
+        """
+        expected = self._memory._asdict()
+        if set(arrays) != set(expected):
+            raise ModelStateError(
+                f"The mixer state lacks {sorted(set(expected) - set(arrays))} and has {sorted(set(arrays) - set(expected))} "
+                "too many; it was written by another version. Load it with that version, or learn anew."
+            )
+        for name, own in expected.items():
+            given = arrays[name]
+            if not isinstance(given, np.ndarray) or given.shape != own.shape or given.dtype != own.dtype:
+                raise ModelStateError(
+                    f"Mixer state '{name}' is {_described(given)}; this mixer has {_described(own)}. "
+                    f"Create the mixer with the configuration the state was saved with (this one: {self.config!r})."
+                )
+        loaded = copied(Memory(**{name: np.ascontiguousarray(arrays[name]) for name in Memory._fields}))
+        check_memory(loaded)
+        self._memory = loaded
+
+
+def _described(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {list(value.shape)}"
+    return type(value).__name__
+
+
+def _stretched(expert: NDArray[np.float32] | None, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Logits in nats -> integers in 1/256 nat within ±2047; zeros where there is no expert."""
+    if expert is None:
+        return np.zeros(shape, np.int32)
+    if not isinstance(expert, np.ndarray) or expert.dtype != np.float32 or expert.shape != shape:
+        raise ConfigError(f"expert is {_described(expert)}; it must be float32 of shape {list(shape)}, in nats.")
+    if np.isnan(expert).any():
+        raise ModelStateError("expert holds NaN: the network that gave it has diverged. Load an earlier checkpoint of it.")
+    bound = np.float32(EXPERT_LIMIT / EXPERT_ONE)
+    clipped = np.clip(expert, -bound, bound)  # before scaling, so that no float32 overflows
+    stretched: NDArray[np.int32] = np.rint(clipped * np.float32(EXPERT_ONE)).astype(np.int32)
+    return stretched

@@ -1,0 +1,81 @@
+"""A stream read byte by byte: the network and the context mixer together, over streams of any length.
+
+This is what generation and compression drive. It sees the same windows as bulk scoring (`windows`), so that both give the
+same probabilities.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bitlm_core.mixing.mixer import ContextMixer
+from bitlm_core.mixing.windows import window_start
+from bitlm_core.models.interface import LanguageModel
+from bitlm_core.models.output import path_logits
+
+
+class Predictor:
+    """Starts before the first byte of a new stream.
+
+    `adaptive`: the mixer's statistics learn from the bytes read (online), on a copy that dies with the predictor; else
+    everything is frozen (static). The network never learns here.
+    """
+
+    def __init__(self, model: LanguageModel, mixer: ContextMixer | None, *, adaptive: bool) -> None:
+        self._model = model
+        self._mixer = mixer.copy() if mixer else None
+        if self._mixer:
+            self._mixer.start_document()
+        self._adaptive = adaptive
+        self._read = bytearray()
+        self._nodes: NDArray[np.float32] | None = None
+        self._open_window(0)
+
+    @torch.no_grad()
+    def node_logits(self) -> NDArray[np.float32]:
+        """[256] logits of the byte tree for the next byte (see `models.output`)."""
+        nodes = self._network_nodes()
+        return self._mixer.node_logits(nodes) if self._mixer else nodes
+
+    @torch.no_grad()
+    def advance(self, byte: int) -> None:
+        """Read one byte."""
+        if self._mixer:
+            expert = None
+            if self._adaptive:
+                nodes = torch.from_numpy(self._network_nodes())
+                expert = path_logits(nodes, torch.tensor(byte))[None].numpy()
+            self._mixer.read(np.array([byte], np.uint8), expert, learn=self._adaptive)
+        self._read.append(byte)
+        start = window_start(len(self._read), self._model.config.max_bytes)
+        if start != self._start:
+            self._open_window(start)
+        else:
+            self._decoder.append(byte)
+            self._nodes = None
+
+    @torch.no_grad()
+    def read(self, data: bytes) -> None:
+        """Read many bytes at once; the same state as `advance` byte by byte, but for rounding."""
+        if self._adaptive:
+            for byte in data:
+                self.advance(byte)
+            return
+        if self._mixer:
+            self._mixer.read(np.frombuffer(data, np.uint8), learn=False)
+        self._read += data
+        self._open_window(window_start(len(self._read), self._model.config.max_bytes))
+
+    def _open_window(self, start: int) -> None:
+        self._start = start
+        window = np.frombuffer(bytes(self._read[start:]), np.uint8).astype(np.int64)
+        with torch.no_grad():
+            self._decoder = self._model.open_decoder(torch.from_numpy(window))
+        self._nodes = None
+
+    def _network_nodes(self) -> NDArray[np.float32]:
+        if self._nodes is None:
+            self._nodes = self._decoder.node_logits().numpy()
+        return self._nodes

@@ -1,0 +1,1 @@
+"""The mathematics of masked diffusion, shared by training and sampling."""

@@ -1,0 +1,1 @@
+"""Bytes out of a model: causal, over long inputs, and by masked diffusion."""

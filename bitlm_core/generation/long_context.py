@@ -1,0 +1,120 @@
+"""`infer_long`: what the model predicts along an input of any length, and how each window of it looks.
+
+Windows of `ctx_bits` with `overlap` bits in common (both in 9-bit groups); every bit of the input is predicted once,
+given the true bits before it in its window.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitlm_core.codec.bits import bytes_to_bits
+from bitlm_core.errors import ConfigError, ResourceLimitError
+from bitlm_core.mixing.expert import expert_path_logits
+from bitlm_core.mixing.mixer import ContextMixer
+from bitlm_core.mixing.windows import count_windows, stream_windows
+from bitlm_core.models.config import BITS_PER_GROUP
+from bitlm_core.models.interface import LanguageModel
+from bitlm_core.scoring.likelihood import total_nats
+from bitlm_core.telemetry.snapshot import measure_window, predicted_bits
+
+# What one call may hold: the predicted bytes and a summary of each window.
+MAX_BYTES = 16 << 20
+MAX_WINDOWS = 65_536
+
+
+@dataclass(frozen=True)
+class WindowSummary:
+    """One window: bytes [start_byte, start_byte + num_bytes) were predicted in it. `accuracy`: share of data bits right."""
+
+    start_byte: int
+    num_bytes: int
+    bits_per_byte: float
+    accuracy: float
+    k: float
+    c: float
+    s: float
+
+
+@dataclass(frozen=True)
+class LongInference:
+    """`predicted`: the likelier value of each bit, as bytes. `ctx_bits`, `overlap`: as used, in whole groups."""
+
+    predicted: bytes
+    windows: tuple[WindowSummary, ...]
+    ctx_bits: int
+    overlap: int
+
+    @property
+    def bits(self) -> NDArray[np.uint8]:
+        """The predicted groups, nine bits a byte (parity computed): made at each call."""
+        return bytes_to_bits(self.predicted)
+
+
+def infer_long_steps(
+    model: LanguageModel,
+    mixer: ContextMixer | None,
+    data: NDArray[np.uint8],
+    reference: NDArray[np.float64],
+    *,
+    ctx_bits: int,
+    overlap: int,
+) -> Generator[float, None, LongInference]:
+    """Predict along `data`, yielding the share done after each window.
+
+    `ctx_bits` larger than the model's window is brought down to it, and an overlap that is then too large to half of it
+    (the result says what was used). Raises ConfigError when there is no data, a window is under one byte, or the overlap
+    leaves no new byte in a window; ResourceLimitError for more than `MAX_BYTES` or `MAX_WINDOWS`.
+    """
+    size, shared = _checked_windows(len(data), ctx_bits, overlap, model.config.max_bytes)
+    mixer = mixer.copy() if mixer else None
+    if mixer:
+        mixer.start_document()
+    predicted, summaries = bytearray(), []
+    for window, logits in expert_path_logits(model, data, stream_windows(len(data), size, shared)):
+        part = data[window.predicted : window.end]
+        mixed = mixer.read(part, logits, learn=False) if mixer else logits
+        bits = predicted_bits(mixed)
+        predicted += np.packbits(bits, axis=1).tobytes()
+        telemetry = measure_window(model, data[window.start : window.end], mixed, reference)
+        summaries.append(
+            WindowSummary(
+                start_byte=window.predicted,
+                num_bytes=len(part),
+                bits_per_byte=total_nats(mixed, part) / (math.log(2) * len(part)),
+                accuracy=float((bits == np.unpackbits(part[:, None], axis=1)).mean()),
+                k=telemetry.k,
+                c=telemetry.c,
+                s=telemetry.s,
+            )
+        )
+        yield window.end / len(data)
+    return LongInference(bytes(predicted), tuple(summaries), size * BITS_PER_GROUP, shared * BITS_PER_GROUP)
+
+
+def _checked_windows(num_bytes: int, ctx_bits: int, overlap: int, max_bytes: int) -> tuple[int, int]:
+    """Bytes in a window, and how many of them two neighbours share."""
+    size, shared = min(ctx_bits // BITS_PER_GROUP, max_bytes), overlap // BITS_PER_GROUP
+    if shared >= size and overlap < ctx_bits:
+        shared = size // 2
+    if not num_bytes or size < 1 or not 0 <= shared < size:
+        raise ConfigError(
+            f"{num_bytes} bytes in windows of {size} bytes (ctx_bits={ctx_bits}, at most "
+            f"{max_bytes * BITS_PER_GROUP} for this model) with {shared} shared (overlap={overlap}) "
+            "cannot be read: give at least 1 byte, ctx_bits of 9 or more, and an overlap smaller than ctx_bits"
+        )
+    windows = count_windows(num_bytes, size, shared)
+    for estimate, limit, what in ((num_bytes, MAX_BYTES, "bytes"), (windows, MAX_WINDOWS, "windows")):
+        if estimate > limit:
+            raise ResourceLimitError(
+                f"{estimate:,} {what} are more than one call reads ({limit:,}): give a part of the data"
+                + (", a larger ctx_bits or a smaller overlap" if what == "windows" else ""),
+                estimate=estimate,
+                limit=limit,
+            )
+    return size, shared

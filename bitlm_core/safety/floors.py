@@ -1,0 +1,20 @@
+"""What the safety gate demands. No torch in here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Safety = Literal["off", "warn", "strict"]
+
+
+class Floors(BaseModel):
+    """An output below any of these is reported, or refused in strict mode."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    k: Annotated[float, Field(ge=0, le=1, description="negentropy of the bytes")] = 0.0
+    c: Annotated[float, Field(ge=0, le=1, description="LZ76 complexity of the bits")] = 0.3
+    s: Annotated[float, Field(ge=0, le=1, description="likeness to the training data's bytes")] = 0.5
+    valid_groups: Annotated[float, Field(ge=0, le=1, description="share of parity groups that add up")] = 1.0

@@ -1,0 +1,1 @@
+"""How many bits data costs under a model."""

@@ -1,0 +1,62 @@
+"""One checkpoint as one safetensors file: named tensors and one JSON header. No pickle, no code.
+
+Everything random is a function of (seed, step), so the header's step restores the random state too.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bitlm_core.errors import CheckpointCorruptError, CheckpointVersionError
+
+VERSION = 1
+_KEY = "bitlm"
+
+
+def write_file(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Write tensors (copied to contiguous memory) and header; equal content gives equal bytes."""
+    text = json.dumps({"version": VERSION, **header}, sort_keys=True, allow_nan=False)
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={_KEY: text})
+    except SafetensorError as error:  # how the library reports a full disk
+        raise OSError(str(error)) from error
+
+
+def read_file(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of the checkpoint called `name`.
+
+    Raises CheckpointCorruptError for a file that is not one of ours, CheckpointVersionError for a newer format.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            header = json.loads(metadata[_KEY])
+            version = header.pop("version")
+            if type(version) is not int or version < VERSION:
+                raise ValueError(f"no format has version {version!r:.20}")
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, KeyError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise CheckpointCorruptError(
+            f"checkpoint {name!r} cannot be read ({type(error).__name__}): load another one, or save it again",
+            name=name,
+        ) from error
+    if version > VERSION:
+        raise CheckpointVersionError(
+            f"checkpoint {name!r} has format version {version}; this program reads version {VERSION}: update bitlm",
+            name=name,
+            version=version,
+        )
+    return tensors, header
+
+
+def as_tensor(array: Any) -> Tensor:
+    """A numpy array as a tensor of the same bytes; unsigned types wider than 8 bits travel as signed ones."""
+    wide = array.dtype.kind == "u" and array.dtype.itemsize > 1
+    return torch.from_numpy(array.view(f"i{array.dtype.itemsize}") if wide else array)

@@ -1,0 +1,280 @@
+"""Engine: one model with its optimizer, context mixer, telemetry and gate.
+
+    learn      bytes ─ training.data ─→ network ─ objective ─→ optimizer          (random windows, many times)
+                  └──────────────────→ context mixer, the network as one expert   (in order, each byte once)
+    answer     bytes ─→ network ─ node logits ─→ context mixer ─→ sampling | scoring ─→ bytes, bits per byte
+                                       └─ telemetry (K, C, S) ─→ safety verdict
+    keep       Engine ─ tensors + header ─→ checkpoint ─→ Engine
+
+Long work is a generator: it yields after each step or window, so that a caller can serve others in between or stop. An
+engine is used by one thread at a time. Networks learn only in `train_steps`; everything else leaves the engine as it was.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bitlm_core.checkpoint.format import as_tensor
+from bitlm_core.checkpoint.state_check import Layout, check_tensors, checked_count, checked_counts, layout_of
+from bitlm_core.codec.bits import bytes_to_bits
+from bitlm_core.diffusion.schedule import Schedule
+from bitlm_core.engine_config import EngineConfig
+from bitlm_core.errors import ConfigError, ModelStateError
+from bitlm_core.generation.autoregressive import Generation, generate_steps
+from bitlm_core.generation.long_context import LongInference, infer_long_steps
+from bitlm_core.generation.masked_diffusion import diffusion_steps
+from bitlm_core.generation.sampling import SamplingConfig
+from bitlm_core.mixing.expert import expert_path_logits
+from bitlm_core.mixing.mixer import ContextMixer
+from bitlm_core.mixing.predictor import Predictor
+from bitlm_core.mixing.windows import stream_windows
+from bitlm_core.models.build import build_model
+from bitlm_core.models.config import count_parameters
+from bitlm_core.safety.floors import Safety
+from bitlm_core.safety.gate import Verdict, enforce, judge
+from bitlm_core.scoring.likelihood import Likelihood, score_steps, total_nats
+from bitlm_core.telemetry.drift import DriftAlert, DriftDetector
+from bitlm_core.telemetry.metrics import lz_complexity
+from bitlm_core.telemetry.snapshot import TelemetrySnapshot, measure_window
+from bitlm_core.training.batches import sample_windows
+from bitlm_core.training.config import TrainingConfig, TrainingPlan, learning_rate
+from bitlm_core.training.data import ByteData, byte_counts
+from bitlm_core.training.trainer import StepResult, Trainer
+
+READ_AHEAD_BYTES = 4096
+"""What the context mixer reads per training step, until it has read all: enough to finish well before the network."""
+
+_MISFITS = (AttributeError, ConfigError, KeyError, OverflowError, RuntimeError, TypeError, ValueError)
+"""What a state that fits nowhere runs into; anything else is a defect of ours."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One training step. `loss` in nats per byte and `bits_per_byte` are the network's, on its batch.
+
+    `bits_per_byte_mixed`: what the network and the context mixer together gave, on bytes the mixer had never seen, while it
+    read ahead; None once it has read all of the data. `telemetry` only in the steps that measure it.
+    """
+
+    step: int
+    loss: float
+    bits_per_byte: float
+    bits_per_byte_mixed: float | None
+    grad_norm: float
+    learning_rate: float
+    num_bytes: int
+    telemetry: TelemetrySnapshot | None
+    alerts: tuple[DriftAlert, ...]
+
+
+class Engine:
+    """A fresh engine is a function of its config; `from_state` makes one that continues where `state` was taken."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.model = build_model(config.model, config.seed).eval()
+        self.mixer = ContextMixer(config.mixing) if config.mixing else None
+        _compile_kernels(self.mixer)
+        self.trainer = Trainer(self.model, config.training, config.seed)
+        self.drift = DriftDetector()
+        self.step = 0
+        self.diffusion_steps = 0
+        self.plan: TrainingPlan | None = None
+        self.reference = np.zeros(256)
+        """[256] byte counts of all training data: what S compares with."""
+        self._read_to: dict[str, int] = {}
+        """For each data set (by digest), how far the context mixer has read it."""
+        self._reading: str | None = None
+        """The data set that the context mixer read last: its context is of that one."""
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters of the network."""
+        return count_parameters(self.config.model)
+
+    def set_training(self, training: TrainingConfig) -> None:
+        """Change the training settings; the optimizer's moments stay."""
+        self.config = self.config.model_copy(update={"training": training})
+        self.trainer.configure(training)
+
+    # Learning
+
+    def train_steps(self, data: ByteData, plan: TrainingPlan) -> Generator[StepReport, None, None]:
+        """Train until the plan is finished, one yielded report per step. Stopping between steps loses nothing.
+
+        Raises ConfigError for data shorter than two bytes; ModelStateError for a step whose loss is not finite, which
+        leaves the engine as it was before that step.
+        """
+        if len(data) < 2:
+            raise ConfigError(f"the training data has {len(data)} byte(s); nothing can be learned from less than 2: give more")
+        self.plan = plan
+        while not self.plan.finished:
+            started = time.perf_counter()
+            report = self._train_one(data, self.plan)
+            self.plan = self.plan.after_step(time.perf_counter() - started)
+            yield report
+
+    def _train_one(self, data: ByteData, plan: TrainingPlan) -> StepReport:
+        training = self.config.training
+        length = min(training.window_bytes or self.config.model.max_bytes, self.config.model.max_bytes)
+        batch = sample_windows(data, batch=training.batch_size, length=length, seed=self.config.seed, step=self.step)
+        rate = learning_rate(training, plan, self.step)
+        result = self.trainer.step(batch, objective=plan.objective, step=self.step, lr=rate)
+        self.step += 1
+        self.diffusion_steps += plan.objective == "diffusion"
+        self._count(data)
+        mixed = self._read_ahead(data)
+        telemetry = self._measure(batch, result) if self.step % training.telemetry_every == 0 else None
+        alerts = self.drift.observe(self.step, vars(telemetry)) if telemetry else []
+        return StepReport(
+            step=self.step,
+            loss=result.loss,
+            bits_per_byte=result.loss / math.log(2),
+            bits_per_byte_mixed=mixed,
+            grad_norm=result.grad_norm,
+            learning_rate=rate,
+            num_bytes=batch.numel(),
+            telemetry=telemetry,
+            alerts=tuple(alerts),
+        )
+
+    def _count(self, data: ByteData) -> None:
+        """Data that is new here counts into the reference, once, after its first step."""
+        if data.digest not in self._read_to:
+            self._read_to[data.digest] = 0
+            self.reference = self.reference + (byte_counts(data.array) if data.counts is None else data.counts)
+
+    def _read_ahead(self, data: ByteData) -> float | None:
+        """Let the context mixer read the next bytes, in order: predict, then update. Returns its bits per byte there."""
+        start = self._read_to[data.digest]
+        part = np.asarray(data.array[start : start + READ_AHEAD_BYTES])
+        if self.mixer is None or not len(part):
+            return None
+        windows = stream_windows(len(part), self.config.model.max_bytes, 0)
+        with self.trainer.training_dtype():
+            expert = np.concatenate([logits for _, logits in expert_path_logits(self.model, part, windows)])
+        if data.digest != self._reading:
+            self.mixer.start_document()
+            self._reading = data.digest
+        logits = self.mixer.read(part, expert, learn=True)
+        self._read_to[data.digest] = start + len(part)
+        return total_nats(logits, part) / (math.log(2) * len(part))
+
+    def _measure(self, batch: Tensor, result: StepResult) -> TelemetrySnapshot:
+        window = batch[0].numpy().astype(np.uint8)
+        return measure_window(self.model, window, result.path_logits[0].numpy(), self.reference)
+
+    # Answering
+
+    def evaluate_steps(self, data: NDArray[np.uint8]) -> Generator[float, None, Likelihood]:
+        """Bits per byte of data, see `scoring.likelihood`."""
+        return score_steps(self.model, self.mixer, data)
+
+    def infer_steps(
+        self, prompt: bytes, max_new_bytes: int, sampling: SamplingConfig, safety: Safety = "off"
+    ) -> Generator[float, None, tuple[Generation, Verdict | None]]:
+        """Continue a prompt, see `generation.autoregressive`. Strict safety raises SafetyGateError."""
+        predictor = Predictor(self.model, self.mixer, adaptive=False)
+        generation = yield from generate_steps(predictor, prompt, max_new_bytes, sampling)
+        return generation, self._judge(generation, safety)
+
+    def infer_long_steps(
+        self, data: NDArray[np.uint8], *, ctx_bits: int, overlap: int
+    ) -> Generator[float, None, LongInference]:
+        """Predict along an input of any length, see `generation.long_context`."""
+        return infer_long_steps(self.model, self.mixer, data, self.known_reference(), ctx_bits=ctx_bits, overlap=overlap)
+
+    def diffusion_sample_steps(
+        self, *, num_bytes: int, steps: int, schedule: Schedule, prefix: bytes, suffix: bytes, seed: int
+    ) -> Generator[float, None, tuple[Generation, Verdict | None]]:
+        """Fill bytes between a prefix and a suffix, see `generation.masked_diffusion`."""
+        generation = yield from diffusion_steps(
+            self.model, num_bytes=num_bytes, steps=steps, schedule=schedule, prefix=prefix, suffix=suffix, seed=seed
+        )
+        return generation, self._judge(generation, "warn")
+
+    def known_reference(self) -> NDArray[np.float64]:
+        """The training data's byte counts; uniform before any training."""
+        return self.reference if self.reference.any() else np.ones(256)
+
+    def _judge(self, generation: Generation, safety: Safety) -> Verdict | None:
+        if safety == "off":
+            return None
+        verdict = judge(bytes_to_bits(generation.data), self.reference, self.config.floors)
+        enforce(verdict, safety)
+        return verdict
+
+    # Keeping
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and a JSON header from which `from_state` makes an engine that continues bit for bit."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"optimizer.{name}": value for name, value in self.trainer.state().items()}
+        tensors["reference"] = torch.from_numpy(self.reference)
+        if self.mixer:
+            tensors |= {f"mixer.{name}": as_tensor(value) for name, value in self.mixer.state_arrays().items()}
+        header = {
+            "config": self.config.model_dump(mode="json"),
+            "step": self.step,
+            "diffusion_steps": self.diffusion_steps,
+            "plan": self.plan.model_dump(mode="json") if self.plan else None,
+            "read_to": dict(self._read_to),
+            "reading": self._reading,
+            "drift": self.drift.state(),
+        }
+        return tensors, header
+
+    @classmethod
+    def from_state(cls, tensors: dict[str, Tensor], header: dict[str, Any]) -> Engine:
+        """The engine that `state` was taken of. Raises ModelStateError when tensors and header do not fit together."""
+        try:
+            engine = cls(EngineConfig(**header["config"]))
+            moments = _under("optimizer.", tensors)
+            check_tensors(tensors, engine._layout(with_moments=bool(moments)))
+            engine.model.load_state_dict(_under("model.", tensors))
+            engine.trainer.restore(moments)
+            if engine.mixer:
+                like = engine.mixer.own_arrays
+                mixer = _under("mixer.", tensors)
+                engine.mixer.load_state_arrays({name: mixer[name].numpy().view(like[name].dtype) for name in like})
+            engine.reference = tensors["reference"].numpy()
+            engine.step, engine.diffusion_steps = checked_count(header["step"]), checked_count(header["diffusion_steps"])
+            engine.plan = TrainingPlan(**header["plan"]) if header["plan"] else None
+            engine._read_to = checked_counts(header["read_to"])
+            engine._reading = header.get("reading") if header.get("reading") in engine._read_to else None
+            engine.drift.restore(header["drift"])
+        except _MISFITS as error:
+            raise ModelStateError(
+                f"the saved state does not describe a model ({type(error).__name__}: {str(error)[:200]}): load another one"
+            ) from error
+        return engine
+
+    def _layout(self, *, with_moments: bool) -> dict[str, Layout]:
+        """Names, shapes and dtypes of what `state` gives."""
+        layout = {f"model.{name}": layout_of(value) for name, value in self.model.state_dict().items()}
+        if with_moments:
+            layout |= {f"optimizer.{name}": like for name, like in self.trainer.layout().items()}
+        if self.mixer:
+            layout |= {f"mixer.{name}": layout_of(as_tensor(array)) for name, array in self.mixer.own_arrays.items()}
+        return {**layout, "reference": ((256,), torch.float64)}
+
+
+def _compile_kernels(mixer: ContextMixer | None) -> None:
+    """Have the numba kernels ready before any clock runs; on a machine's first use this takes seconds."""
+    nothing = np.zeros(0, np.uint8)
+    lz_complexity(np.zeros(2, np.uint8))
+    if mixer:
+        mixer.read(nothing)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

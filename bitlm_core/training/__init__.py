@@ -1,0 +1,1 @@
+"""Data, objectives and the optimizer: how a network learns."""

@@ -1,0 +1,80 @@
+"""How a network is trained: one frozen class, and the plan of one training run. No torch in here."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Objective = Literal["causal", "diffusion"]
+
+
+class TrainingConfig(BaseModel):
+    """Settings of the optimizer and of batches."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_size: Annotated[int, Field(ge=1, le=4096, description="windows per optimizer step")] = 4
+    accumulation: Annotated[int, Field(ge=1, le=256, description="parts a batch is computed in, to save memory")] = 1
+    window_bytes: Annotated[int | None, Field(ge=2, le=131_072, description="bytes per window; null: the model's window")] = (
+        None
+    )
+    optimizer: Annotated[Literal["muon", "adamw"], Field(description="of the blocks' matrices; AdamW does the rest")] = "muon"
+    learning_rate: Annotated[float, Field(gt=0, le=1, description="peak of the schedule")] = 3e-3
+    final_learning_rate: Annotated[float, Field(ge=0, le=1, description="end of the cosine, as a share of the peak")] = 0.02
+    warmup_steps: Annotated[int, Field(ge=0, le=100_000, description="linear warm-up of a new model")] = 20
+    weight_decay: Annotated[float, Field(ge=0, le=10, description="decoupled, on matrices only")] = 0.1
+    beta2: Annotated[float, Field(gt=0, lt=1, description="decay of the squared-gradient average")] = 0.95
+    max_grad_norm: Annotated[float, Field(gt=0, le=1e6, description="gradients are scaled down to this norm")] = 1.0
+    dtype: Annotated[Literal["bfloat16", "float32"], Field(description="activations in training")] = "bfloat16"
+    telemetry_every: Annotated[int, Field(ge=1, le=100_000, description="steps between K, C, S measurements")] = 10
+
+
+class TrainingPlan(BaseModel):
+    """One run: its length in steps or in seconds, and how far it has come. The schedule follows from it alone.
+
+    A run of given steps is reproducible, so it keeps no time; one of given seconds depends on the machine's speed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objective: Objective = "causal"
+    steps: Annotated[int | None, Field(ge=1, le=10_000_000)] = None
+    seconds: Annotated[float | None, Field(gt=0, le=1_000_000)] = None
+    steps_done: Annotated[int, Field(ge=0, lt=2**40)] = 0
+    seconds_done: Annotated[float, Field(ge=0, lt=2**40)] = 0.0
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.steps is None and self.seconds is None:
+            raise ValueError("neither steps nor seconds is given, so the run would never end: give one of them, or both")
+        return self
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, 0 … 1."""
+        by_steps = self.steps_done / self.steps if self.steps else 0.0
+        by_time = self.seconds_done / self.seconds if self.seconds else 0.0
+        return min(1.0, max(by_steps, by_time))
+
+    @property
+    def finished(self) -> bool:
+        """Whether no step is left."""
+        return self.progress >= 1.0
+
+    def after_step(self, seconds: float) -> TrainingPlan:
+        """The plan one step of the given duration later."""
+        spent = self.seconds_done + seconds if self.seconds else self.seconds_done
+        return self.model_copy(update={"steps_done": self.steps_done + 1, "seconds_done": spent})
+
+
+def learning_rate(config: TrainingConfig, plan: TrainingPlan, model_step: int) -> float:
+    """Warm-up over the model's first steps × cosine over the run: lr·w·(f + (1 − f)·(1 + cos πp)/2).
+
+    w = min(1, (step + 1)/warmup), p the plan's progress, f the final share.
+    """
+    warm = min(1.0, (model_step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    cosine = (1 + math.cos(math.pi * plan.progress)) / 2
+    floor = config.final_learning_rate
+    return config.learning_rate * warm * (floor + (1 - floor) * cosine)

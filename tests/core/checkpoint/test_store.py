@@ -1,0 +1,207 @@
+"""Checkpoints: what was saved comes back; what was damaged is named; what fails changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bitlm_core import (
+    CheckpointCorruptError,
+    CheckpointError,
+    CheckpointNotFoundError,
+    CheckpointStore,
+    CheckpointVersionError,
+    Engine,
+    ModelStateError,
+    SamplingConfig,
+    read_file,
+    write_file,
+)
+from tests.conftest import run
+
+
+def save(store: CheckpointStore, name: str, value: float = 1.0, **fields: Any) -> None:
+    tensors = {"weight": torch.full((4, 3), value)}
+    store.save(name, lambda path: write_file(path, tensors, {"step": 3}), step=3, summary={}, **{"overwrite": False, **fields})
+
+
+def load(store: CheckpointStore, name: str) -> torch.Tensor:
+    return read_file(store.verified_path(name), name)[0]["weight"]
+
+
+def data_file(store: CheckpointStore, name: str) -> Path:
+    return next((store.root / name).glob("*.safetensors"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CheckpointStore:
+    return CheckpointStore(tmp_path / "checkpoints")
+
+
+def test_what_was_saved_comes_back(store: CheckpointStore) -> None:
+    save(store, "one")
+    assert torch.equal(load(store, "one"), torch.ones(4, 3))
+    info = store.info("one")
+    assert (info.name, info.step, info.bytes_) == ("one", 3, data_file(store, "one").stat().st_size)
+    assert store.names() == ["one"]
+
+
+def test_equal_content_gives_equal_bytes(store: CheckpointStore) -> None:
+    save(store, "one")
+    save(store, "two")
+    assert store.info("one").sha256 == store.info("two").sha256
+
+
+def test_a_name_is_not_taken_twice_without_leave(store: CheckpointStore) -> None:
+    save(store, "one")
+    with pytest.raises(CheckpointError, match="exists already"):
+        save(store, "one", 2.0)
+    assert torch.equal(load(store, "one"), torch.ones(4, 3))
+    save(store, "one", 2.0, overwrite=True)
+    assert torch.equal(load(store, "one"), torch.full((4, 3), 2.0))
+    assert sorted(path.suffix for path in (store.root / "one").iterdir()) == [".json", ".safetensors"]
+
+
+@pytest.mark.parametrize("name", ["", "..", "../up", "a/b", "A", ".hidden", "x" * 65, "a\0", "ä", "one\n"])
+def test_a_name_is_never_a_path(store: CheckpointStore, name: str) -> None:
+    for use in (store.info, store.verified_path):
+        with pytest.raises(CheckpointError):
+            use(name)
+    with pytest.raises(CheckpointError, match="no checkpoint name"):
+        save(store, name)
+    assert not store.root.exists()
+
+
+def test_an_unknown_name_tells_the_known_ones(store: CheckpointStore) -> None:
+    save(store, "one")
+    with pytest.raises(CheckpointNotFoundError, match="Available: one"):
+        store.verified_path("two")
+
+
+def test_every_kind_of_damage_is_named(store: CheckpointStore) -> None:
+    for kind in ("flip", "cut", "gone", "manifest"):
+        save(store, kind)
+    save(store, "good")
+    file = data_file(store, "flip")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    os.truncate(data_file(store, "cut"), 10)
+    data_file(store, "gone").unlink()
+    (store.root / "manifest" / "manifest.json").write_text('{"name": "manifest"')
+    for kind in ("flip", "cut", "gone", "manifest"):
+        with pytest.raises(CheckpointCorruptError, match=f"'{kind}'.*good"):
+            store.verified_path(kind)
+    assert torch.equal(load(store, "good"), torch.ones(4, 3))
+
+
+def test_a_disk_that_refuses_leaves_the_old_checkpoint(store: CheckpointStore) -> None:
+    save(store, "one")
+
+    def refuse(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(CheckpointError, match="No space left"):
+        store.save("one", refuse, step=4, summary={}, overwrite=True)
+    assert torch.equal(load(store, "one"), torch.ones(4, 3))
+    assert len(list((store.root / "one").iterdir())) == 2
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("exit 1",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 7,
+        struct.pack("<Q", 2**60),
+        struct.pack("<Q", 10) + b"{",
+        struct.pack("<Q", 2) + b"{}",
+        pickle.dumps(Bomb()),
+        struct.pack("<Q", 38) + json.dumps({"__metadata__": {"bitlm": "not json"}}).encode(),
+    ],
+)
+def test_foreign_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(CheckpointCorruptError, match="'evil'"):
+        read_file(tmp_path / "file", "evil")
+
+
+def test_a_newer_format_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitlm_core.checkpoint.format.VERSION", 99)
+    write_file(tmp_path / "file", {"weight": torch.ones(1)}, {"step": 0})
+    monkeypatch.undo()
+    with pytest.raises(CheckpointVersionError) as caught:
+        read_file(tmp_path / "file", "new")
+    assert caught.value.version == 99
+
+
+@pytest.mark.parametrize(
+    "text", ['{"version": "1"}', '{"version": true}', '{"version": 0}', '{"version": [2]}', "[1]", "[" * 100_000]
+)
+def test_a_header_that_is_none_of_ours_is_refused(tmp_path: Path, text: str) -> None:
+    save_file({"weight": torch.ones(1)}, tmp_path / "file", metadata={"bitlm": text})
+    with pytest.raises(CheckpointCorruptError, match="'evil'"):
+        read_file(tmp_path / "file", "evil")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"sha256": value} for value in ("../" * 8, "A" * 64, "a" * 63, "a" * 64 + "\n", None, 7)),
+        *({"step": value} for value in (-1, "3", True, 1.5)),
+        {"bytes_": "1"},
+        {"name": "other"},
+        {"saved_at": 7},
+        {"summary": []},
+        {"more": 1},
+    ],
+    ids=repr,
+)
+def test_a_manifest_that_is_none_of_ours_is_refused(store: CheckpointStore, changed: dict[str, Any]) -> None:
+    save(store, "one")
+    manifest = store.root / "one" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **changed}))
+    with pytest.raises(CheckpointCorruptError, match="manifest of checkpoint 'one'"):
+        store.info("one")
+
+
+def test_a_manifest_that_cannot_be_read_is_refused(store: CheckpointStore) -> None:
+    save(store, "deep")
+    (store.root / "deep" / "manifest.json").write_text("[" * 100_000)
+    (store.root / "folder" / "manifest.json").mkdir(parents=True)
+    for name in ("deep", "folder"):
+        with pytest.raises(CheckpointCorruptError, match="damaged"):
+            store.info(name)
+
+
+def test_an_engine_comes_back_whole(trained: Engine, tmp_path: Path) -> None:
+    write_file(tmp_path / "engine", *trained.state())
+    twin = Engine.from_state(*read_file(tmp_path / "engine", "engine"))
+    assert twin.config == trained.config and twin.step == trained.step
+    first, second = trained.state(), twin.state()
+    assert first[1] == second[1]
+    assert all(torch.equal(value, second[0][name]) for name, value in first[0].items())
+    asked = [run(engine.infer_steps(b"The ", 30, SamplingConfig(seed=5)))[0] for engine in (trained, twin)]
+    assert asked[0] == asked[1]
+
+
+@pytest.mark.parametrize("lost", ["model.", "mixer.", "optimizer.", "reference"])
+def test_a_state_that_lacks_a_part_is_refused(trained: Engine, lost: str) -> None:
+    tensors, header = trained.state()
+    victim = next(name for name in tensors if name.startswith(lost))
+    del tensors[victim]
+    with pytest.raises(ModelStateError, match="saved state"):
+        Engine.from_state(tensors, header)

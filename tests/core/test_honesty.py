@@ -1,0 +1,102 @@
+"""The two honesty tests, for each architecture with and without context mixing.
+
+1. No look-ahead: later bits never move earlier predictions, not by one bit of one float.
+2. Lossless: real text, coded with the model's own probabilities, decodes to itself and is as small as was claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from bitlm_core import Engine, EngineConfig
+from bitlm_core.mixing.expert import expert_path_logits
+from bitlm_core.mixing.predictor import Predictor
+from bitlm_core.mixing.windows import half_overlapping
+from tests.conftest import run
+from tests.core.range_coder import Decoder, Encoder, probability
+
+
+def all_logits(engine: Engine, data: np.ndarray, *, learn: bool) -> np.ndarray:
+    """[N, 8] what every bit of a stream is predicted with, as evaluation does it."""
+    windows = half_overlapping(len(data), engine.config.model.max_bytes)
+    expert = np.concatenate([logits for _, logits in expert_path_logits(engine.model, data, windows)])
+    if engine.mixer is None:
+        return expert
+    mixer = engine.mixer.copy()
+    mixer.start_document()
+    return mixer.read(data, expert, learn=learn)
+
+
+def leaks(logits_of: Callable[[np.ndarray], np.ndarray], data: np.ndarray) -> bool:
+    """Whether a bit that is changed, and noise after it, move any prediction up to that bit's own."""
+    before = logits_of(data)
+    random = np.random.default_rng(11)
+    for _ in range(6):
+        place, bit = int(random.integers(len(data))), int(random.integers(8))
+        changed = data.copy()
+        changed[place] ^= 1 << (7 - bit)
+        changed[place + 1 :] = random.integers(0, 256, len(data) - place - 1)
+        after = logits_of(changed)
+        if not np.array_equal(before[:place], after[:place]):
+            return True
+        if not np.array_equal(before[place, : bit + 1], after[place, : bit + 1]):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("learn", [False, True])
+@pytest.mark.parametrize("mixing", [True, False])
+def test_no_look_ahead(trained: Engine, text: bytes, learn: bool, mixing: bool) -> None:
+    engine = Engine(trained.config.model_copy(update={} if mixing else {"mixing": None}))
+    engine.model.load_state_dict(trained.model.state_dict())
+    engine.mixer = trained.mixer if mixing else None
+    data = np.frombuffer(text[100_000 : 100_000 + 4 * engine.config.model.max_bytes], np.uint8).copy()
+    assert not leaks(lambda changed: all_logits(engine, changed, learn=learn), data)
+
+
+def peek_at_the_next_byte(data: np.ndarray) -> np.ndarray:
+    return np.repeat(np.roll(data, -1)[:, None], 8, axis=1)
+
+
+def peek_at_the_same_bit(data: np.ndarray) -> np.ndarray:
+    return np.unpackbits(data[:, None], axis=1)
+
+
+@pytest.mark.parametrize("peek", [peek_at_the_next_byte, peek_at_the_same_bit])
+def test_a_leak_would_be_seen(
+    config_of: Callable[..., EngineConfig], text: bytes, peek: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    """The test above can fail: the same check sees a predictor that peeks, and not the one it was made of."""
+    engine = Engine(config_of("byte"))
+    data = np.frombuffer(text[:100], np.uint8).copy()
+    assert not leaks(lambda changed: all_logits(engine, changed, learn=True), data)
+    assert leaks(lambda changed: all_logits(engine, changed, learn=True) + peek(changed), data)
+
+
+@pytest.mark.parametrize("mixing", [True, False])
+def test_lossless_and_as_small_as_claimed(trained: Engine, text: bytes, mixing: bool) -> None:
+    length = 3000 if trained.config.model.architecture == "byte" else 1200
+    data = text[200_000 : 200_000 + length]
+    mixer = trained.mixer if mixing else None
+    encoder, predictor = Encoder(), Predictor(trained.model, mixer, adaptive=True)
+    for byte in data:
+        encoder.write(byte, predictor.node_logits())
+        predictor.advance(byte)
+    coded = encoder.finish()
+    decoder, predictor = Decoder(coded), Predictor(trained.model, mixer, adaptive=True)
+    decoded = bytearray()
+    for _ in data:
+        decoded.append(decoder.read(predictor.node_logits()))
+        predictor.advance(decoded[-1])
+    assert bytes(decoded) == data
+    claimed = run(trained.evaluate_steps(np.frombuffer(data, np.uint8)))
+    bits_per_byte = claimed.bits_per_byte if mixing else claimed.bits_per_byte_network
+    assert 8 * len(coded) / length == pytest.approx(bits_per_byte, rel=0.005)
+    assert bits_per_byte < 8
+
+
+def test_the_coder_s_probabilities_are_never_certain() -> None:
+    assert 0 < probability(np.float32(-50)) < probability(np.float32(0)) < probability(np.float32(50)) < 1 << 16

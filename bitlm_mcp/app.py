@@ -1,0 +1,117 @@
+"""One web application: both HTTP transports of MCP, the dashboard's routes and `/health`, behind one guard.
+
+/mcp               streamable HTTP, both protocol eras
+/sse, /messages/   the older transport
+/health            alive or not; needs no token
+anything else      the `routes` of the assembly
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from mcp.server import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bitlm_mcp.security import Guard
+from bitlm_mcp.server import NAME, package_version
+from bitlm_mcp.settings import ServerSettings
+
+logger = logging.getLogger(__name__)
+
+Background = Callable[[], Awaitable[None]]
+
+# Our guard covers every route; a second list of hosts inside the SDK could only disagree with it.
+_GUARDED_OUTSIDE = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+
+
+def _nothing() -> None:
+    """The `on_stop` of an assembly without state."""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Everything one process serves; the transports need nothing else.
+
+    `background` functions run on the event loop for as long as the process serves, once, whatever the transport.
+    `on_stop` is called once, off the loop, after serving: it saves what must be saved and joins the threads.
+    """
+
+    server: MCPServer[Any]
+    routes: Sequence[BaseRoute] = ()
+    background: Sequence[Background] = ()
+    on_stop: Callable[[], None] = _nothing
+
+
+async def run_background(task: Background) -> None:
+    """Run one background function; its failure is logged and takes nothing else down."""
+    try:
+        await task()
+    except Exception:
+        logger.exception("background task %s failed", getattr(task, "__qualname__", task))
+
+
+async def health(_: Request) -> JSONResponse:
+    """Whether the event loop answers; says nothing about models."""
+    return JSONResponse({"status": "ok", "name": NAME, "version": package_version()})
+
+
+class OneResponse:
+    """Lets a stream on /sse end quietly when the server stops.
+
+    The SDK's endpoint answers again with an empty response after its stream has ended. Unless the client had
+    gone by then, uvicorn would log that second start as a crash.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on except a second start on /sse."""
+        started = False
+
+        async def once(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                if started:
+                    return
+                started = True
+            await send(message)
+
+        await self.app(scope, receive, once if scope.get("path") == "/sse" else send)
+
+
+def build_app(
+    server: MCPServer[Any],
+    settings: ServerSettings,
+    routes: Sequence[BaseRoute] = (),
+    background: Sequence[Background] = (),
+) -> Starlette:
+    """The application; `background` functions live as long as its lifespan."""
+    http = server.streamable_http_app(transport_security=_GUARDED_OUTSIDE)
+    sse = server.sse_app(transport_security=_GUARDED_OUTSIDE)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with server.session_manager.run(), anyio.create_task_group() as group:
+            for task in background:
+                group.start_soon(run_background, task)
+            yield
+            group.cancel_scope.cancel()
+
+    return Starlette(
+        routes=[Route("/health", health), *http.routes, *sse.routes, *routes],
+        middleware=[Middleware(Guard, settings=settings), Middleware(OneResponse)],
+        lifespan=lifespan,
+    )

@@ -1,0 +1,189 @@
+"""The dashboard's routes: the page, its static files, and the two JSON views that it polls.
+
+    GET /                                                 the page
+    GET /static/{file}                                    its style and scripts, nothing else
+    GET /api/status                                       the snapshot without histories; 304 while nothing changed
+    GET /api/models/{model_id}/history?since_step&limit   the curve of one model, thinned evenly
+
+Everything is read-only and comes from the workspace's one immutable snapshot, so the page cannot disagree with tools and
+resources. Who may ask at all is decided before, by the guard of `bitlm_mcp.security`. `boot` names this process: versions
+and steps of another one do not compare with ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from bitlm_core import BitLMError, ConfigError
+from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.snapshot import HistoryPoint, Snapshot
+from bitlm_mcp.workspace import Workspace
+
+DEFAULT_POINTS = 1000
+MAX_POINTS = 5000
+MAX_STEP = 2**53 - 1  # the largest whole number that JavaScript keeps exactly
+
+_STATIC = Path(__file__).parent / "static"
+_MEDIA_TYPES = {
+    "index.html": "text/html; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "dashboard.js": "text/javascript; charset=utf-8",
+    "chart.js": "text/javascript; charset=utf-8",
+}
+
+
+def dashboard_routes(workspace: Workspace) -> list[BaseRoute]:
+    """All routes of the dashboard, over what `workspace` publishes."""
+    views, files = _Views(workspace), _Files()
+    return [
+        Route("/", files.page),
+        Route("/favicon.ico", _no_icon),
+        Route("/static/{file:path}", files.static),
+        Route("/api/status", views.status),
+        Route("/api/models/{model_id:path}/history", views.history),
+    ]
+
+
+class _Views:
+    """The JSON views of one process."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._boot = secrets.token_hex(4)
+        self._rendered: tuple[Snapshot, bytes] | None = None
+
+    async def status(self, request: Request) -> Response:
+        """The whole state without histories. Rendered once per snapshot, however many pages are open."""
+        snapshot = self._workspace.snapshot
+        tag = f'"{self._boot}-{snapshot.version}"'
+        if _known(request, tag):
+            return Response(status_code=304, headers={"etag": tag})
+        if self._rendered is None or self._rendered[0] is not snapshot:
+            # Off the loop: the latest value of a metric is searched for in the histories.
+            body = await run_in_threadpool(lambda: _json({"boot": self._boot} | snapshot.summary()))
+            self._rendered = (snapshot, body)
+        return Response(self._rendered[1], media_type="application/json", headers={"etag": tag})
+
+    async def history(self, request: Request) -> Response:
+        """The recorded steps after `since_step` of one model, at most `limit`, always with the last one."""
+        snapshot, model_id = self._workspace.snapshot, request.path_params["model_id"]
+        try:
+            since = whole_number(request.query_params, "since_step", 0, 0, MAX_STEP)
+            limit = whole_number(request.query_params, "limit", DEFAULT_POINTS, 1, MAX_POINTS)
+            if model_id not in snapshot.models:
+                raise UnknownHandleError("model", model_id, list(snapshot.models), "read /api/status for the models")
+        except UnknownHandleError as error:
+            return _error(404, error)
+        except ConfigError as error:
+            return _error(400, error)
+
+        def render() -> bytes:
+            after = [point for point in snapshot.models[model_id].history if point.step > since]
+            points = [asdict(point) for point in thin(after, limit)]
+            about = {"boot": self._boot, "version": snapshot.version, "model_id": model_id}
+            return _json(about | {"points": points})
+
+        return Response(await run_in_threadpool(render), media_type="application/json")
+
+
+class _Files:
+    """The shipped files, read once: what is not one of them is never looked for on the disk."""
+
+    def __init__(self) -> None:
+        self._files = {name: (_STATIC / name).read_bytes() for name in _MEDIA_TYPES}
+
+    async def page(self, request: Request) -> Response:
+        """The page itself."""
+        return self._file(request, "index.html")
+
+    async def static(self, request: Request) -> Response:
+        """One file of the page."""
+        name = request.path_params["file"]
+        if name not in self._files:
+            return _error(404, UnknownHandleError("file", name, list(self._files), "open / for the page"))
+        return self._file(request, name)
+
+    def _file(self, request: Request, name: str) -> Response:
+        content = self._files[name]
+        headers = {"cache-control": "no-cache", "etag": f'"{hashlib.sha256(content).hexdigest()[:16]}"'}
+        if _known(request, headers["etag"]):
+            return Response(status_code=304, headers=headers)
+        return Response(content, headers=headers | {"content-type": _MEDIA_TYPES[name]})
+
+
+def thin(points: Sequence[HistoryPoint], limit: int) -> Sequence[HistoryPoint]:
+    """At most `limit` points, evenly spread, the last always and the first from two on.
+
+    Of neighbours, one that carries K, C, S is taken: they are measured at few steps, and a fixed stride would miss them.
+    """
+    if len(points) <= limit:
+        return points
+    if limit == 1:
+        return points[-1:]
+    inner, buckets = points[1:-1], limit - 2
+    edges = [round(bucket * len(inner) / buckets) for bucket in range(buckets + 1)] if buckets else []
+    chosen = [
+        next((point for point in reversed(inner[left:right]) if point.k is not None), inner[right - 1])
+        for left, right in pairwise(edges)
+    ]
+    return [points[0], *chosen, points[-1]]
+
+
+def whole_number(query: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    """A whole number from a query string. Raises ConfigError (`name`, `value`)."""
+    text = query.get(name, "").strip()
+    if not text:
+        return default
+    # int() alone would also take "1_000" and other scripts' digits, and quadratic time for long texts.
+    value = int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else None
+    if value is None or not low <= value <= high:
+        raise ConfigError(
+            f"{name} is {text[:40]!r}: give a whole number from {low:,} to {high:,}, without separators",
+            name=name,
+            value=text,
+        )
+    return value
+
+
+def finite(value: Any) -> Any:
+    """The same value with null for NaN and the infinities, which JSON does not know."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(finite(value), allow_nan=False, separators=(",", ":")).encode()
+
+
+def _known(request: Request, tag: str) -> bool:
+    """Whether the client says that it holds this version already."""
+    tags = request.headers.get("if-none-match", "").split(",")
+    return tag in (known.strip().removeprefix("W/") for known in tags)
+
+
+def _error(status: int, error: BitLMError) -> Response:
+    return Response(_json({"error": error.message}), status_code=status, media_type="application/json")
+
+
+async def _no_icon(_: Request) -> Response:
+    """Browsers ask for it unasked; an error in their console would look like a fault of the page."""
+    return Response(status_code=204)

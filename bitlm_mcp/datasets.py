@@ -1,0 +1,278 @@
+"""Named data in the state directory: copied once, split once, then only mapped.
+
+    datasets/ID/<sha256>.data   the bytes
+    datasets/ID/about.json      which file is current, its split, how often each byte occurs in the part to learn from
+
+Data files never change; about.json is replaced as a whole. So a dataset is always either the old one or the new one, and
+who has mapped the old one keeps it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bitlm_core import BitLMError, ByteData, ConfigError, ResourceLimitError, file_part
+from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.snapshot import DatasetView
+
+CHUNK = 1 << 20
+MAX_DATASET_BYTES = 16 << 30
+SPARE_DISK_BYTES = 256 << 20
+ABANDONED_S = 24 * 3600
+_ABOUT = "about.json"
+_DIGEST = r"^[0-9a-f]{64}$"
+
+
+class _About(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_bytes: int = Field(ge=1)
+    train_bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=_DIGEST)
+    train_sha256: str = Field(pattern=_DIGEST)
+    holdout_sha256: str = Field(pattern=_DIGEST)
+    train_counts: tuple[int, ...] = Field(min_length=256, max_length=256)
+    source: str
+
+
+class DatasetError(BitLMError):
+    """A dataset whose files are damaged; `dataset_id` says which."""
+
+    dataset_id: str
+
+
+class DatasetStore:
+    """All datasets under `root`; files named by callers must lie inside `allow_dirs` (already resolved)."""
+
+    def __init__(self, root: Path, allow_dirs: tuple[Path, ...]) -> None:
+        self.root = root
+        self.allow_dirs = allow_dirs
+        self._replacing = threading.Lock()
+        for left in root.glob(".adding-*"):
+            # What a server that was killed left behind; a younger one may belong to a server that is running.
+            if time.time() - left.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
+
+    def add(
+        self, dataset_id: str, chunks: Iterable[bytes], *, source: str, holdout_fraction: float, overwrite: bool
+    ) -> DatasetView:
+        """Store bytes, the last `holdout_fraction` of them held back. Raises ConfigError; nothing is changed then."""
+        self._check_free(dataset_id, overwrite)
+        with _readable("the data"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.root))
+            try:
+                about = _store(chunks, scratch, holdout_fraction, source, shutil.disk_usage(self.root).free)
+                with self._replacing:
+                    self._check_free(dataset_id, overwrite)
+                    self._install(dataset_id, scratch, about)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+        return _view(dataset_id, about)
+
+    def _check_free(self, dataset_id: str, overwrite: bool) -> None:
+        if (self.root / dataset_id / _ABOUT).exists() and not overwrite:
+            raise ConfigError(f"dataset {dataset_id!r} exists already: choose another dataset_id or pass overwrite=true")
+
+    def _install(self, dataset_id: str, scratch: Path, about: _About) -> None:
+        folder = self.root / dataset_id
+        folder.mkdir(exist_ok=True)
+        current = _data_file(folder, about)
+        (scratch / "data").replace(current)
+        (scratch / _ABOUT).replace(folder / _ABOUT)
+        for old in folder.glob("*.data"):
+            if old != current:
+                old.unlink()
+
+    def open_path(self, path: str) -> Iterator[bytes]:
+        """The bytes of a file, or of all files of a folder in sorted order (hidden ones and links left out).
+
+        Raises ConfigError for a path that does not exist or leads outside the allowed roots.
+        """
+        with _readable(f"the path {path[:80]!r}"):
+            return self._open_path(path)
+
+    def _open_path(self, path: str) -> Iterator[bytes]:
+        given = Path(path).expanduser()
+        candidates = [given] if given.is_absolute() else [root / given for root in self.allow_dirs]
+        inside = [real for real in (c.resolve() for c in candidates) if self._allowed(real)]
+        if not inside:
+            roots = ", ".join(str(root) for root in self.allow_dirs) or "none"
+            raise ConfigError(
+                f"{path!r} lies outside the folders that may be read ({roots}): move the file there, "
+                "pass the data itself, or start the server with --allow-dir"
+            )
+        real = next((candidate for candidate in inside if candidate.exists()), None)
+        if real is None:
+            raise ConfigError(f"there is no file or folder {path!r} in the folders that may be read: check the name")
+        if real.is_dir():
+            names = (file for file in sorted(real.rglob("*")) if not _hidden(file, real))
+            return _read_files([file for file in names if file.is_file() and self._allowed(file.resolve())])
+        if not real.is_file():
+            raise ConfigError(f"{path!r} is neither a regular file nor a folder: name one that is")
+        return _read_files([real])
+
+    def train_part(self, dataset_id: str) -> ByteData:
+        """The bytes to learn from, mapped. Raises UnknownHandleError or DatasetError."""
+        return self._mapped(dataset_id, holdout=False)
+
+    def holdout_part(self, dataset_id: str) -> ByteData:
+        """The bytes held back, mapped. Raises ConfigError when none were, UnknownHandleError or DatasetError."""
+        return self._mapped(dataset_id, holdout=True)
+
+    def _mapped(self, dataset_id: str, *, holdout: bool) -> ByteData:
+        about = self._about(dataset_id)
+        if holdout and about.train_bytes == about.num_bytes:
+            raise ConfigError(
+                f"dataset {dataset_id!r} has no held-out part: add it again with a larger holdout_fraction, "
+                "or pass text or data_base64"
+            )
+        path = _data_file(self.root / dataset_id, about)
+        if not path.exists() and self._about(dataset_id) != about:
+            return self._mapped(dataset_id, holdout=holdout)  # it was replaced between two looks
+        with _whole(dataset_id):
+            if holdout:
+                return file_part(path, about.train_bytes, about.num_bytes, about.holdout_sha256)
+            counts = np.array(about.train_counts, np.int64)
+            return file_part(path, 0, about.train_bytes, about.train_sha256, counts)
+
+    def views(self) -> dict[str, DatasetView]:
+        """All datasets by id; damaged ones are left out, and named when they are asked for."""
+        views = {}
+        for dataset_id in self._ids():
+            try:
+                views[dataset_id] = _view(dataset_id, self._about(dataset_id))
+            except DatasetError:
+                continue
+        return views
+
+    def _ids(self) -> list[str]:
+        return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{_ABOUT}"))
+
+    def _about(self, dataset_id: str) -> _About:
+        path = self.root / dataset_id / _ABOUT
+        if not path.exists():
+            raise UnknownHandleError("dataset", dataset_id, self._ids(), "call add_dataset first")
+        with _whole(dataset_id):
+            return _About.model_validate_json(path.read_text("utf-8"))
+
+    def _allowed(self, real: Path) -> bool:
+        return any(real.is_relative_to(root) for root in self.allow_dirs)
+
+
+def _hidden(file: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(root).parts) or file.is_symlink()
+
+
+def _read_files(files: list[Path]) -> Iterator[bytes]:
+    for file in files:
+        with file.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                yield chunk
+
+
+def _store(chunks: Iterable[bytes], scratch: Path, holdout_fraction: float, source: str, free: int) -> _About:
+    """Write data and about.json into `scratch`, and make sure that they are on the disk."""
+    size, digest = _copy(chunks, scratch / "data", free)
+    if not size:
+        raise ConfigError("the data is empty (0 bytes): give data with at least 1 byte")
+    train = size - int(size * holdout_fraction)
+    train_digest, counts = _part_facts(scratch / "data", 0, train)
+    holdout_digest, _ = _part_facts(scratch / "data", train, size)
+    about = _About(
+        num_bytes=size,
+        train_bytes=train,
+        sha256=digest,
+        train_sha256=train_digest,
+        holdout_sha256=holdout_digest,
+        train_counts=tuple(counts.tolist()),
+        source=source,
+    )
+    with (scratch / _ABOUT).open("w", encoding="utf-8") as file:
+        file.write(about.model_dump_json())
+        file.flush()
+        os.fsync(file.fileno())
+    return about
+
+
+def _copy(chunks: Iterable[bytes], target: Path, free: int) -> tuple[int, str]:
+    """Write all chunks; the size and SHA-256. Stops with ResourceLimitError before the disk or the limit is full."""
+    limit = min(MAX_DATASET_BYTES, free - SPARE_DISK_BYTES)
+    digest, size = hashlib.sha256(), 0
+    with target.open("wb") as file:
+        for chunk in chunks:
+            size += len(chunk)
+            if size > limit:
+                raise ResourceLimitError(
+                    f"the data is larger than the {limit:,} bytes that may be stored: use a part of it",
+                    estimate=size,
+                    limit=limit,
+                )
+            digest.update(chunk)
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    return size, digest.hexdigest()
+
+
+def _part_facts(path: Path, start: int, end: int) -> tuple[str, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    """SHA-256 and byte counts [256] of bytes [start, end)."""
+    digest, counts = hashlib.sha256(), np.zeros(256, np.int64)
+    with path.open("rb") as file:
+        file.seek(start)
+        while start < end and (chunk := file.read(min(CHUNK, end - start))):
+            digest.update(chunk)
+            counts += np.bincount(np.frombuffer(chunk, np.uint8), minlength=256)
+            start += len(chunk)
+    return digest.hexdigest(), counts
+
+
+def _data_file(folder: Path, about: _About) -> Path:
+    return folder / f"{about.sha256}.data"
+
+
+@contextmanager
+def _whole(dataset_id: str) -> Iterator[None]:
+    """Around the reading of a stored dataset: whatever is wrong with its files is damage, and named."""
+    try:
+        yield
+    except (OSError, ValueError, ValidationError) as error:
+        raise DatasetError(
+            f"dataset {dataset_id!r} is damaged ({type(error).__name__}): add it again with overwrite=true",
+            dataset_id=dataset_id,
+        ) from error
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Around what the operating system may refuse: names it cannot hold, files it does not show, disks that are full."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"{what} cannot be read or stored ({error.strerror}): check the name, the rights, the disk"
+        ) from error
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(f"{what} cannot be read ({error}): check the name") from error
+
+
+def _view(dataset_id: str, about: _About) -> DatasetView:
+    return DatasetView(
+        dataset_id=dataset_id,
+        num_bytes=about.num_bytes,
+        train_bytes=about.train_bytes,
+        holdout_bytes=about.num_bytes - about.train_bytes,
+        sha256=about.sha256,
+        source=about.source,
+    )

@@ -1,0 +1,135 @@
+"""The guard in front of every route: host, origin, token, response headers.
+
+Against whom: web pages that the user happens to visit (a page may reach loopback by DNS rebinding or with plain
+cross-origin requests), other machines where the server was opened to them, and markup in data that the dashboard
+shows. Not against other programs of the same user, who may read the state directory anyway.
+
+Pure ASGI: nothing is buffered, so event streams pass through as they come.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bitlm_mcp.settings import ServerSettings, is_loopback
+
+# Stricter than a URL parser, which would forgive user names, paths and fragments.
+_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
+
+OPEN_PATHS = frozenset({"/health"})
+RESPONSE_HEADERS = {
+    "content-security-policy": (
+        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+def split_host(netloc: str) -> tuple[str, str] | None:
+    """The lower-case name and the port of a Host header; None where it is malformed."""
+    match = _HOST.fullmatch(netloc)
+    if match is None or int(match["port"] or 0) > 65_535:
+        return None
+    return match["name"].strip("[]").rstrip(".").lower(), match["port"] or ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+class Guard:
+    """Refuses a request before any route sees it, or lets it through and hardens the answer."""
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+        self.app = app
+        self.names = {settings.host.lower(), *(name.lower() for name in settings.allow_hosts)}
+        # Bound to all interfaces we cannot list our names. DNS rebinding needs a name, so plain addresses are safe.
+        self.any_address = settings.host in {"0.0.0.0", "::"}  # noqa: S104
+        self.token = settings.token.get_secret_value().encode() if settings.token else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check, then hand on."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        elif scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+
+            async def hardened(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    headers = MutableHeaders(scope=message)
+                    headers.update(RESPONSE_HEADERS)
+                    headers.setdefault("cache-control", "no-store")
+                await send(message)
+
+            refusal = self._refusal(scope)
+            await (refusal or self.app)(scope, receive, hardened)
+
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
+        """The answer to a request that may not pass; None lets it through."""
+        headers = Headers(scope=scope)
+        hosts, origins = headers.getlist("host"), headers.getlist("origin")
+        if len(hosts) != 1 or not self._host_allowed(hosts[0]):
+            return _refuse(421, "this host name is not served here: use 127.0.0.1, or start with --allow-host")
+        if len(origins) > 1 or (origins and not self._origin_allowed(origins[0], hosts[0])):
+            return _refuse(403, "requests from other web sites are refused")
+        if self.token and scope["path"] not in OPEN_PATHS and not self._token_matches(headers.getlist("authorization")):
+            # Browsers cannot send a bearer token by themselves; basic lets them ask for it, as the password.
+            scheme = "Basic" if "text/html" in headers.get("accept", "") else "Bearer"
+            challenge = {"www-authenticate": f'{scheme} realm="bitlm"'}
+            return _refuse(401, "a token is needed: send Authorization: Bearer <token>", challenge)
+        return None
+
+    def _host_allowed(self, host: str) -> bool:
+        split = split_host(host)
+        if split is None:
+            return False
+        name = split[0]
+        return is_loopback(name) or name in self.names or (self.any_address and _is_address(name))
+
+    def _origin_allowed(self, origin: str, host: str) -> bool:
+        """Our own pages, and pages served from this machine (such as the MCP Inspector)."""
+        scheme, _, netloc = origin.partition("://")
+        split = split_host(netloc)
+        if scheme not in {"http", "https"} or split is None:
+            return False
+        return is_loopback(split[0]) or split == split_host(host)
+
+    def _token_matches(self, credentials: Iterable[str]) -> bool:
+        given = list(credentials)
+        secret = _secret(given[0]) if len(given) == 1 else None
+        return self.token is not None and secret is not None and hmac.compare_digest(secret, self.token)
+
+
+def _secret(credentials: str) -> bytes | None:
+    """The token in an Authorization header: a bearer token, or the password of basic authentication."""
+    scheme, _, value = credentials.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip().encode("latin-1")
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(value.strip(), validate=True).partition(b":")[2]
+        except (binascii.Error, ValueError):
+            return None
+    return None
+
+
+def _refuse(status: int, reason: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": reason}, status_code=status, headers=headers)

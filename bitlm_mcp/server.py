@@ -1,0 +1,99 @@
+"""The MCP server object: identity, instructions, tools, and whatever the registrars add.
+
+Nothing here knows a transport or a model. Tools arrive as specifications, resources and prompts through
+callbacks, and all of them reach the workspace by closure.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from mcp.server import MCPServer
+from mcp.server.caching import CacheHint
+from mcp.server.context import ServerMiddleware
+from mcp.server.extension import Extension
+from mcp.server.lowlevel.server import Server
+from mcp.server.subscriptions import SubscriptionBus
+from mcp_types import Icon
+
+from bitlm_mcp.schemas import SchemaError, ToolSpec, build_tool
+
+NAME = "bitlm"
+TITLE = "bitlm: language models at the level of bits"
+INSTRUCTIONS = """\
+bitlm trains small models on any data, bit by bit, and measures what they learn. The usual order:
+1. add_dataset: name the data, get a dataset_id.
+2. init_model: choose an architecture and sizes, get a model_id.
+3. train_step: train on the dataset. If the answer has a job_id the work goes on in the background: call wait_job \
+with it until the status is final. One call may answer before the job ends; calling again is normal.
+4. evaluate or infer: bits per byte (lower is better), or generated data.
+5. save_checkpoint: keep the model under a name; load_checkpoint brings it back.
+Ids are handles: pass them on exactly as given, never make one up. Errors say what to do next. A result's \
+"next" field names the call that usually follows.
+"""
+
+# A square wave in a rounded tile: four bits, drawn once, readable at 16 pixels.
+_ICON_SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#14213d"/>'
+    '<path d="M5 21h5V11h6v10h6V11h5" fill="none" stroke="#fca311" stroke-width="3"/></svg>'
+)
+_LIST_CACHE = CacheHint(ttl_ms=300_000, scope="public")
+
+Register = Callable[[MCPServer[Any]], None]
+
+
+def package_version() -> str:
+    """The installed version; a source tree that was never installed has none."""
+    try:
+        return version(NAME)
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def icon() -> Icon:
+    """The icon as a data URL, so that showing it needs no network."""
+    data = base64.b64encode(_ICON_SVG.encode()).decode()
+    return Icon(src=f"data:image/svg+xml;base64,{data}", mime_type="image/svg+xml", sizes=["any"])
+
+
+def build_server(
+    tools: Sequence[ToolSpec],
+    *,
+    register: Sequence[Register] = (),
+    subscriptions: SubscriptionBus | None = None,
+    extensions: Sequence[Extension] = (),
+    middleware: Sequence[ServerMiddleware[Any]] = (),
+) -> MCPServer[Any]:
+    """The server with its tools; each `register` callback then adds resources, prompts or completions."""
+    names = [spec.tool_name for spec in tools]
+    if len(set(names)) != len(names):
+        raise SchemaError(f"two tools share a name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+    server: MCPServer[Any] = MCPServer(
+        NAME,
+        title=TITLE,
+        version=package_version(),
+        instructions=INSTRUCTIONS,
+        icons=[icon()],
+        tools=[build_tool(spec) for spec in tools],
+        extensions=list(extensions),
+        subscriptions=subscriptions,
+        middleware=list(middleware),
+        # Within one process these lists never change.
+        cache_hints={"tools/list": _LIST_CACHE, "prompts/list": _LIST_CACHE},
+        log_level="WARNING",
+    )
+    for add in register:
+        add(server)
+    return server
+
+
+def low_level(server: MCPServer[Any]) -> Server[Any]:
+    """The SDK's inner server, for what `MCPServer` does not offer: own stdio streams, legacy subscriptions.
+
+    It is a private name of the SDK; this is the only place of the package that may know it.
+    """
+    inner: Server[Any] = server._lowlevel_server
+    return inner

@@ -1,0 +1,90 @@
+"""What an operator may choose about one server process, checked once and then frozen."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+MIN_TOKEN_LENGTH = 16
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address (without port, without brackets) can only mean this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class ServerSettings(BaseModel):
+    """Settings of one server process; the command line fills them in."""
+
+    # A refused token must not appear in the message that refuses it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    state_dir: Annotated[Path, Field(description="Directory of the database, the checkpoints and the datasets.")]
+    allow_dirs: Annotated[
+        tuple[Path, ...], Field(max_length=64, description="Roots from which callers may name data files to read.")
+    ] = ()
+    max_wait_s: Annotated[
+        float,
+        Field(ge=1, le=600, allow_inf_nan=False, description="Longest time one call may wait for a job, seconds."),
+    ] = 45.0
+    threads: Annotated[int | None, Field(ge=1, le=1024, description="Compute threads; None lets the engine choose.")] = None
+    host: Annotated[str, Field(min_length=1, max_length=253, description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535, description="Port to listen on; 0 takes any free one.")] = 8765
+    allow_hosts: Annotated[
+        tuple[str, ...],
+        Field(max_length=64, description="Further host names under which callers may reach the server."),
+    ] = ()
+    token: Annotated[SecretStr | None, Field(description="Secret that every HTTP request must carry.")] = None
+    insecure: Annotated[bool, Field(description="Listen beyond loopback without a token.")] = False
+    dashboard: Annotated[bool, Field(description="Under stdio: serve the dashboard on the next free port.")] = False
+
+    @field_validator("state_dir")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().resolve()
+
+    @field_validator("allow_dirs")
+    @classmethod
+    def _existing_roots(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
+        """Resolve symbolic links now, so that later containment checks compare real paths."""
+        resolved = tuple(root.expanduser().resolve() for root in roots)
+        for root in resolved:
+            if not root.is_dir():
+                raise ValueError(f"{root} is not a directory: name an existing one")
+        return resolved
+
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, host: str) -> str:
+        return host.removeprefix("[").removesuffix("]")
+
+    @field_validator("token")
+    @classmethod
+    def _strong_token(cls, token: SecretStr | None) -> SecretStr | None:
+        """Only characters that survive an HTTP header unchanged; long enough not to be guessed."""
+        if token is None:
+            return None
+        secret = token.get_secret_value()
+        if len(secret) < MIN_TOKEN_LENGTH or not all("!" <= letter <= "~" for letter in secret):
+            raise ValueError(
+                f"a token needs at least {MIN_TOKEN_LENGTH} printable ASCII characters without spaces; "
+                "make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            )
+        return token
+
+    @model_validator(mode="after")
+    def _closed_by_default(self) -> Self:
+        if not is_loopback(self.host) and self.token is None and not self.insecure:
+            raise ValueError(
+                f"host {self.host} can be reached from other machines, and no token is set: set BITLM_TOKEN, "
+                "listen on 127.0.0.1, or accept the risk with --insecure"
+            )
+        return self

@@ -1,0 +1,120 @@
+"""What everyone reads: one immutable picture of the whole state, replaced as a whole after each change.
+
+Tools, resources and the dashboard take their facts from here, so they cannot disagree. `version` grows with every change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPoint:
+    """One recorded training step of a model; K, C, S only where they were measured."""
+
+    step: int
+    loss: float
+    bits_per_byte: float
+    bits_per_byte_mixed: float | None
+    grad_norm: float
+    learning_rate: float
+    k: float | None
+    c: float | None
+    s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """One model. `history` is the record, evenly thinned when long, oldest first; `alerts` the latest drift alerts."""
+
+    model_id: str
+    state: str
+    step: int
+    architecture: str
+    num_parameters: int
+    memory_estimate_bytes: int
+    diffusion_steps: int
+    max_bytes: int
+    config: dict[str, Any]
+    job_id: str | None
+    history: tuple[HistoryPoint, ...]
+    alerts: tuple[str, ...]
+
+    def latest(self, name: str) -> float | None:
+        """The last recorded value of a metric, None before the first."""
+        for point in reversed(self.history):
+            value = getattr(point, name)
+            if value is not None:
+                return float(value)
+        return None
+
+    def summary(self) -> dict[str, Any]:
+        """All but history and config: what lists show."""
+        fields = {name: getattr(self, name) for name in self.__slots__ if name not in ("history", "config", "alerts")}
+        latest = ("loss", "bits_per_byte", "bits_per_byte_mixed", "k", "c", "s", "grad_norm")
+        return fields | {name: self.latest(name) for name in latest} | {"alerts": list(self.alerts)}
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """One job. Times are UNIX seconds; `progress` 0 … 1; `error` is for the caller's eyes."""
+
+    job_id: str
+    kind: str
+    model_id: str
+    status: str
+    progress: float
+    steps_done: int
+    steps_total: int | None
+    bytes_per_second: float | None
+    eta_s: float | None
+    created: float
+    finished: float | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetView:
+    """One dataset: its sizes in bytes, and the SHA-256 of all of it."""
+
+    dataset_id: str
+    num_bytes: int
+    train_bytes: int
+    holdout_bytes: int
+    sha256: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointView:
+    """One checkpoint as its manifest describes it; `damaged` when the manifest itself cannot be read."""
+
+    name: str
+    step: int
+    num_bytes: int
+    sha256: str
+    saved_at: str
+    model_id: str
+    damaged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole state at one moment."""
+
+    version: int = 0
+    models: dict[str, ModelView] = field(default_factory=dict)
+    jobs: dict[str, JobView] = field(default_factory=dict)
+    datasets: dict[str, DatasetView] = field(default_factory=dict)
+    checkpoints: dict[str, CheckpointView] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """The state without histories, as plain JSON values."""
+        return {
+            "version": self.version,
+            "models": [model.summary() for model in self.models.values()],
+            "jobs": [asdict(job) for job in self.jobs.values()],
+            "datasets": [asdict(dataset) for dataset in self.datasets.values()],
+            "checkpoints": [asdict(checkpoint) for checkpoint in self.checkpoints.values()],
+        }

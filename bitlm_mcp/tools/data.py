@@ -1,0 +1,75 @@
+"""add_dataset: data under a name, for any number of later calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import anyio.to_thread
+from pydantic import Field
+
+from bitlm_mcp.results import Result
+from bitlm_mcp.schemas import ToolSpec
+from bitlm_mcp.snapshot import DatasetView
+from bitlm_mcp.tools.parameters import DataBase64, DatasetId, Overwrite, Text, base64_bytes, one_of, text_bytes
+from bitlm_mcp.workspace import Workspace
+
+
+class DatasetResult(Result):
+    """A stored dataset."""
+
+    dataset_id: str
+    bytes: int
+    sha256: str
+    train_bytes: int
+    holdout_bytes: int
+    next: str
+
+
+def data_tools(workspace: Workspace) -> list[ToolSpec]:
+    """The tools of this module, bound to a workspace."""
+
+    async def add_dataset(
+        dataset_id: DatasetId,
+        path: Annotated[
+            str | None,
+            Field(min_length=1, max_length=4096, description="A file or folder inside the folders that the server may read."),
+        ] = None,
+        text: Text = None,
+        data_base64: DataBase64 = None,
+        holdout_fraction: Annotated[
+            float, Field(ge=0, le=0.9, description="Share of the data, from its end, that is never trained on.")
+        ] = 0.1,
+        overwrite: Overwrite = False,
+    ) -> DatasetResult:
+        """Store data under a name: exactly one of path, text or data_base64. The end of it is held back for evaluate."""
+        form = one_of(path=path, text=text, data_base64=data_base64)
+
+        def store() -> DatasetView:
+            return workspace.add_dataset(
+                dataset_id,
+                _chunks(workspace, form, path, text, data_base64),
+                source=f"path {path}" if path else form,
+                holdout_fraction=holdout_fraction,
+                overwrite=overwrite,
+            )
+
+        view = await anyio.to_thread.run_sync(store)
+        return DatasetResult(
+            dataset_id=view.dataset_id,
+            bytes=view.num_bytes,
+            sha256=view.sha256,
+            train_bytes=view.train_bytes,
+            holdout_bytes=view.holdout_bytes,
+            next=f"train_step(dataset_id={view.dataset_id!r}, model_id=…), after init_model",
+        )
+
+    return [ToolSpec(add_dataset, "Add a dataset", read_only=False, destructive=True, idempotent=True)]
+
+
+def _chunks(workspace: Workspace, form: str, path: str | None, text: str | None, data_base64: str | None) -> Iterator[bytes]:
+    if form == "path":
+        return workspace.datasets.open_path(path or "")
+    if form == "text":
+        return iter([text_bytes("text", text or "")])
+    return iter([base64_bytes("data_base64", data_base64 or "")])

@@ -1,0 +1,129 @@
+"""init_model, list_models: which models there are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from mcp.server.mcpserver import Context
+from pydantic import Field
+
+from bitlm_core import EngineConfig, MixingConfig, preset_config
+from bitlm_mcp.results import FiniteOrNone, Result
+from bitlm_mcp.schemas import ToolSpec
+from bitlm_mcp.snapshot import ModelView
+from bitlm_mcp.tools.parameters import ModelId, Overwrite, Seed
+from bitlm_mcp.tools.waiting import answer
+from bitlm_mcp.workspace import Workspace
+
+
+class InitResult(Result):
+    """A fresh model."""
+
+    model_id: str
+    num_parameters: int
+    memory_estimate_bytes: int
+    config: dict[str, Any]
+    version: int
+    step: int
+    next: str
+
+
+class ModelSummary(Result):
+    """One model in a list."""
+
+    model_id: str
+    architecture: str
+    num_parameters: int
+    state: str
+    step: int
+    loss: FiniteOrNone = None
+    bits_per_byte: FiniteOrNone = None
+    job_id: str | None = None
+
+
+class ModelList(Result):
+    """All models, checkpoints and datasets."""
+
+    models: list[ModelSummary]
+    checkpoints: list[str]
+    datasets: list[str]
+    version: int
+
+
+def model_tools(workspace: Workspace) -> list[ToolSpec]:
+    """The tools of this module, bound to a workspace."""
+
+    async def init_model(
+        ctx: Context[Any, Any],
+        model_id: ModelId = "default",
+        architecture: Annotated[
+            Literal["byte", "bit"],
+            Field(description="byte: one position per byte, the faster learner. bit: one position per bit."),
+        ] = "byte",
+        preset: Annotated[
+            Literal["tiny", "small", "base"],
+            Field(description="Sizes to start from; the other arguments replace them."),
+        ] = "small",
+        d_model: Annotated[int | None, Field(ge=16, le=8192, description="Width of the network, best 64 per head.")] = None,
+        nhead: Annotated[int | None, Field(ge=1, le=128, description="Attention heads; 2·nhead must divide d_model.")] = None,
+        num_layers: Annotated[int | None, Field(ge=1, le=128, description="Number of residual blocks in the network.")] = None,
+        dim_feedforward: Annotated[
+            int | None, Field(ge=16, le=65536, description="Inner width of the feed-forward parts.")
+        ] = None,
+        max_seq_len: Annotated[
+            int | None, Field(ge=16, le=131_072, description="Positions in one window: bytes for byte, bits for bit.")
+        ] = None,
+        dropout: Annotated[float | None, Field(ge=0, le=0.9, description="Share of activations dropped in training.")] = None,
+        context_mixing: Annotated[
+            bool, Field(description="Mix context statistics into every bit: far better within seconds of training.")
+        ] = True,
+        seed: Seed = 0,
+        overwrite: Overwrite = False,
+    ) -> InitResult:
+        """Create a fresh model. Call it before train_step; the defaults suit text and records alike.
+
+        Memory is estimated first: a model that does not fit is refused and nothing is allocated.
+        """
+        sizes = {"d_model": d_model, "nhead": nhead, "num_layers": num_layers, "dim_feedforward": dim_feedforward}
+        model = preset_config(preset, architecture, **sizes, max_seq_len=max_seq_len, dropout=dropout)
+        config = EngineConfig(model=model, mixing=MixingConfig() if context_mixing else None, seed=seed)
+        job = workspace.create_model(model_id, config, overwrite=overwrite)
+        await answer(job, workspace.settings.max_wait_s, ctx)
+        view = workspace.model(model_id)
+        return InitResult(
+            model_id=model_id,
+            num_parameters=view.num_parameters,
+            memory_estimate_bytes=view.memory_estimate_bytes,
+            config=view.config,
+            version=workspace.snapshot.version,
+            step=view.step,
+            next=f"train_step(model_id={model_id!r}, dataset_id=…)",
+        )
+
+    async def list_models() -> ModelList:
+        """List the models in memory, the saved checkpoints and the datasets."""
+        snapshot = workspace.snapshot
+        return ModelList(
+            models=[_summary(model) for model in snapshot.models.values()],
+            checkpoints=list(snapshot.checkpoints),
+            datasets=list(snapshot.datasets),
+            version=snapshot.version,
+        )
+
+    return [
+        ToolSpec(init_model, "Create a model", read_only=False, destructive=True, idempotent=False),
+        ToolSpec(list_models, "List models", read_only=True, destructive=False, idempotent=True),
+    ]
+
+
+def _summary(model: ModelView) -> ModelSummary:
+    return ModelSummary(
+        model_id=model.model_id,
+        architecture=model.architecture,
+        num_parameters=model.num_parameters,
+        state=model.state,
+        step=model.step,
+        loss=model.latest("loss"),
+        bits_per_byte=model.latest("bits_per_byte"),
+        job_id=model.job_id,
+    )

@@ -1,0 +1,110 @@
+"""Parameters that several tools share, and how inputs given in one of several forms become bytes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated
+
+from pydantic import Field
+
+from bitlm_core import CodecError, ConfigError, ParityError, SequenceTooLongError, bits_from_digits, bits_to_bytes
+
+MAX_TEXT = 2_000_000
+MAX_BASE64 = 2_800_000
+MAX_PROMPT = 262_144
+ID_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+ModelId = Annotated[str, Field(pattern=ID_PATTERN, description="Name of the model (a-z 0-9 . _ -).")]
+DatasetId = Annotated[str, Field(pattern=ID_PATTERN, description="Name of the dataset (a-z 0-9 . _ -).")]
+OptionalDatasetId = Annotated[str | None, Field(pattern=ID_PATTERN, description="A dataset that add_dataset made.")]
+CheckpointName = Annotated[str, Field(pattern=ID_PATTERN, description="Name of the checkpoint (a-z 0-9 . _ -), never a path.")]
+JobId = Annotated[str, Field(min_length=1, max_length=64, description="A job_id as a tool returned it.")]
+Text = Annotated[str | None, Field(max_length=MAX_TEXT, description="The data as text (UTF-8).")]
+DataBase64 = Annotated[str | None, Field(max_length=MAX_BASE64, description="The data as base64, for any bytes.")]
+Prompt = Annotated[str | None, Field(max_length=MAX_PROMPT, description="What to read first, as text (UTF-8).")]
+PromptBase64 = Annotated[str | None, Field(max_length=MAX_PROMPT, description="What to read first, as base64.")]
+PromptBits = Annotated[
+    str | None,
+    Field(
+        max_length=MAX_PROMPT,
+        description="What to read first, as digits: groups of 8 data bits and 1 even-parity bit.",
+    ),
+]
+Overwrite = Annotated[bool, Field(description="Replace what has the same name.")]
+WaitSeconds = Annotated[float, Field(ge=0, le=600, description="Longest wait; then a job_id returns and the work goes on.")]
+Seed = Annotated[int, Field(ge=0, lt=2**31, description="Same seed, same result on one machine.")]
+
+
+def one_of(**given: str | None) -> str:
+    """The name of the one input that was given. Raises ConfigError for none or several."""
+    present = [name for name, value in given.items() if value is not None]
+    if len(present) != 1:
+        raise ConfigError(
+            f"give exactly one of {', '.join(given)}; {', '.join(present) if present else 'none'} "
+            f"{'were' if len(present) > 1 else 'was'} given"
+        )
+    return present[0]
+
+
+def text_bytes(name: str, text: str) -> bytes:
+    """UTF-8 bytes of an argument. Raises ConfigError when it is empty or holds lone surrogates."""
+    if not text:
+        raise ConfigError(f"{name} is empty (0 bytes): give at least 1 byte")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{name} has half a surrogate pair at character {error.start}: send it as base64") from None
+
+
+def base64_bytes(name: str, text: str) -> bytes:
+    """Decoded bytes of an argument. Raises ConfigError for anything that is not plain, padded base64."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ConfigError(f"{name} is not base64 ({error}): use the standard alphabet with padding") from None
+    if not data:
+        raise ConfigError(f"{name} is empty (0 bytes): give at least 1 byte")
+    return data
+
+
+def bits_bytes(name: str, digits: str) -> bytes:
+    """Bytes of parity groups written as digits. Raises CodecError for anything else."""
+    bits = bits_from_digits(digits)
+    found = bits_to_bytes(bits, errors="report")
+    if found.dropped_bits:
+        raise CodecError(f"{name} has {len(bits)} bits, no multiple of 9: send groups of eight data bits and their parity")
+    if found.bad_groups:
+        shown = ", ".join(map(str, found.bad_groups[:8]))
+        raise ParityError(
+            f"{len(found.bad_groups)} of the {len(bits) // 9} groups of {name} have a wrong parity bit (groups {shown}, "
+            "counted from 0): send the eight data bits and their sum modulo 2",
+            groups=found.bad_groups,
+        )
+    data = found.data
+    if not data:
+        raise ConfigError(f"{name} is empty (0 bits): give at least one group of nine")
+    return data
+
+
+def given_prompt(max_bytes: int, prompt: str | None, prompt_base64: str | None, prompt_bits: str | None) -> bytes:
+    """The bytes of the one prompt that was given. Raises SequenceTooLongError above `max_bytes`, the model's window."""
+    data = prompt_bytes(prompt, prompt_base64, prompt_bits)
+    if len(data) > max_bytes:
+        raise SequenceTooLongError(
+            f"a prompt of {len(data):,} bytes ({9 * len(data):,} bits) exceeds the model's window of {max_bytes:,} bytes "
+            f"({9 * max_bytes:,} bits): send the end of it, call infer_long, or init_model with a larger max_seq_len",
+            length=len(data),
+            limit=max_bytes,
+        )
+    return data
+
+
+def prompt_bytes(prompt: str | None, prompt_base64: str | None, prompt_bits: str | None) -> bytes:
+    """The bytes of the one prompt that was given."""
+    name = one_of(prompt=prompt, prompt_base64=prompt_base64, prompt_bits=prompt_bits)
+    if name == "prompt":
+        return text_bytes(name, prompt or "")
+    if name == "prompt_base64":
+        return base64_bytes(name, prompt_base64 or "")
+    return bits_bytes(name, prompt_bits or "")

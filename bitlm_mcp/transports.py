@@ -1,0 +1,239 @@
+"""How the server meets the world: stdio or HTTP, from the first byte to a clean exit.
+
+stdio: file descriptors 0 and 1 belong to the protocol alone. They are moved away first, so that whatever a
+library prints ends up on stderr. The process ends when stdin ends, on SIGTERM or SIGINT, or when its parent is
+gone; then `on_stop` saves and joins, and `os._exit` leaves without unwinding, because the SDK's blocked read of
+stdin cannot be cancelled.
+
+HTTP: uvicorn with our logging and exit code 0 on SIGTERM and SIGINT.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import anyio
+import anyio.to_thread
+import uvicorn
+from mcp.server import MCPServer
+from mcp.server.stdio import stdio_server
+from starlette.types import ASGIApp
+
+from bitlm_mcp.app import Background, run_background
+from bitlm_mcp.errors import PortError
+from bitlm_mcp.server import low_level
+from bitlm_mcp.settings import ServerSettings
+
+logger = logging.getLogger("bitlm")
+
+STOP_TIMEOUT_S = 10.0
+PARENT_POLL_S = 0.5
+PORTS_TO_TRY = 20
+
+
+@dataclass(frozen=True)
+class Wires:
+    """The protocol's own ends of stdin and stdout, and the process that gave them to us."""
+
+    stdin: io.TextIOWrapper
+    stdout: io.TextIOWrapper
+    parent: int
+
+
+def claim_stdio() -> Wires:
+    """Take stdin and stdout for the protocol; from here on prints go to stderr and reads find the end.
+
+    Call it before anything that might print. It works on descriptors, so C libraries and children are covered.
+    """
+    sys.stdout.flush()
+    stdin, stdout = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return Wires(
+        io.TextIOWrapper(os.fdopen(stdin, "rb"), encoding="utf-8", errors="replace"),
+        io.TextIOWrapper(os.fdopen(stdout, "wb"), encoding="utf-8", newline="\n"),
+        os.getppid(),
+    )
+
+
+def listen(host: str, port: int, attempts: int = 1) -> socket.socket:
+    """A bound socket on the first free of `attempts` ports; port 0 means any."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in range(port, min(port + attempts, 65_536)):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        if os.name == "posix":
+            # Lets a restart take the port at once; elsewhere the same option would let two servers share it.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, candidate))
+            # Without this a second server could bind the port too, and only fail once it listens.
+            sock.listen(128)
+        except OSError as error:
+            sock.close()
+            if error.errno != errno.EADDRINUSE:
+                reason = error.strerror or str(error)
+                raise PortError(f"cannot listen on {host}:{port}: {reason}", host=host, port=port) from error
+        else:
+            return sock
+    raise PortError(
+        f"port {port} of {host} is in use: stop the other program, or choose another with --port (0 takes any)",
+        host=host,
+        port=port,
+    )
+
+
+class WebServer(uvicorn.Server):
+    """uvicorn that reports its real address and does not die of the signal that stopped it."""
+
+    def __init__(self, app: ASGIApp, *, own_signals: bool) -> None:
+        # uvicorn's own log configuration would write to stdout. Open event streams get one second to end.
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=1)
+        super().__init__(config)
+        self.own_signals = own_signals
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say where, once requests are answered."""
+        await super().startup(sockets)
+        if self.started:
+            for sock in sockets or ():
+                host, port = sock.getsockname()[:2]
+                logger.info("bitlm: listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """As uvicorn's, but the signals are not raised again afterwards: stopping on request is a success."""
+        if not self.own_signals or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def run_http(app: ASGIApp, settings: ServerSettings, *, on_stop: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; a busy port is a `PortError`, a failed start a `RuntimeError`."""
+    try:
+        sock = listen(settings.host, settings.port)
+        server = WebServer(app, own_signals=True)
+        server.run(sockets=[sock])
+        if not server.started:
+            raise RuntimeError("the web application did not start; the log above says why")
+    finally:
+        if not _finalise(on_stop):
+            _leave(1)
+
+
+def run_stdio(
+    server: MCPServer[Any],
+    settings: ServerSettings,
+    *,
+    on_stop: Callable[[], None],
+    background: Sequence[Background] = (),
+    dashboard: ASGIApp | None = None,
+    wires: Wires | None = None,
+) -> NoReturn:
+    """Serve the client on stdin and stdout, then end the process with 0.
+
+    `dashboard` is served beside it on the next free port from `settings.port`; it must not run `background` too.
+    """
+    claimed = wires or claim_stdio()
+
+    async def main() -> None:
+        stop = anyio.Event()
+        async with anyio.create_task_group() as group:
+            group.start_soon(_watch_signals, stop)
+            group.start_soon(_watch_parent, claimed.parent, stop)
+            group.start_soon(_serve_wires, server, claimed, stop)
+            for task in background:
+                group.start_soon(run_background, task)
+            if dashboard is not None:
+                group.start_soon(_serve_beside, dashboard, settings)
+            await stop.wait()
+            # The loop stays alive meanwhile: what is being stopped may still want to report to it.
+            _leave(0 if await anyio.to_thread.run_sync(_finalise, on_stop) else 1)
+
+    anyio.run(main)
+    _leave(1)
+
+
+async def _watch_signals(stop: anyio.Event) -> None:
+    # Windows has no signal receiver; there the end of stdin and the default handlers have to do.
+    if sys.platform == "win32":
+        return
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            logger.info("bitlm: stopping on %s", number.name)
+            stop.set()
+
+
+async def _watch_parent(parent: int, stop: anyio.Event) -> None:
+    """An orphan would hold its memory for ever: stdin may have been inherited by someone who lives on."""
+    while os.getppid() == parent:
+        await anyio.sleep(PARENT_POLL_S)
+    logger.info("bitlm: stopping, the parent process is gone")
+    stop.set()
+
+
+async def _serve_wires(server: MCPServer[Any], wires: Wires, stop: anyio.Event) -> None:
+    inner = low_level(server)
+    try:
+        async with stdio_server(anyio.wrap_file(wires.stdin), anyio.wrap_file(wires.stdout)) as (reading, writing):
+            await inner.run(reading, writing, inner.create_initialization_options())
+    except* (BrokenPipeError, ConnectionError):
+        logger.info("bitlm: the client closed its end")
+    except* Exception:
+        logger.exception("bitlm: the stdio transport failed")
+    stop.set()
+
+
+async def _serve_beside(app: ASGIApp, settings: ServerSettings) -> None:
+    """The dashboard is a convenience: that it cannot start is no reason to refuse the client on stdio."""
+    try:
+        sock = listen(settings.host, settings.port, attempts=PORTS_TO_TRY)
+        await WebServer(app, own_signals=False).serve(sockets=[sock])
+    except Exception as error:
+        logger.warning("bitlm: no dashboard: %s", error)
+
+
+def _finalise(on_stop: Callable[[], None]) -> bool:
+    """Whether `on_stop` ended well and in time; what goes wrong is logged, nobody else is left to tell."""
+    finished = threading.Event()
+
+    def stop() -> None:
+        try:
+            on_stop()
+            finished.set()
+        except Exception:
+            logger.exception("bitlm: stopping failed; the last changes may not be saved")
+
+    # A daemon, so that a compute thread that never joins cannot keep the process alive.
+    thread = threading.Thread(target=stop, name="bitlm-stop", daemon=True)
+    thread.start()
+    thread.join(STOP_TIMEOUT_S)
+    if thread.is_alive():
+        logger.error("bitlm: not stopped after %g s, leaving; the last changes may not be saved", STOP_TIMEOUT_S)
+    return finished.is_set()
+
+
+def _leave(code: int) -> NoReturn:
+    """End now: interpreter shutdown would wait for a read of stdin and abort compute threads."""
+    logging.shutdown()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,287 @@
+"""Calls over the protocol: bad input is refused and changes nothing; training, asking, cancelling and loading go together."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import re
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+
+from bitlm_core import TrainingConfig, bytes_to_bits
+from bitlm_mcp.assembly import all_tools
+from bitlm_mcp.server import build_server
+from bitlm_mcp.settings import ServerSettings
+from bitlm_mcp.workspace import Workspace
+
+TINY = {"preset": "tiny", "d_model": 32, "nhead": 1, "max_seq_len": 64, "context_mixing": False}
+ONE_GROUP_WRONG_PARITY = "010000011"
+WAIT = {"wait_s": 40}
+
+
+class Stage:
+    """A server in this process with one dataset and one trained model."""
+
+    def __init__(self, client: Client, workspace: Workspace, files: Path) -> None:
+        self.client, self.workspace, self.files = client, workspace, files
+
+    async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        answer = await self.client.call_tool(tool, arguments)
+        assert not answer.is_error, answer.content
+        return dict(answer.structured_content or {})
+
+    async def refusal(self, tool: str, **arguments: Any) -> str:
+        answer = await self.client.call_tool(tool, arguments)
+        assert answer.is_error, answer.structured_content
+        return " ".join(getattr(part, "text", "") for part in answer.content)
+
+    def state(self) -> Any:
+        """All that a refused call must leave alone."""
+        snapshot = replace(self.workspace.snapshot, version=0, jobs={})
+        files = {path: path.stat().st_size for path in sorted(self.workspace.settings.state_dir.rglob("*"))}
+        return snapshot, files
+
+
+@asynccontextmanager
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "data.txt").write_text("the quick brown fox " * 50)
+    (tmp_path / "secret.txt").write_text("secret")
+    workspace = Workspace(ServerSettings(state_dir=tmp_path / "state", allow_dirs=(files,), threads=1))
+    try:
+        async with Client(build_server(all_tools(workspace))) as client:
+            made = Stage(client, workspace, files)
+            await made.call("add_dataset", dataset_id="data", path="data.txt")
+            await made.call("init_model", **TINY)
+            await made.call("train_step", dataset_id="data", steps=2, batch_size=2, **WAIT)
+            await made.call("save_checkpoint", name="good")
+            await made.call("save_checkpoint", name="damaged")
+            file = next((tmp_path / "state" / "checkpoints" / "damaged").glob("*.safetensors"))
+            file.write_bytes(file.read_bytes()[:-4] + b"\0\1\2\3")
+            yield made
+    finally:
+        workspace.close()
+
+
+BAD: list[tuple[str, str, dict[str, Any], str]] = [
+    ("unknown argument", "infer", {"prompt": "a", "max_bytes": 5}, r"no argument \"max_bytes\", did you mean max_new_bytes"),
+    ("wrong type", "infer", {"prompt": "a", "max_new_bytes": "many"}, "max_new_bytes must be an integer"),
+    ("out of range", "infer", {"prompt": "a", "temperature": -1}, "temperature must be a number, at least 0"),
+    ("not a number", "infer", {"prompt": "a", "temperature": "nan"}, "temperature must be a number"),
+    ("unknown choice", "init_model", {"model_id": "n", "architecture": "word"}, 'one of "byte", "bit"'),
+    ("no input", "infer", {}, "exactly one of prompt, prompt_base64, prompt_bits; none was given"),
+    ("two inputs", "infer", {"prompt": "a", "prompt_bits": "0"}, "prompt, prompt_bits were given"),
+    ("no data", "train_step", {}, "exactly one of dataset_id, text, data_base64"),
+    ("two data", "evaluate", {"text": "a", "dataset_id": "data"}, "dataset_id, text were given"),
+    ("bad base64", "infer", {"prompt_base64": "a b"}, "prompt_base64 is not base64"),
+    ("bad base64 data", "add_dataset", {"dataset_id": "n", "data_base64": "%%%"}, "data_base64 is not base64"),
+    ("bits that are none", "infer", {"prompt_bits": "01012"}, "character 4 is '2'"),
+    ("bad parity", "infer", {"prompt_bits": ONE_GROUP_WRONG_PARITY}, "wrong parity bit.*send"),
+    ("half a group", "infer", {"prompt_bits": "0101"}, "4 bits"),
+    ("empty text", "add_dataset", {"dataset_id": "n", "text": ""}, "text is empty"),
+    ("empty base64", "train_step", {"data_base64": ""}, "data_base64 is empty"),
+    ("empty prompt", "infer", {"prompt": ""}, "prompt is empty"),
+    ("prompt too long", "infer", {"prompt": "x" * 65}, r"65 bytes \(585 bits\) exceeds .* 64 bytes.*infer_long"),
+    ("diffusion too long", "diffusion_sample", {"num_bytes": 60, "prefix": "12345"}, "65 bytes exceed"),
+    ("absurd size", "init_model", {"model_id": "n", "d_model": 8192, "num_layers": 128}, "MiB.*Nothing was allocated"),
+    ("absurd batch", "train_step", {"dataset_id": "data", "batch_size": 4096}, "batch_size must be an integer.*at most 1,024"),
+    ("beyond the schema", "init_model", {"model_id": "n", "d_model": 10**12}, "d_model must be an integer"),
+    ("sizes that do not fit", "init_model", {"model_id": "n", "d_model": 100, "nhead": 7}, "multiple of 14"),
+    ("path outside", "add_dataset", {"dataset_id": "n", "path": "/etc/passwd"}, "outside the folders"),
+    ("path with dots", "add_dataset", {"dataset_id": "n", "path": "../secret.txt"}, "outside the folders"),
+    ("no such file", "add_dataset", {"dataset_id": "n", "path": "none.txt"}, "there is no file"),
+    ("id like a path", "init_model", {"model_id": "../x"}, "model_id must be a string"),
+    ("dataset exists", "add_dataset", {"dataset_id": "data", "text": "x"}, "exists already.*overwrite=true"),
+    ("no dataset", "train_step", {"dataset_id": "none"}, "no dataset 'none'; known: data: call add_dataset"),
+    ("no model", "infer", {"model_id": "none", "prompt": "a"}, "no model 'none'; known: default: call init_model"),
+    ("no telemetry", "get_telemetry", {"model_id": "none"}, "no model 'none'"),
+    ("model exists", "init_model", TINY, r"'default' exists already \(step 2\).*overwrite=true"),
+    ("no checkpoint", "load_checkpoint", {"name": "none", "model_id": "n"}, "no checkpoint 'none'. Available: damaged, good"),
+    ("damaged checkpoint", "load_checkpoint", {"name": "damaged", "model_id": "n"}, "'damaged' is damaged.*good"),
+    ("checkpoint exists", "save_checkpoint", {"name": "good"}, "exists already"),
+    ("checkpoint like a path", "save_checkpoint", {"name": "../../x"}, "name must be a string"),
+    ("no job", "wait_job", {"job_id": "job-none"}, "no job 'job-none'"),
+    ("overlap too large", "infer_long", {"prompt": "abc", "ctx_bits": 90, "overlap": 90}, "overlap smaller than ctx_bits"),
+    ("number as text", "train_step", {"dataset_id": "data", "steps": "3"}, 'steps must be an integer.*not "3"'),
+    ("boolean as number", "save_checkpoint", {"name": "good", "overwrite": 1}, "overwrite must be true or false"),
+    ("name too long for a file", "add_dataset", {"dataset_id": "n", "path": "x" * 300}, "cannot be read"),
+    ("name with a zero", "add_dataset", {"dataset_id": "n", "path": "a\0b"}, "cannot be read"),
+    ("empty path", "add_dataset", {"dataset_id": "n", "path": ""}, "path must be a string with at least 1 characters"),
+    ("too short to learn", "train_step", {"text": "x"}, "1 byte is too little"),
+]
+
+
+@pytest.mark.anyio
+async def test_every_bad_input_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        before = server.state()
+
+        for what, tool, arguments, expected in BAD:
+            text = await server.refusal(tool, **arguments)
+            assert re.search(expected, text, re.DOTALL), f"{what}: {text}"
+            assert "Traceback" not in text and "site-packages" not in text, what
+            assert server.state() == before, what
+        unknown = await server.client.call_tool("forget_everything", {})
+        assert unknown.is_error and "forget_everything" in str(unknown.content)
+
+
+@pytest.mark.anyio
+async def test_a_second_training_is_refused_or_queued(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        first = await server.call("train_step", dataset_id="data", seconds=600, wait_s=0)
+        assert first["status"] in ("queued", "running") and "wait_job" in first["next"]
+        text = await server.refusal("train_step", dataset_id="data", steps=1)
+        assert first["job_id"] in text and "queue=true" in text
+        queued = await server.call("train_step", dataset_id="data", steps=1, wait_s=0, queue=True)
+        seen = await server.call("get_telemetry")
+        assert (seen["job_id"], seen["state"]) == (first["job_id"], "training")
+        assert first["job_id"] in await server.refusal("train_step", dataset_id="data", steps=1)
+        waiting = await server.call("wait_job", job_id=queued["job_id"], wait_s=0)
+        assert waiting["status"] == "queued" and waiting["steps_done"] == 0 and "loss" not in waiting
+        listed = await server.call("list_jobs", limit=2)
+        assert [job["job_id"] for job in listed["jobs"]] == [first["job_id"], queued["job_id"]]
+        assert "cancel_job first" in await server.refusal("init_model", **TINY, overwrite=True)
+        assert "cancel_job first" in await server.refusal("load_checkpoint", name="good", overwrite=True)
+        cancelled = await server.call("cancel_job", job_id=first["job_id"])
+        assert cancelled["status"] == "cancelled"
+        done = await server.call("wait_job", job_id=queued["job_id"], wait_s=40)
+        assert done["status"] == "completed" and done["steps_done"] == 1
+
+
+@pytest.mark.anyio
+async def test_a_job_tells_its_own_end_for_ever(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        first = await server.call("train_step", dataset_id="data", steps=2, **WAIT)
+        assert first["step"] == 4 and first["loss"] > 0
+        await server.call("train_step", dataset_id="data", steps=3, **WAIT)
+        await server.call("init_model", **TINY, overwrite=True)
+        again = await server.call("wait_job", job_id=first["job_id"], wait_s=0)
+        kept = ("step", "loss", "bits_per_byte", "steps_done", "status")
+        assert {name: again[name] for name in kept} == {name: first[name] for name in kept}
+
+
+@pytest.mark.anyio
+async def test_settings_of_one_training_do_not_stick(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        await server.call("train_step", dataset_id="data", steps=1, learning_rate=1e-6, batch_size=3, **WAIT)
+        await server.call("train_step", dataset_id="data", steps=1, **WAIT)
+        training = server.workspace.model("default").config["training"]
+        assert training["learning_rate"] == TrainingConfig().learning_rate
+        assert training["batch_size"] == TrainingConfig().batch_size
+
+
+@pytest.mark.anyio
+async def test_models_that_were_replaced_are_let_go(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        old = weakref.ref(server.workspace._models["default"].engine)
+        await server.call("infer", prompt="a", max_new_bytes=2)
+        await server.call("init_model", **TINY, overwrite=True)
+        gc.collect()
+        assert old() is None
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_save_or_init_did_nothing(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        before = server.state()
+        running = await server.call("train_step", dataset_id="data", seconds=600, wait_s=0)
+        job = server.workspace.save("never", "default", overwrite=False)
+        job.cancel()
+        assert await job.wait(20)
+        if job.status == "cancelled":  # else it was quicker than the cancel, and everybody sees what it did
+            assert "never" not in server.workspace.checkpoints.names()
+        else:
+            assert "never" in server.workspace.snapshot.checkpoints
+        await server.call("cancel_job", job_id=running["job_id"])
+        assert before[0].datasets == server.workspace.snapshot.datasets
+
+
+@pytest.mark.anyio
+async def test_damaged_small_files_stop_neither_the_start_nor_other_work(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        state = server.workspace.settings.state_dir
+        for name, content in (("bad-1", ""), ("bad-2", '{"name": 5}'), ("bad-3", "[[[")):
+            for kind, file in (("datasets", "about.json"), ("checkpoints", "manifest.json")):
+                (state / kind / name).mkdir()
+                (state / kind / name / file).write_text(content)
+        await server.call("save_checkpoint", name="after")
+        listed = await server.call("list_models")
+        assert {"good", "after", "bad-1"} <= set(listed["checkpoints"]) and listed["datasets"] == ["data"]
+        assert "'bad-2'" in await server.refusal("load_checkpoint", name="bad-2", model_id="n")
+        assert "'bad-1' is damaged" in await server.refusal("train_step", dataset_id="bad-1")
+        again = Workspace(ServerSettings(state_dir=state))
+        assert again.snapshot.datasets.keys() == {"data"} and again.snapshot.checkpoints["bad-3"].damaged
+
+
+@pytest.mark.anyio
+async def test_the_forms_of_a_prompt_are_one(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        digits = "".join(map(str, bytes_to_bits(b"The")))
+        forms = ({"prompt": "The"}, {"prompt_base64": base64.b64encode(b"The").decode()}, {"prompt_bits": digits})
+        answers = [await server.call("infer", **form, max_new_bytes=8, seed=3) for form in forms]
+        assert answers[0] == answers[1] == answers[2]
+        assert "text" in answers[0] and answers[0]["num_bits"] == 72 and answers[0]["parity_ok"]
+
+
+@pytest.mark.anyio
+async def test_infer_waits_for_two_steps_at_most_and_a_cancel_for_one(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        job = await server.call("train_step", dataset_id="data", seconds=600, wait_s=0)
+        telemetry = server.workspace.model
+        with anyio.fail_after(60):
+            while telemetry("default").step < 5:
+                await anyio.sleep(0)
+        for seed in range(5):
+            before = telemetry("default").step
+            answer = await server.call("infer", prompt="The", max_new_bytes=4, seed=seed)
+            assert answer["model_step"] - before <= 2
+        running = server.workspace.job(job["job_id"])
+        before = running.progress.steps_done
+        cancelled = await server.call("cancel_job", job_id=job["job_id"])
+        assert cancelled["status"] == "cancelled" and cancelled["steps_done"] - before <= 1
+        assert cancelled["step"] == telemetry("default").step
+        # What was learned is kept, and the model goes on.
+        again = await server.call("train_step", dataset_id="data", steps=1, **WAIT)
+        assert again["step"] == cancelled["step"] + 1
+
+
+@pytest.mark.anyio
+async def test_a_call_that_its_client_gives_up_cancels_its_training(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        with anyio.move_on_after(1) as scope:
+            await server.call("train_step", dataset_id="data", seconds=600, wait_s=40)
+        assert scope.cancelled_caught
+        listed = await server.call("list_jobs", limit=1)
+        job_id = listed["jobs"][0]["job_id"]
+        stopped = await server.call("wait_job", job_id=job_id, wait_s=20)
+        assert stopped["status"] == "cancelled"
+        # Somebody who only watches a job may leave without harm.
+        watched = await server.call("train_step", dataset_id="data", seconds=600, wait_s=0)
+        with anyio.move_on_after(0.5):
+            await server.call("wait_job", job_id=watched["job_id"], wait_s=40)
+        assert (await server.call("wait_job", job_id=watched["job_id"], wait_s=0.2))["status"] == "running"
+        await server.call("cancel_job", job_id=watched["job_id"])
+
+
+@pytest.mark.anyio
+async def test_a_loaded_checkpoint_answers_as_before_with_its_history(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        asked = {"prompt": "The", "max_new_bytes": 16, "seed": 9}
+        expected = await server.call("infer", **asked)
+        loaded = await server.call("load_checkpoint", name="good", model_id="twin")
+        assert loaded["step"] == 2
+        assert await server.call("infer", model_id="twin", **asked) == expected
+        telemetry = [await server.call("get_telemetry", model_id=name) for name in ("default", "twin")]
+        assert telemetry[0]["history"] == telemetry[1]["history"] != []
+        listed = await server.call("list_models")
+        assert [model["model_id"] for model in listed["models"]] == ["default", "twin"]
+        assert listed["checkpoints"] == ["damaged", "good"] and listed["datasets"] == ["data"]

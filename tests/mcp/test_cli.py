@@ -1,0 +1,24 @@
+"""The command line: what it takes from the environment, and how it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bitlm_mcp import cli
+
+
+def test_the_state_lives_where_the_convention_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert cli.default_state_dir() == tmp_path / "bitlm"
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    assert cli.default_state_dir() == Path.home() / ".local" / "state" / "bitlm"
+
+
+def test_a_server_started_in_the_root_or_at_home_reads_nothing_unasked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli._implicit_roots() == [tmp_path]
+    for everything in (Path("/"), Path.home()):
+        monkeypatch.chdir(everything)
+        assert cli._implicit_roots() == []

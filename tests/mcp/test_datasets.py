@@ -1,0 +1,150 @@
+"""Datasets: what goes in, how it is split, and which files may be read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bitlm_core import ConfigError, ResourceLimitError
+from bitlm_mcp import datasets
+from bitlm_mcp.datasets import DatasetError, DatasetStore
+from bitlm_mcp.errors import UnknownHandleError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DatasetStore:
+    (tmp_path / "allowed" / "sub").mkdir(parents=True)
+    (tmp_path / "allowed" / "b.txt").write_bytes(b"second")
+    (tmp_path / "allowed" / "a.txt").write_bytes(b"first ")
+    (tmp_path / "allowed" / ".hidden").write_bytes(b"hidden")
+    (tmp_path / "allowed" / "sub" / "c.bin").write_bytes(b" third")
+    (tmp_path / "secret.txt").write_bytes(b"secret")
+    (tmp_path / "allowed" / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (tmp_path / "allowed" / "way-out").symlink_to(tmp_path)
+    return DatasetStore(tmp_path / "state" / "datasets", (tmp_path / "allowed",))
+
+
+def add(store: DatasetStore, data: bytes = b"0123456789", **fields: object) -> None:
+    settings = {"source": "text", "holdout_fraction": 0.2, "overwrite": False} | fields
+    store.add("d", [data[:3], data[3:]], **settings)  # type: ignore[arg-type]
+
+
+def left_over(store: DatasetStore) -> list[str]:
+    return sorted(path.name for path in store.root.iterdir()) if store.root.exists() else []
+
+
+def test_the_end_is_held_back(store: DatasetStore) -> None:
+    add(store)
+    assert store.train_part("d").array.tobytes() == b"01234567"
+    assert store.holdout_part("d").array.tobytes() == b"89"
+    view = store.views()["d"]
+    assert (view.num_bytes, view.train_bytes, view.holdout_bytes) == (10, 8, 2)
+    assert view.sha256 == hashlib.sha256(b"0123456789").hexdigest()
+    assert store.train_part("d").digest == hashlib.sha256(b"01234567").hexdigest()
+    assert left_over(store) == ["d"]
+
+
+def test_a_dataset_is_replaced_only_with_leave(store: DatasetStore) -> None:
+    add(store)
+    with pytest.raises(ConfigError, match="overwrite=true"):
+        add(store, b"other")
+    mapped = store.train_part("d")
+    add(store, b"other", overwrite=True)
+    assert store.train_part("d").array.tobytes() == b"othe"
+    assert mapped.array.tobytes() == b"01234567"  # who had it open keeps what he had
+    assert left_over(store) == ["d"]
+
+
+@pytest.mark.parametrize("path", ["a.txt", "./a.txt", "sub/../a.txt"])
+def test_files_inside_the_roots_are_read(store: DatasetStore, path: str) -> None:
+    assert b"".join(store.open_path(path)) == b"first "
+    assert b"".join(store.open_path(str(store.allow_dirs[0] / path))) == b"first "
+
+
+def test_a_folder_is_read_in_order_without_hidden_files_and_links(store: DatasetStore) -> None:
+    assert b"".join(store.open_path(".")) == b"first second third"
+
+
+@pytest.mark.parametrize(
+    "path", ["../secret.txt", "/etc/passwd", "link.txt", "way-out/secret.txt", "..", "~root", "sub/../../secret.txt"]
+)
+def test_nothing_outside_the_roots_is_read(store: DatasetStore, path: str) -> None:
+    with pytest.raises(ConfigError, match="outside the folders"):
+        store.open_path(path)
+
+
+def test_what_is_not_there_or_no_file_is_named(store: DatasetStore) -> None:
+    with pytest.raises(ConfigError, match=r"no file or folder 'none\.txt'"):
+        store.open_path("none.txt")
+    os.mkfifo(store.allow_dirs[0] / "pipe")
+    with pytest.raises(ConfigError, match="neither a regular file"):
+        store.open_path("pipe")
+
+
+def test_refused_data_leaves_nothing_behind(store: DatasetStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="empty"):
+        add(store, b"")
+    monkeypatch.setattr(datasets, "MAX_DATASET_BYTES", 5)
+    with pytest.raises(ResourceLimitError, match="5 bytes"):
+        add(store)
+    assert left_over(store) == []
+    with pytest.raises(UnknownHandleError, match="add_dataset first"):
+        store.train_part("d")
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "a\0b", "~nosuch/x", "loop/x"])
+def test_names_that_the_system_refuses_are_bad_arguments(store: DatasetStore, path: str) -> None:
+    (store.allow_dirs[0] / "loop").symlink_to("loop")
+    with pytest.raises(ConfigError):
+        store.open_path(path)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"num_bytes": 1}', "[1]"])
+def test_a_damaged_dataset_is_named_and_harms_no_other(store: DatasetStore, content: str) -> None:
+    add(store)
+    (store.root / "broken").mkdir()
+    (store.root / "broken" / "about.json").write_text(content)
+    assert store.views().keys() == {"d"}
+    with pytest.raises(DatasetError, match="'broken' is damaged"):
+        store.train_part("broken")
+    next((store.root / "d").glob("*.data")).unlink()
+    with pytest.raises(DatasetError, match=r"'d' is damaged.*overwrite=true"):
+        store.train_part("d")
+
+
+def test_readers_always_see_a_whole_dataset_while_it_is_replaced(store: DatasetStore) -> None:
+    versions = [b"0123456789", b"abcdefghijklmnopqrst"]
+    add(store, versions[0])
+    seen: set[bytes] = set()
+    done = threading.Event()
+
+    def replace() -> None:
+        for index in range(100):
+            add(store, versions[index % 2], overwrite=True)
+        done.set()
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    while not done.is_set():
+        seen.add(store.holdout_part("d").array.tobytes())
+    writer.join()
+    assert seen <= {b"89", b"qrst"}
+
+
+def test_scratch_of_a_killed_server_is_swept_when_it_is_old(store: DatasetStore) -> None:
+    for name, age in ((".adding-old", 2 * datasets.ABANDONED_S), (".adding-young", 10)):
+        (store.root / name).mkdir(parents=True)
+        os.utime(store.root / name, (time.time() - age,) * 2)
+    DatasetStore(store.root, ())
+    assert left_over(store) == [".adding-young"]
+
+
+def test_a_dataset_without_held_out_part_says_so(store: DatasetStore) -> None:
+    add(store, holdout_fraction=0.0)
+    with pytest.raises(ConfigError, match="no held-out part"):
+        store.holdout_part("d")

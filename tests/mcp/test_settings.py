@@ -1,0 +1,81 @@
+"""Settings: bounds, real paths, and no open door by accident; the command line says so in sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from bitlm_mcp import cli
+from bitlm_mcp.settings import ServerSettings, is_loopback
+
+TOKEN = "t" * 32
+
+
+def test_defaults_are_local_and_frozen(tmp_path: Path) -> None:
+    settings = ServerSettings(state_dir=tmp_path)
+    assert (settings.host, settings.port, settings.max_wait_s, settings.token) == ("127.0.0.1", 8765, 45.0, None)
+    with pytest.raises(ValidationError):
+        settings.port = 1
+
+
+@pytest.mark.parametrize("host", ["::", "192.0.2.1", "example.org", "127.0.0.1.example.org"])
+def test_open_host_needs_a_token_or_consent(tmp_path: Path, host: str) -> None:
+    with pytest.raises(ValidationError, match="no token is set: set BITLM_TOKEN"):
+        ServerSettings(state_dir=tmp_path, host=host)
+    assert ServerSettings.model_validate({"state_dir": tmp_path, "host": host, "token": TOKEN}).host == host
+    assert ServerSettings(state_dir=tmp_path, host=host, insecure=True).token is None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "LOCALHOST", "::1"])
+def test_loopback(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("token", ["short", "has spaces in its middle", "ümlaut-ümlaut-ümlaut"])
+def test_weak_token_is_refused_without_showing_it(tmp_path: Path, token: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ServerSettings.model_validate({"state_dir": tmp_path, "token": token})
+    assert "at least 16 printable" in str(caught.value)
+    assert token not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("port", 65_536), ("port", -1), ("max_wait_s", 601), ("max_wait_s", float("nan")), ("threads", 0), ("prot", 1)],
+)
+def test_bounds(tmp_path: Path, name: str, value: float) -> None:
+    with pytest.raises(ValidationError):
+        ServerSettings.model_validate({"state_dir": tmp_path, name: value})
+
+
+def test_allowed_directories_are_real_paths(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    (tmp_path / "link").symlink_to(real)
+    assert ServerSettings(state_dir=tmp_path, allow_dirs=(tmp_path / "link",)).allow_dirs == (real.resolve(),)
+    with pytest.raises(ValidationError, match="is not a directory"):
+        ServerSettings(state_dir=tmp_path, allow_dirs=(tmp_path / "missing",))
+
+
+def test_command_line_refuses_in_one_line(tmp_path: Path) -> None:
+    options = ["serve", "--http", "--host", "192.0.2.1", "--state-dir", str(tmp_path)]
+    result = CliRunner(env={"BITLM_TOKEN": None}).invoke(cli.app, options)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("bitlm: host 192.0.2.1 can be reached from other machines")
+    assert "pydantic" not in result.stderr
+    result = CliRunner().invoke(cli.app, ["serve", "--threads", "0", "--state-dir", str(tmp_path)])
+    assert (result.exit_code, "--threads: " in result.stderr) == (2, True)
+
+
+def test_version() -> None:
+    assert CliRunner().invoke(cli.app, ["--version"]).stdout.startswith("bitlm ")
+
+
+def test_default_state_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
+    assert cli.default_state_dir() == Path("/somewhere/bitlm")
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    assert cli.default_state_dir() == Path.home() / ".local" / "state" / "bitlm"

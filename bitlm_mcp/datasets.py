@@ -1,16 +1,17 @@
 """Named data in the state directory: copied once, split once, then only mapped.
 
-    datasets/ID/<sha256>.data   the bytes
+    datasets/ID/<random>.data   the bytes
     datasets/ID/about.json      which file is current, its split, how often each byte occurs in the part to learn from
 
-Data files never change; about.json is replaced as a whole. So a dataset is always either the old one or the new one, and
-who has mapped the old one keeps it.
+Data files never change, and none ever takes the name of another; about.json is replaced as a whole. So a dataset is always
+either the old one or the new one, and who has mapped the old one keeps it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 import threading
@@ -37,6 +38,7 @@ _DIGEST = r"^[0-9a-f]{64}$"
 class _About(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    file: str = Field(pattern=r"^[0-9a-f]{32}\.data$")
     num_bytes: int = Field(ge=1)
     train_bytes: int = Field(ge=0)
     sha256: str = Field(pattern=_DIGEST)
@@ -59,10 +61,7 @@ class DatasetStore:
         self.root = root
         self.allow_dirs = allow_dirs
         self._replacing = threading.Lock()
-        for left in root.glob(".adding-*"):
-            # What a server that was killed left behind; a younger one may belong to a server that is running.
-            if time.time() - left.stat().st_mtime > ABANDONED_S:
-                shutil.rmtree(left, ignore_errors=True)
+        self._sweep()
 
     def add(
         self, dataset_id: str, chunks: Iterable[bytes], *, source: str, holdout_fraction: float, overwrite: bool
@@ -81,6 +80,15 @@ class DatasetStore:
                 shutil.rmtree(scratch, ignore_errors=True)
         return _view(dataset_id, about)
 
+    def _sweep(self) -> None:
+        """Remove what a server that was killed left behind; younger things may belong to a server that is running."""
+        left_over = list(self.root.glob(".adding-*"))
+        for dataset_id, about in self._all().items():  # of a damaged one nobody knows what is left over
+            left_over += [file for file in (self.root / dataset_id).glob("*.data") if file.name != about.file]
+        for path in left_over:
+            if time.time() - path.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+
     def _check_free(self, dataset_id: str, overwrite: bool) -> None:
         if (self.root / dataset_id / _ABOUT).exists() and not overwrite:
             raise ConfigError(f"dataset {dataset_id!r} exists already: choose another dataset_id or pass overwrite=true")
@@ -88,12 +96,13 @@ class DatasetStore:
     def _install(self, dataset_id: str, scratch: Path, about: _About) -> None:
         folder = self.root / dataset_id
         folder.mkdir(exist_ok=True)
-        current = _data_file(folder, about)
-        (scratch / "data").replace(current)
+        before = self._about_or_none(dataset_id)
+        (scratch / "data").replace(folder / about.file)
         (scratch / _ABOUT).replace(folder / _ABOUT)
-        for old in folder.glob("*.data"):
-            if old != current:
-                old.unlink()
+        _sync(folder)
+        if before:
+            # Of all other files, one may be what another server is about to install.
+            (folder / before.file).unlink(missing_ok=True)
 
     def open_path(self, path: str) -> Iterator[bytes]:
         """The bytes of a file, or of all files of a folder in sorted order (hidden ones and links left out).
@@ -133,14 +142,21 @@ class DatasetStore:
 
     def _mapped(self, dataset_id: str, *, holdout: bool) -> ByteData:
         about = self._about(dataset_id)
+        while True:
+            try:
+                return self._part(dataset_id, about, holdout=holdout)
+            except DatasetError:
+                before, about = about, self._about(dataset_id)
+                if about == before:  # else it was replaced between two looks
+                    raise
+
+    def _part(self, dataset_id: str, about: _About, *, holdout: bool) -> ByteData:
         if holdout and about.train_bytes == about.num_bytes:
             raise ConfigError(
                 f"dataset {dataset_id!r} has no held-out part: add it again with a larger holdout_fraction, "
                 "or pass text or data_base64"
             )
-        path = _data_file(self.root / dataset_id, about)
-        if not path.exists() and self._about(dataset_id) != about:
-            return self._mapped(dataset_id, holdout=holdout)  # it was replaced between two looks
+        path = self.root / dataset_id / about.file
         with _whole(dataset_id):
             if holdout:
                 return file_part(path, about.train_bytes, about.num_bytes, about.holdout_sha256)
@@ -149,13 +165,11 @@ class DatasetStore:
 
     def views(self) -> dict[str, DatasetView]:
         """All datasets by id; damaged ones are left out, and named when they are asked for."""
-        views = {}
-        for dataset_id in self._ids():
-            try:
-                views[dataset_id] = _view(dataset_id, self._about(dataset_id))
-            except DatasetError:
-                continue
-        return views
+        return {dataset_id: _view(dataset_id, about) for dataset_id, about in self._all().items()}
+
+    def _all(self) -> dict[str, _About]:
+        found = {dataset_id: self._about_or_none(dataset_id) for dataset_id in self._ids()}
+        return {dataset_id: about for dataset_id, about in found.items() if about}
 
     def _ids(self) -> list[str]:
         return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{_ABOUT}"))
@@ -166,6 +180,12 @@ class DatasetStore:
             raise UnknownHandleError("dataset", dataset_id, self._ids(), "call add_dataset first")
         with _whole(dataset_id):
             return _About.model_validate_json(path.read_text("utf-8"))
+
+    def _about_or_none(self, dataset_id: str) -> _About | None:
+        try:
+            return self._about(dataset_id)
+        except (DatasetError, UnknownHandleError):
+            return None
 
     def _allowed(self, real: Path) -> bool:
         return any(real.is_relative_to(root) for root in self.allow_dirs)
@@ -191,6 +211,7 @@ def _store(chunks: Iterable[bytes], scratch: Path, holdout_fraction: float, sour
     train_digest, counts = _part_facts(scratch / "data", 0, train)
     holdout_digest, _ = _part_facts(scratch / "data", train, size)
     about = _About(
+        file=f"{secrets.token_hex(16)}.data",
         num_bytes=size,
         train_bytes=train,
         sha256=digest,
@@ -238,8 +259,13 @@ def _part_facts(path: Path, start: int, end: int) -> tuple[str, np.ndarray[tuple
     return digest.hexdigest(), counts
 
 
-def _data_file(folder: Path, about: _About) -> Path:
-    return folder / f"{about.sha256}.data"
+def _sync(folder: Path) -> None:
+    """Make sure that the names in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -124,24 +124,64 @@ def test_readers_always_see_a_whole_dataset_while_it_is_replaced(store: DatasetS
     done = threading.Event()
 
     def replace() -> None:
-        for index in range(100):
-            add(store, versions[index % 2], overwrite=True)
-        done.set()
+        try:
+            for index in range(100):
+                add(store, versions[index % 2], overwrite=True)
+        finally:
+            done.set()
 
     writer = threading.Thread(target=replace)
     writer.start()
     while not done.is_set():
         seen.add(store.holdout_part("d").array.tobytes())
     writer.join()
-    assert seen <= {b"89", b"qrst"}
+    assert seen and seen <= {b"89", b"qrst"}
+    assert len(list((store.root / "d").iterdir())) == 2
 
 
-def test_scratch_of_a_killed_server_is_swept_when_it_is_old(store: DatasetStore) -> None:
-    for name, age in ((".adding-old", 2 * datasets.ABANDONED_S), (".adding-young", 10)):
-        (store.root / name).mkdir(parents=True)
-        os.utime(store.root / name, (time.time() - age,) * 2)
+def test_a_reader_who_looks_between_two_versions_looks_again(store: DatasetStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(store)
+    looked: list[str] = []
+    about = store._about
+
+    def then_replace(dataset_id: str) -> object:
+        found = about(dataset_id)
+        looked.append(found.file)
+        if len(looked) == 1:  # the same bytes come back, under another name
+            monkeypatch.setattr(store, "_about", about)
+            for data in (b"other", b"0123456789"):
+                add(store, data, overwrite=True)
+            monkeypatch.setattr(store, "_about", then_replace)
+        return found
+
+    monkeypatch.setattr(store, "_about", then_replace)
+    assert store.holdout_part("d").array.tobytes() == b"89"
+    assert len(set(looked)) == 2
+
+
+def test_another_server_s_file_is_left_alone(store: DatasetStore) -> None:
+    add(store)
+    (store.root / "d" / f"{'0' * 32}.data").write_bytes(b"about to be installed")
+    add(store, overwrite=True)
+    assert (store.root / "d" / f"{'0' * 32}.data").exists()
+
+
+def test_what_a_killed_server_left_is_swept_when_it_is_old(store: DatasetStore) -> None:
+    add(store)
+    current = next((store.root / "d").glob("*.data"))
+    for path in (store.root / ".adding-old", store.root / ".adding-young"):
+        path.mkdir()
+    for name in ("old", "young"):
+        (store.root / "d" / f"{name}.data").write_bytes(b"left")
+    (store.root / "damaged").mkdir()
+    for name in ("about.json", "whole.data"):
+        (store.root / "damaged" / name).write_bytes(b"not JSON")
+    for path in (store.root / ".adding-old", store.root / "d" / "old.data", current, store.root / "damaged" / "whole.data"):
+        os.utime(path, (time.time() - 2 * datasets.ABANDONED_S,) * 2)
     DatasetStore(store.root, ())
-    assert left_over(store) == [".adding-young"]
+    assert left_over(store) == [".adding-young", "d", "damaged"]
+    assert sorted(path.name for path in (store.root / "d").glob("*.data")) == sorted([current.name, "young.data"])
+    assert (store.root / "damaged" / "whole.data").exists()
 
 
 def test_a_dataset_without_held_out_part_says_so(store: DatasetStore) -> None:

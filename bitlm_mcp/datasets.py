@@ -17,17 +17,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bitlm_core import BitLMError, ByteData, ConfigError, ResourceLimitError, file_part
+from bitlm_mcp.data_files import CHUNK, named_os_errors
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.snapshot import DatasetView
 
-CHUNK = 1 << 20
 MAX_DATASET_BYTES = 16 << 30
 SPARE_DISK_BYTES = 256 << 20
 ABANDONED_S = 24 * 3600
@@ -55,11 +55,10 @@ class DatasetError(BitLMError):
 
 
 class DatasetStore:
-    """All datasets under `root`; files named by callers must lie inside `allow_dirs` (already resolved)."""
+    """All datasets under `root` (created when the first one is added)."""
 
-    def __init__(self, root: Path, allow_dirs: tuple[Path, ...]) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
-        self.allow_dirs = allow_dirs
         self._replacing = threading.Lock()
         self._sweep()
 
@@ -68,7 +67,7 @@ class DatasetStore:
     ) -> DatasetView:
         """Store bytes, the last `holdout_fraction` of them held back. Raises ConfigError; nothing is changed then."""
         self._check_free(dataset_id, overwrite)
-        with _readable("the data"):
+        with named_os_errors("the data"):
             self.root.mkdir(parents=True, exist_ok=True)
             scratch = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.root))
             try:
@@ -86,8 +85,9 @@ class DatasetStore:
         for dataset_id, about in self._all().items():  # of a damaged one nobody knows what is left over
             left_over += [file for file in (self.root / dataset_id).glob("*.data") if file.name != about.file]
         for path in left_over:
-            if time.time() - path.stat().st_mtime > ABANDONED_S:
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+            with suppress(FileNotFoundError):  # another server may sweep too
+                if time.time() - path.stat().st_mtime > ABANDONED_S:
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
     def _check_free(self, dataset_id: str, overwrite: bool) -> None:
         if (self.root / dataset_id / _ABOUT).exists() and not overwrite:
@@ -103,34 +103,6 @@ class DatasetStore:
         if before:
             # Of all other files, one may be what another server is about to install.
             (folder / before.file).unlink(missing_ok=True)
-
-    def open_path(self, path: str) -> Iterator[bytes]:
-        """The bytes of a file, or of all files of a folder in sorted order (hidden ones and links left out).
-
-        Raises ConfigError for a path that does not exist or leads outside the allowed roots.
-        """
-        with _readable(f"the path {path[:80]!r}"):
-            return self._open_path(path)
-
-    def _open_path(self, path: str) -> Iterator[bytes]:
-        given = Path(path).expanduser()
-        candidates = [given] if given.is_absolute() else [root / given for root in self.allow_dirs]
-        inside = [real for real in (c.resolve() for c in candidates) if self._allowed(real)]
-        if not inside:
-            roots = ", ".join(str(root) for root in self.allow_dirs) or "none"
-            raise ConfigError(
-                f"{path!r} lies outside the folders that may be read ({roots}): move the file there, "
-                "pass the data itself, or start the server with --allow-dir"
-            )
-        real = next((candidate for candidate in inside if candidate.exists()), None)
-        if real is None:
-            raise ConfigError(f"there is no file or folder {path!r} in the folders that may be read: check the name")
-        if real.is_dir():
-            names = (file for file in sorted(real.rglob("*")) if not _hidden(file, real))
-            return _read_files([file for file in names if file.is_file() and self._allowed(file.resolve())])
-        if not real.is_file():
-            raise ConfigError(f"{path!r} is neither a regular file nor a folder: name one that is")
-        return _read_files([real])
 
     def train_part(self, dataset_id: str) -> ByteData:
         """The bytes to learn from, mapped. Raises UnknownHandleError or DatasetError."""
@@ -186,20 +158,6 @@ class DatasetStore:
             return self._about(dataset_id)
         except (DatasetError, UnknownHandleError):
             return None
-
-    def _allowed(self, real: Path) -> bool:
-        return any(real.is_relative_to(root) for root in self.allow_dirs)
-
-
-def _hidden(file: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(root).parts) or file.is_symlink()
-
-
-def _read_files(files: list[Path]) -> Iterator[bytes]:
-    for file in files:
-        with file.open("rb") as stream:
-            while chunk := stream.read(CHUNK):
-                yield chunk
 
 
 def _store(chunks: Iterable[bytes], scratch: Path, holdout_fraction: float, source: str, free: int) -> _About:
@@ -278,19 +236,6 @@ def _whole(dataset_id: str) -> Iterator[None]:
             f"dataset {dataset_id!r} is damaged ({type(error).__name__}): add it again with overwrite=true",
             dataset_id=dataset_id,
         ) from error
-
-
-@contextmanager
-def _readable(what: str) -> Iterator[None]:
-    """Around what the operating system may refuse: names it cannot hold, files it does not show, disks that are full."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(
-            f"{what} cannot be read or stored ({error.strerror}): check the name, the rights, the disk"
-        ) from error
-    except (ValueError, RuntimeError) as error:
-        raise ConfigError(f"{what} cannot be read ({error}): check the name") from error
 
 
 def _view(dataset_id: str, about: _About) -> DatasetView:

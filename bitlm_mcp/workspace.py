@@ -32,6 +32,7 @@ from bitlm_core import (
     estimate_engine_bytes,
     require_memory,
 )
+from bitlm_mcp.data_files import DataFiles
 from bitlm_mcp.datasets import DatasetStore
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.jobs import Job, Progress, Urgency, Work, Worker
@@ -53,7 +54,8 @@ class Workspace:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        self.datasets = DatasetStore(settings.state_dir / "datasets", settings.allow_dirs)
+        self.files = DataFiles(settings.allow_dirs)
+        self.datasets = DatasetStore(settings.state_dir / "datasets")
         self.checkpoints = CheckpointStore(settings.state_dir / "checkpoints")
         self._models: dict[str, ModelEntry] = {}
         self._jobs: dict[str, Job] = {}

@@ -40,6 +40,7 @@ SERVER = [
     "schemas",
     "security",
     "snapshot",
+    "data_files",
     "datasets",
     "jobs",
     "model_entry",

@@ -111,6 +111,7 @@ class CheckpointStore:
         self, folder: Path, name: str, write: Callable[[Path], None], step: int, summary: dict[str, Any]
     ) -> CheckpointInfo:
         folder.mkdir(parents=True, exist_ok=True)
+        before = self._data_files(name)
         scratch = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
         try:
             data = scratch / "data"
@@ -127,10 +128,17 @@ class CheckpointStore:
             _sync(folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        for old in folder.glob("*.safetensors"):
-            if old.stem != digest:
-                old.unlink()
+        # Of all other files, one may be what another process is about to name in its manifest.
+        for old in before - self._data_files(name):
+            old.unlink(missing_ok=True)
         return info
+
+    def _data_files(self, name: str) -> set[Path]:
+        """The file that the manifest names, if there is a manifest that can be read."""
+        try:
+            return {self._folder(name) / f"{self.info(name).sha256}.safetensors"}
+        except CheckpointError:
+            return set()
 
 
 def _sound(info: CheckpointInfo, name: str) -> bool:

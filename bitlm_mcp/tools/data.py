@@ -69,7 +69,7 @@ def data_tools(workspace: Workspace) -> list[ToolSpec]:
 
 def _chunks(workspace: Workspace, form: str, path: str | None, text: str | None, data_base64: str | None) -> Iterator[bytes]:
     if form == "path":
-        return workspace.datasets.open_path(path or "")
+        return workspace.files.open(path or "")
     if form == "text":
         return iter([text_bytes("text", text or "")])
     return iter([base64_bytes("data_base64", data_base64 or "")])

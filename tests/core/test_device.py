@@ -19,7 +19,7 @@ def peak():  # of this program alone: getrusage would count what its parent held
 torch.set_num_threads(1)
 config = b.EngineConfig.model_validate_json(sys.argv[1])
 small = b.Engine(b.EngineConfig(model=b.preset_config("tiny", max_seq_len=16)))
-data = b.bytes_in_memory(bytes(range(256)) * 40)
+data = b.bytes_in_memory(bytes(range(256)) * 12)  # enough for a full batch of windows of every model below
 list(small.train_steps(data, b.TrainingPlan(steps=1)))
 Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew here
 before = peak()

@@ -1,4 +1,4 @@
-"""Datasets: what goes in, how it is split, and which files may be read."""
+"""Datasets: what goes in, how it is split, and what happens when one is replaced or damaged."""
 
 from __future__ import annotations
 
@@ -18,15 +18,7 @@ from bitlm_mcp.errors import UnknownHandleError
 
 @pytest.fixture
 def store(tmp_path: Path) -> DatasetStore:
-    (tmp_path / "allowed" / "sub").mkdir(parents=True)
-    (tmp_path / "allowed" / "b.txt").write_bytes(b"second")
-    (tmp_path / "allowed" / "a.txt").write_bytes(b"first ")
-    (tmp_path / "allowed" / ".hidden").write_bytes(b"hidden")
-    (tmp_path / "allowed" / "sub" / "c.bin").write_bytes(b" third")
-    (tmp_path / "secret.txt").write_bytes(b"secret")
-    (tmp_path / "allowed" / "link.txt").symlink_to(tmp_path / "secret.txt")
-    (tmp_path / "allowed" / "way-out").symlink_to(tmp_path)
-    return DatasetStore(tmp_path / "state" / "datasets", (tmp_path / "allowed",))
+    return DatasetStore(tmp_path / "state" / "datasets")
 
 
 def add(store: DatasetStore, data: bytes = b"0123456789", **fields: object) -> None:
@@ -60,32 +52,6 @@ def test_a_dataset_is_replaced_only_with_leave(store: DatasetStore) -> None:
     assert left_over(store) == ["d"]
 
 
-@pytest.mark.parametrize("path", ["a.txt", "./a.txt", "sub/../a.txt"])
-def test_files_inside_the_roots_are_read(store: DatasetStore, path: str) -> None:
-    assert b"".join(store.open_path(path)) == b"first "
-    assert b"".join(store.open_path(str(store.allow_dirs[0] / path))) == b"first "
-
-
-def test_a_folder_is_read_in_order_without_hidden_files_and_links(store: DatasetStore) -> None:
-    assert b"".join(store.open_path(".")) == b"first second third"
-
-
-@pytest.mark.parametrize(
-    "path", ["../secret.txt", "/etc/passwd", "link.txt", "way-out/secret.txt", "..", "~root", "sub/../../secret.txt"]
-)
-def test_nothing_outside_the_roots_is_read(store: DatasetStore, path: str) -> None:
-    with pytest.raises(ConfigError, match="outside the folders"):
-        store.open_path(path)
-
-
-def test_what_is_not_there_or_no_file_is_named(store: DatasetStore) -> None:
-    with pytest.raises(ConfigError, match=r"no file or folder 'none\.txt'"):
-        store.open_path("none.txt")
-    os.mkfifo(store.allow_dirs[0] / "pipe")
-    with pytest.raises(ConfigError, match="neither a regular file"):
-        store.open_path("pipe")
-
-
 def test_refused_data_leaves_nothing_behind(store: DatasetStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="empty"):
         add(store, b"")
@@ -95,13 +61,6 @@ def test_refused_data_leaves_nothing_behind(store: DatasetStore, monkeypatch: py
     assert left_over(store) == []
     with pytest.raises(UnknownHandleError, match="add_dataset first"):
         store.train_part("d")
-
-
-@pytest.mark.parametrize("path", ["x" * 300, "a\0b", "~nosuch/x", "loop/x"])
-def test_names_that_the_system_refuses_are_bad_arguments(store: DatasetStore, path: str) -> None:
-    (store.allow_dirs[0] / "loop").symlink_to("loop")
-    with pytest.raises(ConfigError):
-        store.open_path(path)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"num_bytes": 1}', "[1]"])
@@ -178,7 +137,7 @@ def test_what_a_killed_server_left_is_swept_when_it_is_old(store: DatasetStore) 
         (store.root / "damaged" / name).write_bytes(b"not JSON")
     for path in (store.root / ".adding-old", store.root / "d" / "old.data", current, store.root / "damaged" / "whole.data"):
         os.utime(path, (time.time() - 2 * datasets.ABANDONED_S,) * 2)
-    DatasetStore(store.root, ())
+    DatasetStore(store.root)
     assert left_over(store) == [".adding-young", "d", "damaged"]
     assert sorted(path.name for path in (store.root / "d").glob("*.data")) == sorted([current.name, "young.data"])
     assert (store.root / "damaged" / "whole.data").exists()

@@ -103,6 +103,16 @@ def test_every_kind_of_damage_is_named(store: CheckpointStore) -> None:
     assert torch.equal(load(store, "good"), torch.ones(4, 3))
 
 
+def test_an_overwrite_removes_the_file_it_replaced_and_no_other(store: CheckpointStore) -> None:
+    save(store, "one", 1.0)
+    replaced, foreign = data_file(store, "one"), store.root / "one" / f"{'0' * 64}.safetensors"
+    foreign.write_bytes(b"another process is about to name this one")
+    save(store, "one", 2.0, overwrite=True)
+    save(store, "one", 2.0, overwrite=True)  # the same content is the same file
+    assert foreign.exists() and not replaced.exists()
+    assert store.verified_path("one").exists()
+
+
 def test_a_disk_that_refuses_leaves_the_old_checkpoint(store: CheckpointStore) -> None:
     save(store, "one")
 

@@ -10,7 +10,7 @@ demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save
 	$(BIN)/bitlm demo
 
 test: $(READY)  ## everything that must hold, in under ten minutes on two cores
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(READY)  ## types and style
 	$(BIN)/ruff check .

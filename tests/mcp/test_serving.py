@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from dummy_process import ENV, LEGACY, START_S, until
+from dummy_process import ENV, LEGACY, START_S, STOP_S, until
 
-END_S = 15.0
 HELLO = {
     "id": 0,
     "method": "initialize",
@@ -111,7 +110,7 @@ def test_it_ends_cleanly_while_it_computes(tmp_path: Path, end: str) -> None:
             wire.process.stdin.close()
         else:
             wire.process.send_signal(getattr(signal, end))
-        assert wire.process.wait(END_S) == 0
+        assert wire.process.wait(STOP_S) == 0
         assert "Traceback" not in (tmp_path / "log").read_text()
 
 
@@ -138,7 +137,7 @@ def test_it_ends_when_its_parent_dies(tmp_path: Path) -> None:
             assert parent.stdout is not None and json.loads(parent.stdout.readline())["id"] == 0
             parent.kill()
             parent.wait()
-            until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, END_S, "the server ends")
+            until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, STOP_S, "the server ends")
         finally:
             parent.kill()
             parent.wait()

@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import anyio
 import typer
@@ -161,19 +161,23 @@ def learn(
     data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
     seconds: Annotated[float, typer.Option(min=1, max=86_400, help="CPU seconds to train for.")] = 180.0,
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Compute threads.")] = 1,
-    preset: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
+    preset: Annotated[Literal["tiny", "small", "base"], typer.Option(help="Sizes of the network.")] = "small",
     mixing: Annotated[bool, typer.Option(help="Context mixing beside the network.")] = True,
+    optimizer: Annotated[Literal["muon", "adamw"], typer.Option(help="Of the blocks' matrices.")] = "muon",
+    batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Windows per step.")] = 4,
+    learning_rate: Annotated[float, typer.Option(min=1e-9, max=1, help="Peak of the schedule.")] = 3e-3,
     json_only: Annotated[bool, typer.Option("--json", help="Print the JSON line alone.")] = False,
 ) -> None:
     """Learn the first 90 % of a file for some CPU seconds, and score the rest: bits per byte, by protocol."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         content = data.read_bytes() if data else default_text()
-        model = bitlm_core.preset_config(preset)  # type: ignore[arg-type]
-        config = bitlm_core.EngineConfig(model=model, mixing=bitlm_core.MixingConfig() if mixing else None)
+        config = bitlm_core.EngineConfig(
+            model=bitlm_core.preset_config(preset),
+            training=bitlm_core.TrainingConfig(optimizer=optimizer, batch_size=batch_size, learning_rate=learning_rate),
+            mixing=bitlm_core.MixingConfig() if mixing else None,
+        )
         report = _with_progress(bitlm_core.learn_steps(content, config, seconds=seconds, threads=threads))
-    except KeyError:
-        _fail(f"there is no preset {preset!r}: use tiny, small or base", 2)
     except (OSError, bitlm_core.BitLMError) as error:
         _fail(str(error), 1)
     if not json_only:

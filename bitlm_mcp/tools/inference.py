@@ -91,7 +91,7 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         safety: Annotated[
             Literal["off", "warn", "strict"],
             Field(description="Judge the output: warn reports broken floors, strict withholds the output."),
-        ] = "warn",
+        ] = "off",
     ) -> InferResult:
         """Continue a prompt: give exactly one of prompt, prompt_base64 or prompt_bits."""
         given = given_prompt(workspace.model(model_id).max_bytes, prompt, prompt_base64, prompt_bits)

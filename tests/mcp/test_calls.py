@@ -292,6 +292,22 @@ async def test_a_call_that_its_client_gives_up_cancels_its_training(tmp_path: Pa
 
 
 @pytest.mark.anyio
+async def test_the_gate_is_off_reports_or_withholds(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        asked = {"prompt": "The", "max_new_bytes": 80, "temperature": 0}  # two steps of training: it repeats itself
+        plain = await server.call("infer", **asked)
+        assert "verdict" not in plain
+        warned = await server.call("infer", **asked, safety="warn")
+        verdict = warned.pop("verdict")
+        assert warned == plain and verdict["judged"] and not verdict["passed"]
+        assert any(reason.startswith("C=") for reason in verdict["reasons"]) and verdict["c"] < 0.3
+        text = await server.refusal("infer", **asked, safety="strict")
+        assert "withheld" in text and "C=" in text and "safety='warn'" in text and plain["data_base64"] not in text
+        short = await server.call("infer", prompt="The", max_new_bytes=8, safety="strict")
+        assert short["verdict"] == {"passed": True, "judged": False, "reasons": []}
+
+
+@pytest.mark.anyio
 async def test_a_loaded_checkpoint_answers_as_before_with_its_history(tmp_path: Path) -> None:
     async with stage(tmp_path) as server:
         asked = {"prompt": "The", "max_new_bytes": 16, "seed": 9}

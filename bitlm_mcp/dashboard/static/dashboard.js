@@ -14,7 +14,7 @@ const page = (id) => document.getElementById(id);
 const state = { etag: null, status: null, chosen: null, failures: 0, wake: () => {} };
 const curve = { boot: null, modelId: null, step: -1, loss: null, points: [] };
 const charts = {
-  bits: new Chart(page("bits-chart"), { title: "Bits per byte over steps" }),
+  bits: new Chart(page("bits-chart"), { title: "Loss in bits per byte over steps" }),
   kcs: new Chart(page("kcs-chart"), { title: "K, C and S over steps", range: [0, 1] }),
 };
 

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = [
     "errors",
+    "durable",
     "kernels",
     "codec",
     "layers",
@@ -40,6 +41,9 @@ SERVER = [
     "schemas",
     "security",
     "snapshot",
+    "database",
+    "presence",
+    "leases",
     "data_files",
     "datasets",
     "jobs",

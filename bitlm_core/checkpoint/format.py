@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bitlm_core.durable import require_space
 from bitlm_core.errors import CheckpointCorruptError, CheckpointVersionError
 
 VERSION = 1
@@ -21,7 +22,11 @@ _KEY = "bitlm"
 
 
 def write_file(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Write tensors (copied to contiguous memory) and header; equal content gives equal bytes."""
+    """Write tensors (copied to contiguous memory) and header; equal content gives equal bytes.
+
+    Raises ResourceLimitError before anything is written when the disk has no room, OSError when it refuses.
+    """
+    require_space(path.parent, sum(tensor.nbytes for tensor in tensors.values()), "the checkpoint")
     text = json.dumps({"version": VERSION, **header}, sort_keys=True, allow_nan=False)
     try:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={_KEY: text})

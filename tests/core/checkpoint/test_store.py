@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +25,9 @@ from bitlm_core import (
     CheckpointVersionError,
     Engine,
     ModelStateError,
+    ResourceLimitError,
     SamplingConfig,
+    durable,
     read_file,
     write_file,
 )
@@ -124,6 +130,92 @@ def test_a_disk_that_refuses_leaves_the_old_checkpoint(store: CheckpointStore) -
         store.save("one", refuse, step=4, summary={}, overwrite=True)
     assert torch.equal(load(store, "one"), torch.ones(4, 3))
     assert len(list((store.root / "one").iterdir())) == 2
+
+
+def test_of_two_that_race_for_a_new_name_one_wins(store: CheckpointStore) -> None:
+    other = CheckpointStore(store.root)
+
+    def write_while_another_takes_the_name(path: Path) -> None:
+        write_file(path, {"weight": torch.full((4, 3), 2.0)}, {"step": 4})
+        save(other, "one", 1.0)
+
+    with pytest.raises(CheckpointError, match="exists already"):
+        store.save("one", write_while_another_takes_the_name, step=4, summary={}, overwrite=False)
+    assert torch.equal(load(store, "one"), torch.ones(4, 3))
+    assert not list((store.root / "one").glob(".saving-*"))
+
+
+def test_a_guard_that_refuses_leaves_the_old_checkpoint(store: CheckpointStore) -> None:
+    save(store, "one")
+    path = store.scratch("one")
+    write_file(path, {"weight": torch.zeros(1)}, {"step": 5})
+
+    @contextmanager
+    def refuse() -> Iterator[None]:
+        raise ModelStateError("somebody else holds it")
+        yield
+
+    with pytest.raises(ModelStateError):
+        store.publish("one", path, step=5, summary={}, overwrite=True, guard=refuse)
+    assert torch.equal(load(store, "one"), torch.ones(4, 3))
+    assert not path.exists()
+
+
+def test_the_generation_before_is_kept_on_request(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep_previous=True)
+    for value in (1.0, 2.0, 3.0):
+        save(store, "one", value, overwrite=True)
+    info = store.info("one")
+    kept = {path.stem for path in (store.root / "one").glob("*.safetensors")}
+    assert kept == {info.sha256, info.previous} and len(kept) == 2
+
+
+def test_what_is_held_outlives_its_replacement(store: CheckpointStore, tmp_path: Path) -> None:
+    save(store, "one", 1.0)
+    held = tmp_path / "held"
+    assert store.hold("one", held) == store.info("one")
+    save(store, "one", 2.0, overwrite=True)
+    assert torch.equal(read_file(held, "held")[0]["weight"], torch.ones(4, 3))
+
+
+def test_a_pin_and_an_end(store: CheckpointStore) -> None:
+    save(store, "one")
+    assert not store.info("one").pinned
+    assert store.pin("one", True).pinned and store.info("one").pinned
+    store.delete("one")
+    assert store.names() == [] and not (store.root / "one").exists()
+
+
+def test_the_newest_good_one_is_offered(store: CheckpointStore) -> None:
+    for name in ("old", "new", "newest", "damaged"):
+        save(store, name)
+    for name in ("damaged", "newest"):
+        os.truncate(data_file(store, name), 10)
+    with pytest.raises(CheckpointCorruptError, match="newest good one instead: 'new'"):
+        store.verified("damaged")
+    for name in ("old", "new"):
+        os.truncate(data_file(store, name), 10)
+    with pytest.raises(CheckpointCorruptError, match="no other good one"):
+        store.verified("damaged")
+
+
+def test_a_full_disk_is_seen_before_anything_is_written(store: CheckpointStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(store, "one")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=durable.SPARE_DISK_BYTES + 40))
+    with pytest.raises(ResourceLimitError, match="room for 40") as caught:
+        save(store, "one", 2.0, overwrite=True)
+    assert (caught.value.estimate, caught.value.limit) == (48, 40)
+    assert torch.equal(load(store, "one"), torch.ones(4, 3))
+
+
+def test_scratch_of_a_killed_writer_is_swept_when_it_is_old(store: CheckpointStore) -> None:
+    save(store, "one")
+    old, young = store.scratch("one"), store.scratch("one")
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    store.sweep()
+    assert young.exists() and not old.exists() and store.verified("one")
 
 
 class Bomb:

@@ -1,0 +1,80 @@
+"""Files that survive: what these functions have done is on the disk when they return, or has not happened at all.
+
+The order that makes a change atomic: write under a temporary name in the same folder, `sync` the file, rename it, `sync`
+the folder. Whatever moment the machine stops at, a name leads to the old content or to the new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from bitlm_core.errors import ResourceLimitError
+
+SPARE_DISK_BYTES = 64 << 20
+"""What is left free for everybody else: a file that would take it is not begun."""
+
+_CHUNK = 1 << 22
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def replace_text(path: Path, text: str, scratch: Path) -> None:
+    """Make `text` the content of `path`, atomically, by way of `scratch` in the same file system."""
+    _write_scratch(scratch, text)
+    scratch.replace(path)
+    sync(path.parent)
+
+
+def create_text(path: Path, text: str, scratch: Path) -> None:
+    """As `replace_text`, but raises FileExistsError when there is anything at `path`; of two that race, one wins."""
+    _write_scratch(scratch, text)
+    os.link(scratch, path)
+    scratch.unlink()
+    sync(path.parent)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A second name for the same content; a copy where the file system has no hard links. Raises FileNotFoundError."""
+    try:
+        os.link(source, target)
+    except (FileNotFoundError, FileExistsError):
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
+        sync(target)
+
+
+def require_space(folder: Path, num_bytes: int, what: str) -> None:
+    """Raise ResourceLimitError when the disk of `folder` has no room for so many bytes and the spare ones."""
+    limit = shutil.disk_usage(folder).free - SPARE_DISK_BYTES
+    if num_bytes > limit:
+        raise ResourceLimitError(
+            f"{what} needs {num_bytes:,} bytes, and the disk of the state directory has room for {max(0, limit):,}: "
+            "free some space. What was there before is unchanged",
+            estimate=num_bytes,
+            limit=limit,
+        )
+
+
+def _write_scratch(scratch: Path, text: str) -> None:
+    scratch.write_text(text, "utf-8")
+    sync(scratch)

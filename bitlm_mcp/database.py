@@ -1,0 +1,175 @@
+"""The SQLite file of a state directory: opened, checked, brought up to date, and shared by several processes.
+
+    servers, leases              who runs on this directory, and who may write which model
+    models, history, alerts      what is known of each model, up to its last saved state
+    jobs                         every job whose id a client was told
+    checkpoints, datasets        an index of the folders of the same names; their manifests are the truth
+    calls                        a log of tool calls
+
+A write is on the disk when `write()` ends (WAL, synchronous=FULL). Nothing but this file would be lost with it: a damaged
+one is set aside, and what the folders tell is indexed anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bitlm_core import BitLMError
+
+log = logging.getLogger("bitlm.database")
+
+BUSY_TIMEOUT_S = 10.0
+
+UPGRADES: tuple[str, ...] = (
+    """
+    CREATE TABLE servers (
+        server_id TEXT PRIMARY KEY, pid INTEGER NOT NULL, host TEXT NOT NULL, started REAL NOT NULL, heartbeat REAL NOT NULL
+    );
+    CREATE TABLE leases (
+        model_id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, server_id TEXT, purpose TEXT NOT NULL, since REAL NOT NULL
+    );
+    CREATE TABLE models (
+        model_id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, step INTEGER NOT NULL, facts TEXT NOT NULL, updated REAL NOT NULL
+    );
+    CREATE TABLE history (
+        model_id TEXT NOT NULL REFERENCES models ON DELETE CASCADE, step INTEGER NOT NULL, loss REAL NOT NULL,
+        bits_per_byte REAL NOT NULL, bits_per_byte_mixed REAL, grad_norm REAL NOT NULL, learning_rate REAL NOT NULL,
+        k REAL, c REAL, s REAL, PRIMARY KEY (model_id, step)
+    ) WITHOUT ROWID;
+    CREATE TABLE alerts (
+        model_id TEXT NOT NULL REFERENCES models ON DELETE CASCADE, step INTEGER NOT NULL, message TEXT NOT NULL
+    );
+    CREATE INDEX alerts_of_a_model ON alerts (model_id, step);
+    CREATE TABLE jobs (
+        job_id TEXT PRIMARY KEY, kind TEXT NOT NULL, model_id TEXT NOT NULL, server_id TEXT NOT NULL, status TEXT NOT NULL,
+        created REAL NOT NULL, finished REAL, request TEXT NOT NULL, progress TEXT NOT NULL, result TEXT, error TEXT,
+        cancel INTEGER NOT NULL DEFAULT 0, idempotency_key TEXT UNIQUE
+    );
+    CREATE TABLE checkpoints (name TEXT PRIMARY KEY, facts TEXT NOT NULL);
+    CREATE TABLE datasets (dataset_id TEXT PRIMARY KEY, facts TEXT NOT NULL);
+    CREATE TABLE calls (
+        at REAL NOT NULL, client TEXT NOT NULL, tool TEXT NOT NULL, model_id TEXT, duration_ms REAL NOT NULL,
+        outcome TEXT NOT NULL, message TEXT
+    );
+    CREATE INDEX calls_in_time ON calls (at);
+    """,
+)
+"""The schema, step by step: a file of version n lacks the steps from n on. A step that was released never changes."""
+
+
+class DatabaseError(BitLMError):
+    """The state directory's database cannot be read or written; `path` is its file."""
+
+    path: Path
+
+
+class Database:
+    """One connection for all threads of this process, used by one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or make it. Raises DatabaseError where the directory refuses, or a newer bitlm has written it."""
+        self.path = path
+        self._lock = threading.Lock()
+        self._seen = 0
+        with self._named("opened"):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            except OSError as error:
+                raise sqlite3.OperationalError(str(error)) from error
+            self._connection = self._open()
+        self.changed()
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """All rows of a query."""
+        with self._lock, self._named("read"):
+            return self._connection.execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: on the disk when it ends, without effect when it raises. Other writers wait meanwhile."""
+        with self._lock, self._named("written"):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # some errors of SQLite have ended it already
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def changed(self) -> bool:
+        """Whether another process has written since this was asked last."""
+        version = int(self.rows("PRAGMA data_version")[0][0])
+        before, self._seen = self._seen, version
+        return version != before
+
+    def close(self) -> None:
+        """Close the connection; the object is of no use afterwards."""
+        with self._lock:
+            self._connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._checked()
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
+            log.error("the database %s is damaged (%s): it was set aside as %s", self.path, error, aside.name)
+            for suffix in ("", "-wal", "-shm"):
+                file = self.path.with_name(self.path.name + suffix)
+                if file.exists():
+                    file.replace(aside.with_name(aside.name + suffix))
+            return self._checked()
+
+    def _checked(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                raise sqlite3.DatabaseError("quick_check found a fault")
+            self._upgrade(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _upgrade(self, connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")  # of two servers that start at once, one does it
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > len(UPGRADES):
+                raise DatabaseError(
+                    f"{self.path} has schema version {version}, and this program knows {len(UPGRADES)}: update bitlm, or "
+                    "use another --state-dir",
+                    path=self.path,
+                )
+            for step in UPGRADES[version:]:
+                for statement in filter(str.strip, step.split(";")):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {len(UPGRADES)}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _named(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise DatabaseError(
+                f"the database {self.path} could not be {what} ({error}); nothing was changed: check the disk and the rights "
+                "of the state directory, then call again",
+                path=self.path,
+            ) from error

@@ -1,0 +1,107 @@
+"""Who may write a model: one server process at a time, for as long as a job of its own changes that model.
+
+A lease is taken when such a job is submitted and given back when it ends. The epoch grows with each new holder, and every
+write is made inside `fenced`, in the same transaction that finds the epoch unchanged: a process that was taken for dead
+and comes back cannot overwrite what its successor has done.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from bitlm_core import BitLMError
+from bitlm_mcp.database import Database
+from bitlm_mcp.presence import Presence
+
+
+class LeaseError(BitLMError):
+    """Another process writes the model; `model_id` and `holder` say which and who."""
+
+    model_id: str
+    holder: str
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to write one model, until somebody else's epoch."""
+
+    model_id: str
+    epoch: int
+
+
+class Leases:
+    """The leases of one process. Jobs of this process share one: it is given back with the last of them."""
+
+    def __init__(self, database: Database, presence: Presence) -> None:
+        self._database = database
+        self._presence = presence
+        self._lock = threading.Lock()
+        self._sharers: Counter[Lease] = Counter()
+
+    def acquire(self, model_id: str, purpose: str) -> Lease:
+        """The lease of a model that no other process writes. Raises LeaseError, which names the holder."""
+        self._presence.reap()
+        with self._lock:
+            with self._database.write() as transaction:
+                lease = self._take(transaction, model_id, purpose)
+            self._sharers[lease] += 1
+        return lease
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back; one that was lost meanwhile stays with whoever has it."""
+        with self._lock:
+            self._sharers[lease] -= 1
+            if self._sharers[lease] > 0:
+                return
+            del self._sharers[lease]
+            with self._database.write() as transaction:
+                transaction.execute(
+                    "UPDATE leases SET server_id = NULL WHERE model_id = ? AND epoch = ?", (lease.model_id, lease.epoch)
+                )
+
+    def _take(self, transaction: sqlite3.Connection, model_id: str, purpose: str) -> Lease:
+        row = transaction.execute(
+            "SELECT leases.*, pid, host FROM leases LEFT JOIN servers USING (server_id) WHERE model_id = ?", (model_id,)
+        ).fetchone()
+        if row is not None and row["pid"] is not None:
+            if row["server_id"] == self._presence.server_id:
+                return Lease(model_id, row["epoch"])
+            holder = f"process {row['pid']} on {row['host']}"
+            raise LeaseError(
+                f"model {model_id!r} is being written by {holder} ({row['purpose']}, for "
+                f"{max(0, time.time() - row['since']):.0f} s): wait until it has ended, call that server, or use another "
+                "model_id. Reading it (infer, evaluate) works",
+                model_id=model_id,
+                holder=holder,
+            )
+        epoch = 1 if row is None else row["epoch"] + 1
+        values = (model_id, epoch, self._presence.server_id, purpose, time.time())
+        transaction.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?)", values)
+        return Lease(model_id, epoch)
+
+    @contextmanager
+    def fenced(self, lease: Lease) -> Iterator[sqlite3.Connection]:
+        """A transaction that happens only while the lease holds. Raises LeaseError."""
+        with self._database.write() as transaction:
+            row = transaction.execute(
+                "SELECT server_id FROM leases WHERE model_id = ? AND epoch = ?", (lease.model_id, lease.epoch)
+            ).fetchone()
+            if row is None or row["server_id"] != self._presence.server_id:
+                raise LeaseError(
+                    f"model {lease.model_id!r} was taken over by another process while this one did not answer; what it "
+                    "did since is not saved: start again from the state that model is in now",
+                    model_id=lease.model_id,
+                    holder="another process",
+                )
+            yield transaction
+
+    def holders(self) -> dict[str, str]:
+        """Server ids by the models that they write now."""
+        found = self._database.rows("SELECT model_id, server_id FROM leases WHERE server_id IS NOT NULL")
+        return {row["model_id"]: row["server_id"] for row in found}

@@ -1,8 +1,10 @@
 from .bench.learn import LearnReport, learn_steps
 from .checkpoint.format import read_file, write_file
+from .checkpoint.header import read_header
 from .checkpoint.store import NAME_PATTERN, CheckpointInfo, CheckpointStore
 from .codec import bits_from_digits, bits_to_bytes, bytes_to_bits
 from .device import free_memory_bytes, require_memory
+from .durable import create_text, link_or_copy, replace_text, require_space, sync
 from .engine import Engine, StepReport
 from .engine_config import EngineConfig, estimate_engine_bytes
 from .errors import (
@@ -23,9 +25,8 @@ from .generation.autoregressive import Generation
 from .generation.long_context import LongInference, WindowSummary
 from .generation.sampling import SamplingConfig
 from .mixing.config import MixingConfig
-from .models.config import ModelConfig, preset_config
-from .safety.floors import Floors
-from .safety.gate import Verdict
+from .models.config import ModelConfig, count_parameters, preset_config
+from .safety.floors import Floors, Verdict
 from .scoring.likelihood import Likelihood
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
@@ -66,12 +67,19 @@ __all__ = [
     "bits_to_bytes",
     "bytes_in_memory",
     "bytes_to_bits",
+    "count_parameters",
+    "create_text",
     "estimate_engine_bytes",
     "file_part",
     "free_memory_bytes",
     "learn_steps",
+    "link_or_copy",
     "preset_config",
     "read_file",
+    "read_header",
+    "replace_text",
     "require_memory",
+    "require_space",
+    "sync",
     "write_file",
 ]

@@ -39,8 +39,8 @@ from bitlm_core.mixing.predictor import Predictor
 from bitlm_core.mixing.windows import stream_windows
 from bitlm_core.models.build import build_model
 from bitlm_core.models.config import count_parameters
-from bitlm_core.safety.floors import Safety
-from bitlm_core.safety.gate import Verdict, enforce, judge
+from bitlm_core.safety.floors import Safety, Verdict
+from bitlm_core.safety.gate import enforce, judge
 from bitlm_core.scoring.likelihood import Likelihood, score_steps, total_nats
 from bitlm_core.telemetry.drift import DriftAlert, DriftDetector
 from bitlm_core.telemetry.metrics import lz_complexity

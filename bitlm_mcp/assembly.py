@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bitlm_mcp.app import Assembly
 from bitlm_mcp.dashboard.routes import dashboard_routes
+from bitlm_mcp.housekeeping import Housekeeper
 from bitlm_mcp.resources import register_resources
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.server import build_server
@@ -33,4 +34,9 @@ def assemble(settings: ServerSettings) -> Assembly:
     """The parts of one server process."""
     workspace = Workspace(settings)
     server = build_server(all_tools(workspace), register=[register_resources(workspace)])
-    return Assembly(server=server, routes=dashboard_routes(workspace), on_stop=workspace.close)
+    return Assembly(
+        server=server,
+        routes=dashboard_routes(workspace),
+        background=[Housekeeper(workspace).run],
+        on_stop=workspace.close,
+    )

@@ -4,7 +4,7 @@
     datasets/ID/about.json      which file is current, its split, how often each byte occurs in the part to learn from
 
 Data files never change, and none ever takes the name of another; about.json is replaced as a whole. So a dataset is always
-either the old one or the new one, and who has mapped the old one keeps it.
+either the old one or the new one, and the file of the one before stays for whoever has just been told its name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bitlm_core import BitLMError, ByteData, ConfigError, ResourceLimitError, file_part
+from bitlm_core import BitLMError, ConfigError, ResourceLimitError, create_text, replace_text
+from bitlm_mcp.compute.messages import DataPart
 from bitlm_mcp.data_files import CHUNK, named_os_errors
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.snapshot import DatasetView
@@ -33,12 +34,14 @@ SPARE_DISK_BYTES = 256 << 20
 ABANDONED_S = 24 * 3600
 _ABOUT = "about.json"
 _DIGEST = r"^[0-9a-f]{64}$"
+_FILE = r"^[0-9a-f]{32}\.data$"
 
 
 class _About(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    file: str = Field(pattern=r"^[0-9a-f]{32}\.data$")
+    file: str = Field(pattern=_FILE)
+    previous: str | None = Field(default=None, pattern=_FILE)
     num_bytes: int = Field(ge=1)
     train_bytes: int = Field(ge=0)
     sha256: str = Field(pattern=_DIGEST)
@@ -74,7 +77,7 @@ class DatasetStore:
                 about = _store(chunks, scratch, holdout_fraction, source, shutil.disk_usage(self.root).free)
                 with self._replacing:
                     self._check_free(dataset_id, overwrite)
-                    self._install(dataset_id, scratch, about)
+                    about = self._install(dataset_id, scratch, about, overwrite)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
         return _view(dataset_id, about)
@@ -83,7 +86,8 @@ class DatasetStore:
         """Remove what a server that was killed left behind; younger things may belong to a server that is running."""
         left_over = list(self.root.glob(".adding-*"))
         for dataset_id, about in self._all().items():  # of a damaged one nobody knows what is left over
-            left_over += [file for file in (self.root / dataset_id).glob("*.data") if file.name != about.file]
+            files = (self.root / dataset_id).glob("*.data")
+            left_over += [file for file in files if file.name not in (about.file, about.previous)]
         for path in left_over:
             with suppress(FileNotFoundError):  # another server may sweep too
                 if time.time() - path.stat().st_mtime > ABANDONED_S:
@@ -91,38 +95,31 @@ class DatasetStore:
 
     def _check_free(self, dataset_id: str, overwrite: bool) -> None:
         if (self.root / dataset_id / _ABOUT).exists() and not overwrite:
-            raise ConfigError(f"dataset {dataset_id!r} exists already: choose another dataset_id or pass overwrite=true")
+            raise _taken(dataset_id)
 
-    def _install(self, dataset_id: str, scratch: Path, about: _About) -> None:
+    def _install(self, dataset_id: str, scratch: Path, about: _About, overwrite: bool) -> _About:
         folder = self.root / dataset_id
         folder.mkdir(exist_ok=True)
         before = self._about_or_none(dataset_id)
+        about = about.model_copy(update={"previous": before.file if before else None})
         (scratch / "data").replace(folder / about.file)
-        (scratch / _ABOUT).replace(folder / _ABOUT)
-        _sync(folder)
-        if before:
+        try:
+            write = replace_text if overwrite else create_text
+            write(folder / _ABOUT, about.model_dump_json(), scratch / _ABOUT)
+        except FileExistsError:  # another server was quicker
+            (folder / about.file).unlink()
+            raise _taken(dataset_id) from None
+        if before and before.previous:
             # Of all other files, one may be what another server is about to install.
-            (folder / before.file).unlink(missing_ok=True)
+            (folder / before.previous).unlink(missing_ok=True)
+        return about
 
-    def train_part(self, dataset_id: str) -> ByteData:
-        """The bytes to learn from, mapped. Raises UnknownHandleError or DatasetError."""
-        return self._mapped(dataset_id, holdout=False)
+    def part(self, dataset_id: str, *, holdout: bool) -> DataPart:
+        """The bytes to learn from, or those held back.
 
-    def holdout_part(self, dataset_id: str) -> ByteData:
-        """The bytes held back, mapped. Raises ConfigError when none were, UnknownHandleError or DatasetError."""
-        return self._mapped(dataset_id, holdout=True)
-
-    def _mapped(self, dataset_id: str, *, holdout: bool) -> ByteData:
+        Raises UnknownHandleError, DatasetError, or ConfigError when none were held back.
+        """
         about = self._about(dataset_id)
-        while True:
-            try:
-                return self._part(dataset_id, about, holdout=holdout)
-            except DatasetError:
-                before, about = about, self._about(dataset_id)
-                if about == before:  # else it was replaced between two looks
-                    raise
-
-    def _part(self, dataset_id: str, about: _About, *, holdout: bool) -> ByteData:
         if holdout and about.train_bytes == about.num_bytes:
             raise ConfigError(
                 f"dataset {dataset_id!r} has no held-out part: add it again with a larger holdout_fraction, "
@@ -130,10 +127,19 @@ class DatasetStore:
             )
         path = self.root / dataset_id / about.file
         with _whole(dataset_id):
-            if holdout:
-                return file_part(path, about.train_bytes, about.num_bytes, about.holdout_sha256)
-            counts = np.array(about.train_counts, np.int64)
-            return file_part(path, 0, about.train_bytes, about.train_sha256, counts)
+            if path.stat().st_size != about.num_bytes:
+                raise ValueError("another size")
+        if holdout:
+            return DataPart(path=path, start=about.train_bytes, end=about.num_bytes, digest=about.holdout_sha256)
+        return DataPart(path=path, start=0, end=about.train_bytes, digest=about.train_sha256, counts=about.train_counts)
+
+    def delete(self, dataset_id: str) -> None:
+        """Remove a dataset, its description first. Raises UnknownHandleError."""
+        folder = self.root / dataset_id
+        if dataset_id not in self._ids():
+            raise UnknownHandleError("dataset", dataset_id, self._ids(), "call list_models for what there is")
+        (folder / _ABOUT).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def views(self) -> dict[str, DatasetView]:
         """All datasets by id; damaged ones are left out, and named when they are asked for."""
@@ -161,14 +167,14 @@ class DatasetStore:
 
 
 def _store(chunks: Iterable[bytes], scratch: Path, holdout_fraction: float, source: str, free: int) -> _About:
-    """Write data and about.json into `scratch`, and make sure that they are on the disk."""
+    """Write the data into `scratch`, on the disk when this returns, and describe it."""
     size, digest = _copy(chunks, scratch / "data", free)
     if not size:
         raise ConfigError("the data is empty (0 bytes): give data with at least 1 byte")
     train = size - int(size * holdout_fraction)
     train_digest, counts = _part_facts(scratch / "data", 0, train)
     holdout_digest, _ = _part_facts(scratch / "data", train, size)
-    about = _About(
+    return _About(
         file=f"{secrets.token_hex(16)}.data",
         num_bytes=size,
         train_bytes=train,
@@ -178,11 +184,6 @@ def _store(chunks: Iterable[bytes], scratch: Path, holdout_fraction: float, sour
         train_counts=tuple(counts.tolist()),
         source=source,
     )
-    with (scratch / _ABOUT).open("w", encoding="utf-8") as file:
-        file.write(about.model_dump_json())
-        file.flush()
-        os.fsync(file.fileno())
-    return about
 
 
 def _copy(chunks: Iterable[bytes], target: Path, free: int) -> tuple[int, str]:
@@ -217,13 +218,8 @@ def _part_facts(path: Path, start: int, end: int) -> tuple[str, np.ndarray[tuple
     return digest.hexdigest(), counts
 
 
-def _sync(folder: Path) -> None:
-    """Make sure that the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _taken(dataset_id: str) -> ConfigError:
+    return ConfigError(f"dataset {dataset_id!r} exists already: choose another dataset_id or pass overwrite=true")
 
 
 @contextmanager

@@ -71,7 +71,7 @@ async def run_demo(settings: DemoSettings, console: Console) -> None:
     console.print("The server was stopped. Starting it again …")
     async with _server(settings, data.parent) as client:
         agent = _Agent(client, console, settings.seconds)
-        loaded = await agent.call("load_checkpoint", name=CHECKPOINT, model_id=MODEL)
+        loaded = await agent.call("load_checkpoint", name=CHECKPOINT, model_id=MODEL, overwrite=True)
         again = await agent.infer()
     if (loaded["sha256"], again["data_base64"]) != (checkpoint["sha256"], first["data_base64"]):
         raise DemoError("after the restart the same question with the same seed was answered differently")

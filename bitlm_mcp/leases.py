@@ -65,6 +65,11 @@ class Leases:
                     "UPDATE leases SET server_id = NULL WHERE model_id = ? AND epoch = ?", (lease.model_id, lease.epoch)
                 )
 
+    def held(self, model_id: str) -> bool:
+        """Whether a job of this process may write that model now."""
+        with self._lock:
+            return any(lease.model_id == model_id for lease in self._sharers)
+
     def _take(self, transaction: sqlite3.Connection, model_id: str, purpose: str) -> Lease:
         row = transaction.execute(
             "SELECT leases.*, pid, host FROM leases LEFT JOIN servers USING (server_id) WHERE model_id = ?", (model_id,)

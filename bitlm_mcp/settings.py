@@ -35,6 +35,16 @@ class ServerSettings(BaseModel):
         float,
         Field(ge=1, le=600, allow_inf_nan=False, description="Longest time one call may wait for a job, seconds."),
     ] = 45.0
+    isolate: Annotated[bool, Field(description="Compute in a process of its own, whose death costs nobody else.")] = False
+    autosave_s: Annotated[
+        float, Field(gt=0, le=86_400, allow_inf_nan=False, description="A training saves its model this often, seconds.")
+    ] = 30.0
+    keep_last: Annotated[
+        int | None, Field(ge=1, le=10_000, description="How many unpinned checkpoints of a model stay; None: all.")
+    ] = None
+    job_ttl_s: Annotated[
+        float, Field(ge=60, le=1e9, allow_inf_nan=False, description="How long a job that has ended is remembered, seconds.")
+    ] = 7 * 86_400.0
     threads: Annotated[int | None, Field(ge=1, le=1024, description="Compute threads; None lets the engine choose.")] = None
     host: Annotated[str, Field(min_length=1, max_length=253, description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535, description="Port to listen on; 0 takes any free one.")] = 8765

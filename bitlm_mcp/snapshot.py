@@ -6,7 +6,10 @@ Tools, resources and the dashboard take their facts from here, so they cannot di
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Status = Literal["queued", "running", "completed", "failed", "cancelled", "interrupted"]
+FINAL = frozenset({"completed", "failed", "cancelled", "interrupted"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,10 @@ class HistoryPoint:
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """One model. `history` is the record, evenly thinned when long, oldest first; `alerts` the latest drift alerts."""
+    """One model. `history` is the record, evenly thinned when long, oldest first; `alerts` the latest ones.
+
+    `holder`: the other server process that writes it now; what is shown then is its last saved state.
+    """
 
     model_id: str
     state: str
@@ -40,6 +46,7 @@ class ModelView:
     job_id: str | None
     history: tuple[HistoryPoint, ...]
     alerts: tuple[str, ...]
+    holder: str | None = None
 
     def latest(self, name: str) -> float | None:
         """The last recorded value of a metric, None before the first."""
@@ -58,12 +65,15 @@ class ModelView:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """One job. Times are UNIX seconds; `progress` 0 … 1; `error` is for the caller's eyes."""
+    """One job. Times are UNIX seconds; `progress` 0 … 1; `error` is for the caller's eyes; the rest as of its last step.
+
+    `saved_step`: the step of the model that its last save holds; what came after would be lost with the process.
+    """
 
     job_id: str
     kind: str
     model_id: str
-    status: str
+    status: Status
     progress: float
     steps_done: int
     steps_total: int | None
@@ -72,6 +82,17 @@ class JobView:
     created: float
     finished: float | None
     error: str | None
+    step: int | None = None
+    loss: float | None = None
+    bits_per_byte: float | None = None
+    bits_per_byte_mixed: float | None = None
+    saved_step: int | None = None
+    result: dict[str, Any] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the status is final."""
+        return self.status in FINAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +118,7 @@ class CheckpointView:
     saved_at: str
     model_id: str
     damaged: bool
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

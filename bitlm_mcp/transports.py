@@ -31,6 +31,7 @@ from mcp.server.stdio import stdio_server
 from starlette.types import ASGIApp
 
 from bitlm_mcp.app import Background, run_background
+from bitlm_mcp.descriptors import claim_standard_streams
 from bitlm_mcp.errors import PortError
 from bitlm_mcp.server import low_level
 from bitlm_mcp.settings import ServerSettings
@@ -52,16 +53,8 @@ class Wires:
 
 
 def claim_stdio() -> Wires:
-    """Take stdin and stdout for the protocol; from here on prints go to stderr and reads find the end.
-
-    Call it before anything that might print. It works on descriptors, so C libraries and children are covered.
-    """
-    sys.stdout.flush()
-    stdin, stdout = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    os.dup2(2, 1)
+    """Take stdin and stdout for the protocol, as `claim_standard_streams` does."""
+    stdin, stdout = claim_standard_streams()
     return Wires(
         io.TextIOWrapper(os.fdopen(stdin, "rb"), encoding="utf-8", errors="replace"),
         io.TextIOWrapper(os.fdopen(stdout, "wb"), encoding="utf-8", newline="\n"),

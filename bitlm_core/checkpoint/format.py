@@ -14,11 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bitlm_core.checkpoint.header import KEY, VERSION, header_of, readable
 from bitlm_core.durable import require_space
-from bitlm_core.errors import CheckpointCorruptError, CheckpointVersionError
-
-VERSION = 1
-_KEY = "bitlm"
 
 
 def write_file(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
@@ -29,36 +26,16 @@ def write_file(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -
     require_space(path.parent, sum(tensor.nbytes for tensor in tensors.values()), "the checkpoint")
     text = json.dumps({"version": VERSION, **header}, sort_keys=True, allow_nan=False)
     try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={_KEY: text})
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={KEY: text})
     except SafetensorError as error:  # how the library reports a full disk
         raise OSError(str(error)) from error
 
 
 def read_file(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header of the checkpoint called `name`.
-
-    Raises CheckpointCorruptError for a file that is not one of ours, CheckpointVersionError for a newer format.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            header = json.loads(metadata[_KEY])
-            version = header.pop("version")
-            if type(version) is not int or version < VERSION:
-                raise ValueError(f"no format has version {version!r:.20}")
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, KeyError, ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise CheckpointCorruptError(
-            f"checkpoint {name!r} cannot be read ({type(error).__name__}): load another one, or save it again",
-            name=name,
-        ) from error
-    if version > VERSION:
-        raise CheckpointVersionError(
-            f"checkpoint {name!r} has format version {version}; this program reads version {VERSION}: update bitlm",
-            name=name,
-            version=version,
-        )
-    return tensors, header
+    """Tensors and header of the checkpoint called `name`; raises as `header.read_header`."""
+    with readable(name), safe_open(path, framework="pt") as file:
+        header = header_of(file.metadata(), name)
+        return {key: file.get_tensor(key) for key in file.keys()}, header  # noqa: SIM118 - not a dict
 
 
 def as_tensor(array: Any) -> Tensor:

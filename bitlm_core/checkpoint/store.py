@@ -119,14 +119,14 @@ class CheckpointStore:
         summary: dict[str, Any],
         overwrite: bool,
         pinned: bool = False,
-        guard: Callable[[], AbstractContextManager[object]] = nullcontext,
+        guard: Callable[[CheckpointInfo], AbstractContextManager[object]] = nullcontext,
     ) -> CheckpointInfo:
         """Make the file at `data` (a `scratch` path) the checkpoint `name`; it is moved, and on the disk afterwards.
 
-        The moment that counts, the replacement of the manifest, happens inside `guard()`, which may refuse it. Raises
+        The moment that counts, the replacement of the manifest, happens inside `guard(info)`, which may refuse it. Raises
         CheckpointError when the name is taken (without `overwrite`) or the disk refuses; then nothing has changed.
         """
-        self._check_free(name, overwrite)
+        self.check_free(name, overwrite)
         before = self._known(name)
         try:
             with _named(name):
@@ -142,7 +142,7 @@ class CheckpointStore:
                     previous=before.sha256 if before and self.keep_previous else None,
                 )
                 data.replace(self._data(info))
-                with guard():
+                with guard(info):
                     self._write(info, overwrite)
         finally:
             data.unlink(missing_ok=True)
@@ -154,7 +154,7 @@ class CheckpointStore:
         self, name: str, write: Callable[[Path], None], *, step: int, summary: dict[str, Any], overwrite: bool
     ) -> CheckpointInfo:
         """Store the file that `write` makes at the path it is given; raises as `publish`."""
-        self._check_free(name, overwrite)
+        self.check_free(name, overwrite)
         path = self.scratch(name)
         try:
             with _named(name):
@@ -171,8 +171,13 @@ class CheckpointStore:
         return info
 
     def delete(self, name: str) -> None:
-        """Remove a checkpoint, its manifest first: what a stop in between leaves is no checkpoint any more."""
+        """Remove a checkpoint, its manifest first: what a stop in between leaves is no checkpoint any more.
+
+        Raises CheckpointNotFoundError when there is none; a damaged one may be removed.
+        """
         folder = self._folder(name)
+        if not (folder / _MANIFEST).exists():
+            raise CheckpointNotFoundError(f"there is no checkpoint {name!r}. Available: {self._others(name)}", name=name)
         with _named(name):
             (folder / _MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
@@ -202,7 +207,8 @@ class CheckpointStore:
         except OSError:
             return False
 
-    def _check_free(self, name: str, overwrite: bool) -> None:
+    def check_free(self, name: str, overwrite: bool) -> None:
+        """Raise CheckpointError when a save under this name would be refused."""
         if not overwrite and (self._folder(name) / _MANIFEST).exists():
             raise _taken(name)
 

@@ -8,28 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from bitlm_core.errors import SafetyGateError
 from bitlm_core.models.config import BITS_PER_GROUP
-from bitlm_core.safety.floors import Floors, Safety
+from bitlm_core.safety.floors import Floors, Safety, Verdict
 from bitlm_core.telemetry.metrics import measure_bits
 
 # Below this, chance alone moves C and S by more than any floor could mean.
 MIN_JUDGED_BYTES = 64
-
-
-class Verdict(BaseModel):
-    """What the gate found. `reasons` is empty when `passed`; `judged` is false when there was too little to judge."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    passed: bool
-    judged: bool
-    k: float | None
-    c: float | None
-    s: float | None
-    reasons: tuple[str, ...]
 
 
 def judge(bits: NDArray[np.uint8], reference: NDArray[np.float64], floors: Floors) -> Verdict:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-import anyio.to_thread
 from pydantic import Field
 
+from bitlm_mcp.operations import data as operations
 from bitlm_mcp.results import Result
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.snapshot import DatasetView
 from bitlm_mcp.tools.parameters import DataBase64, DatasetId, Overwrite, Text, base64_bytes, one_of, text_bytes
+from bitlm_mcp.tools.waiting import off_loop
 from bitlm_mcp.workspace import Workspace
 
 
@@ -46,7 +47,8 @@ def data_tools(workspace: Workspace) -> list[ToolSpec]:
         form = one_of(path=path, text=text, data_base64=data_base64)
 
         def store() -> DatasetView:
-            return workspace.add_dataset(
+            return operations.add_dataset(
+                workspace,
                 dataset_id,
                 _chunks(workspace, form, path, text, data_base64),
                 source=f"path {path}" if path else form,
@@ -54,7 +56,7 @@ def data_tools(workspace: Workspace) -> list[ToolSpec]:
                 overwrite=overwrite,
             )
 
-        view = await anyio.to_thread.run_sync(store)
+        view = await off_loop(store)
         return DatasetResult(
             dataset_id=view.dataset_id,
             bytes=view.num_bytes,

@@ -8,20 +8,18 @@ from mcp.server.mcpserver import Context
 from pydantic import Field
 
 from bitlm_core import SamplingConfig, bits_to_bytes, bytes_to_bits
-from bitlm_mcp.jobs import Urgency
+from bitlm_mcp.compute.answers import GenerationOutcome
+from bitlm_mcp.operations import reading as operations
 from bitlm_mcp.schemas import ToolSpec
+from bitlm_mcp.snapshot import JobView
 from bitlm_mcp.tools.inference_results import (
     DiffusionResult,
     EvaluateResult,
     InferLongResult,
     InferResult,
-    WindowResult,
-    evaluate_facts,
     generation_facts,
-    infer_long_facts,
-    next_wait,
-    verdict_result,
 )
+from bitlm_mcp.tools.job_results import next_call
 from bitlm_mcp.tools.parameters import (
     DataBase64,
     ModelId,
@@ -36,7 +34,7 @@ from bitlm_mcp.tools.parameters import (
     text_bytes,
 )
 from bitlm_mcp.tools.sources import given_data, given_long_input
-from bitlm_mcp.tools.waiting import answer, finished_result, wait_for
+from bitlm_mcp.tools.waiting import answer, off_loop, raise_failure, wait_for
 from bitlm_mcp.workspace import Workspace
 
 MAX_NEW_BYTES = 8_192
@@ -44,7 +42,12 @@ MAX_NEW_BYTES = 8_192
 
 def inference_tools(workspace: Workspace) -> list[ToolSpec]:
     """The tools of this module, bound to a workspace."""
-    limit_s = workspace.settings.max_wait_s
+
+    async def finished(job_id: str, wait_s: float, ctx: Context[Any, Any]) -> JobView:
+        """How a long job stands after a while; raises what ended it, if that was no success."""
+        view = await wait_for(workspace, job_id, min(wait_s, workspace.settings.max_wait_s), ctx, owner=True)
+        raise_failure(view)
+        return view
 
     async def evaluate(
         ctx: Context[Any, Any],
@@ -58,17 +61,10 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
 
         Give exactly one of dataset_id (its held-out part is used), text or data_base64. 8 means nothing is known.
         """
-        data = given_data(workspace, dataset_id, text, data_base64, holdout=True)
-        job = workspace.use(
-            "evaluate",
-            model_id,
-            Urgency.READ,
-            lambda engine: engine.evaluate_steps(data.array),
-            lambda found, _: evaluate_facts(found),
-        )
-        over = await wait_for(job, min(wait_s, limit_s), ctx, owner=True)
-        facts = finished_result(job) if over else {}
-        return EvaluateResult(job_id=job.job_id, status=job.status, next=next_wait(job), **facts)
+        source = given_data(dataset_id, text, data_base64)
+        job = await off_loop(operations.evaluate, workspace, model_id, source)
+        view = await finished(job.job_id, wait_s, ctx)
+        return EvaluateResult(job_id=view.job_id, status=view.status, next=next_call(view), **view.result or {})
 
     async def infer(
         ctx: Context[Any, Any],
@@ -96,22 +92,15 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         """Continue a prompt: give exactly one of prompt, prompt_base64 or prompt_bits."""
         given = given_prompt(workspace.model(model_id).max_bytes, prompt, prompt_base64, prompt_bits)
         sampling = SamplingConfig(temperature=temperature, top_p=top_p, constraint=constraint, seed=seed)
-        job = workspace.use(
-            "infer",
-            model_id,
-            Urgency.ANSWER,
-            lambda engine: engine.infer_steps(given, max_new_bytes, sampling, safety),
-            lambda found, engine: (*found, engine.step),
-        )
-        generation, verdict, step = await answer(job, limit_s, ctx)
-        bits = bytes_to_bits(generation.data)
+        job = operations.infer(workspace, model_id, given, max_new_bytes, sampling, safety)
+        found: GenerationOutcome = await answer(workspace, job, ctx)
+        bits = bytes_to_bits(found.data)
         return InferResult(
-            **generation_facts(generation),
+            **generation_facts(found),
             num_bits=len(bits),
-            bits_per_byte=generation.bits_per_byte,
+            bits_per_byte=found.bits_per_byte,
             parity_ok=not bits_to_bytes(bits, errors="report").bad_groups,
-            verdict=verdict_result(verdict),
-            model_step=step,
+            model_step=found.step,
         )
 
     async def infer_long(
@@ -137,18 +126,11 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
 
         Give exactly one of prompt, prompt_base64, prompt_bits or dataset_id (its held-out part is used).
         """
-        data = given_long_input(workspace, prompt, prompt_base64, prompt_bits, dataset_id)
-        job = workspace.use(
-            "infer_long",
-            model_id,
-            Urgency.READ,
-            lambda engine: engine.infer_long_steps(data.array, ctx_bits=ctx_bits, overlap=overlap),
-            lambda found, _: infer_long_facts(found, ctx_bits, return_bytes, return_windows),
-        )
-        over = await wait_for(job, min(wait_s, limit_s), ctx, owner=True)
-        facts = dict(finished_result(job)) if over else {}
-        windows = [WindowResult(**window) for window in facts.pop("windows", [])]
-        return InferLongResult(job_id=job.job_id, status=job.status, windows=windows or None, next=next_wait(job), **facts)
+        source = given_long_input(prompt, prompt_base64, prompt_bits, dataset_id)
+        sizes = {"ctx_bits": ctx_bits, "overlap": overlap, "first_bytes": return_bytes, "first_windows": return_windows}
+        job = await off_loop(operations.infer_long, workspace, model_id, source, **sizes)
+        view = await finished(job.job_id, wait_s, ctx)
+        return InferLongResult(job_id=view.job_id, status=view.status, next=next_call(view), **view.result or {})
 
     async def diffusion_sample(
         ctx: Context[Any, Any],
@@ -166,31 +148,26 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
 
         The model should have been trained with objective="diffusion".
         """
-        job = workspace.use(
-            "diffusion_sample",
+        job = operations.diffusion_sample(
+            workspace,
             model_id,
-            Urgency.ANSWER,
-            lambda engine: engine.diffusion_sample_steps(
-                num_bytes=num_bytes,
-                steps=steps,
-                schedule=schedule,
-                prefix=text_bytes("prefix", prefix) if prefix else b"",
-                suffix=text_bytes("suffix", suffix) if suffix else b"",
-                seed=seed,
-            ),
-            lambda found, engine: (*found, engine.step, engine.diffusion_steps),
+            num_bytes=num_bytes,
+            steps=steps,
+            schedule=schedule,
+            prefix=text_bytes("prefix", prefix) if prefix else b"",
+            suffix=text_bytes("suffix", suffix) if suffix else b"",
+            seed=seed,
         )
-        generation, verdict, step, trained = await answer(job, limit_s, ctx)
+        found: GenerationOutcome = await answer(workspace, job, ctx)
         untrained = (
             "this model has never been trained for diffusion (0 diffusion steps), so the sample is close to noise: "
             "call train_step with objective='diffusion' first"
         )
         return DiffusionResult(
-            **generation_facts(generation),
-            parity_corrections=generation.parity_corrections,
-            verdict=verdict_result(verdict),
-            warning=None if trained else untrained,
-            model_step=step,
+            **generation_facts(found),
+            parity_corrections=found.parity_corrections,
+            warning=None if found.diffusion_steps else untrained,
+            model_step=found.step,
         )
 
     return [

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-import numpy as np
 from pydantic import Field
 
-from bitlm_mcp.jobs import Job
+from bitlm_mcp.compute.answers import GenerationOutcome
 from bitlm_mcp.results import FiniteOrNone, Result
-from bitlm_mcp.tools.job_results import Status
-
-if TYPE_CHECKING:
-    from bitlm_core import Generation, Likelihood, LongInference, Verdict
+from bitlm_mcp.snapshot import Status
 
 TextField = Annotated[str | None, Field(description="The bytes as text; null when they are not valid UTF-8.")]
 
@@ -107,46 +103,11 @@ def text_or_none(data: bytes) -> str | None:
         return None
 
 
-def verdict_result(verdict: Verdict | None) -> VerdictResult | None:
-    """The verdict on the wire."""
-    return VerdictResult(**verdict.model_dump() | {"reasons": list(verdict.reasons)}) if verdict else None
-
-
-def evaluate_facts(found: Likelihood) -> dict[str, Any]:
-    """What evaluate found, by field."""
-    return dict(vars(found))
-
-
-def generation_facts(generation: Generation) -> dict[str, Any]:
-    """The bytes of a generation, in both forms."""
-    return {"text": text_or_none(generation.data), "data_base64": base64.b64encode(generation.data).decode()}
-
-
-def infer_long_facts(found: LongInference, asked_ctx_bits: int, return_bytes: int, return_windows: int) -> dict[str, Any]:
-    """What infer_long found, by field, cut to a size that an agent can read."""
-    total = sum(window.num_bytes for window in found.windows)
-    bits = found.bits
-    returned = bits[: 9 * return_bytes]
-    warning = None
-    if found.ctx_bits < asked_ctx_bits - 8:
-        warning = (
-            f"ctx_bits={asked_ctx_bits} is more than the model's window: {found.ctx_bits} was used, "
-            f"with an overlap of {found.overlap}"
-        )
+def generation_facts(found: GenerationOutcome) -> dict[str, Any]:
+    """What infer and diffusion_sample have in common: the bytes in both forms, and what the gate says."""
+    verdict = found.verdict
     return {
-        "predicted_bits_base64": base64.b64encode(np.packbits(returned).tobytes()).decode(),
-        "returned_bits": len(returned),
-        "num_bits": len(bits),
-        "bits_per_byte": sum(window.bits_per_byte * window.num_bytes for window in found.windows) / total,
-        "accuracy": sum(window.accuracy * window.num_bytes for window in found.windows) / total,
-        "num_windows": len(found.windows),
-        "windows": [dict(vars(window)) for window in found.windows[:return_windows]],
-        "ctx_bits": found.ctx_bits,
-        "overlap": found.overlap,
-        "warning": warning,
+        "text": text_or_none(found.data),
+        "data_base64": base64.b64encode(found.data).decode(),
+        "verdict": VerdictResult(**verdict.model_dump() | {"reasons": list(verdict.reasons)}) if verdict else None,
     }
-
-
-def next_wait(job: Job) -> str | None:
-    """How to go on with a job that is not over."""
-    return None if job.over else f"wait_job(job_id={job.job_id!r})"

@@ -8,11 +8,12 @@ from mcp.server.mcpserver import Context
 from pydantic import Field
 
 from bitlm_core import EngineConfig, MixingConfig, preset_config
+from bitlm_mcp.operations.models import create_model
 from bitlm_mcp.results import FiniteOrNone, Result
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.snapshot import ModelView
 from bitlm_mcp.tools.parameters import ModelId, Overwrite, Seed
-from bitlm_mcp.tools.waiting import answer
+from bitlm_mcp.tools.waiting import answer, off_loop
 from bitlm_mcp.workspace import Workspace
 
 
@@ -87,8 +88,8 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
         sizes = {"d_model": d_model, "nhead": nhead, "num_layers": num_layers, "dim_feedforward": dim_feedforward}
         model = preset_config(preset, architecture, **sizes, max_seq_len=max_seq_len, dropout=dropout)
         config = EngineConfig(model=model, mixing=MixingConfig() if context_mixing else None, seed=seed)
-        job = workspace.create_model(model_id, config, overwrite=overwrite)
-        await answer(job, workspace.settings.max_wait_s, ctx)
+        job = await off_loop(create_model, workspace, model_id, config, overwrite=overwrite)
+        await answer(workspace, job, ctx)
         view = workspace.model(model_id)
         return InitResult(
             model_id=model_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -32,6 +32,21 @@ PromptBits = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, Field(description="Replace what has the same name.")]
+Steps = Annotated[int | None, Field(ge=1, le=1_000_000, description="Optimizer steps; 1 when seconds is not given either.")]
+Seconds = Annotated[float | None, Field(gt=0, le=86_400, description="Time to train for; with steps, whichever ends first.")]
+BatchSize = Annotated[int | None, Field(ge=1, le=1024, description="Windows per optimizer step.")]
+LearningRate = Annotated[float | None, Field(gt=0, le=1, description="Peak of the learning rate.")]
+Objective = Annotated[
+    Literal["causal", "diffusion"], Field(description="causal for infer and evaluate; diffusion for diffusion_sample.")
+]
+Queue = Annotated[bool, Field(description="Wait for a running training of this model instead of failing.")]
+ResumeJob = Annotated[
+    str | None,
+    Field(min_length=1, max_length=64, description="Instead of data: an interrupted or cancelled job to go on with."),
+]
+IdempotencyKey = Annotated[
+    str | None, Field(min_length=1, max_length=128, description="Repeating a call with the same key gives the same job again.")
+]
 WaitSeconds = Annotated[float, Field(ge=0, le=600, description="Longest wait; then a job_id returns and the work goes on.")]
 Seed = Annotated[int, Field(ge=0, lt=2**31, description="Same seed, same result on one machine.")]
 

@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from bitlm_core import TrainingPlan
+from bitlm_core import ConfigError, TrainingConfig, TrainingPlan
+from bitlm_mcp.operations.reading import cancel
+from bitlm_mcp.operations.training import resume, train
 from bitlm_mcp.results import FiniteOrNone, Result
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.snapshot import JobView
 from bitlm_mcp.tools.job_results import JobResult, job_result
-from bitlm_mcp.tools.parameters import DataBase64, JobId, ModelId, OptionalDatasetId, Text, WaitSeconds
+from bitlm_mcp.tools.parameters import (
+    BatchSize,
+    DataBase64,
+    IdempotencyKey,
+    JobId,
+    LearningRate,
+    ModelId,
+    Objective,
+    OptionalDatasetId,
+    Queue,
+    ResumeJob,
+    Seconds,
+    Steps,
+    Text,
+    WaitSeconds,
+    one_of,
+)
 from bitlm_mcp.tools.sources import given_data
-from bitlm_mcp.tools.waiting import finished_result, wait_for
+from bitlm_mcp.tools.waiting import off_loop, raise_failure, wait_for
 from bitlm_mcp.workspace import Workspace
 
 CANCEL_WAIT_S = 10.0
@@ -59,52 +77,53 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         dataset_id: OptionalDatasetId = None,
         text: Text = None,
         data_base64: DataBase64 = None,
-        steps: Annotated[
-            int | None, Field(ge=1, le=1_000_000, description="Optimizer steps; 1 when seconds is not given either.")
-        ] = None,
-        seconds: Annotated[
-            float | None, Field(gt=0, le=86_400, description="Time to train for; with steps, whichever ends first.")
-        ] = None,
-        batch_size: Annotated[int | None, Field(ge=1, le=1024, description="Windows per optimizer step.")] = None,
-        learning_rate: Annotated[float | None, Field(gt=0, le=1, description="Peak of the learning rate.")] = None,
-        objective: Annotated[
-            Literal["causal", "diffusion"],
-            Field(description="causal for infer and evaluate; diffusion for diffusion_sample."),
-        ] = "causal",
+        steps: Steps = None,
+        seconds: Seconds = None,
+        batch_size: BatchSize = None,
+        learning_rate: LearningRate = None,
+        objective: Objective = "causal",
         wait_s: WaitSeconds = 20,
-        queue: Annotated[bool, Field(description="Wait for a running training of this model instead of failing.")] = False,
+        queue: Queue = False,
+        resume_job: ResumeJob = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> JobResult:
         """Train a model on exactly one of dataset_id, text or data_base64, for some steps or seconds.
 
         Returns within wait_s: finished, or with a job_id that goes on in the background (then call wait_job).
         The learning rate falls to almost zero over each call, so one long call learns more than many short ones.
         """
-        data = given_data(workspace, dataset_id, text, data_base64, holdout=False)
-        plan = TrainingPlan(objective=objective, steps=steps or (None if seconds else 1), seconds=seconds)
-        given = {"batch_size": batch_size, "learning_rate": learning_rate}
-        settings = {name: value for name, value in given.items() if value is not None}
-        job = workspace.train(model_id, data, plan, settings, queue=queue)
-        await wait_for(job, min(wait_s, workspace.settings.max_wait_s), ctx, owner=True)
-        if job.status == "failed":
-            finished_result(job)
-        return job_result(workspace, job)
+        if resume_job is not None:
+            one_of(resume_job=resume_job, dataset_id=dataset_id, text=text, data_base64=data_base64)
+            if objective != "causal" or any((steps, seconds, batch_size, learning_rate, idempotency_key)):
+                raise ConfigError("resume_job goes on with the plan and the settings it had: pass no others beside it")
+            view = await off_loop(resume, workspace, resume_job, queue=queue)
+        else:
+            source = given_data(dataset_id, text, data_base64)
+            plan = TrainingPlan(objective=objective, steps=steps or (None if seconds else 1), seconds=seconds)
+            settings = {"batch_size": batch_size, "learning_rate": learning_rate}
+            training = TrainingConfig.model_validate({name: value for name, value in settings.items() if value is not None})
+            view = await off_loop(
+                train, workspace, model_id, source, plan, training, queue=queue, idempotency_key=idempotency_key
+            )
+        view = await wait_for(workspace, view.job_id, min(wait_s, workspace.settings.max_wait_s), ctx, owner=True)
+        if view.status == "failed":
+            raise_failure(view)
+        return job_result(workspace, view)
 
     async def wait_job(ctx: Context[Any, Any], job_id: JobId, wait_s: WaitSeconds = 45) -> JobResult:
         """Wait until a job ends, or for wait_s; then tell where it stands. Call it again while it is running."""
-        job = workspace.job(job_id)
-        await wait_for(job, min(wait_s, workspace.settings.max_wait_s), ctx, owner=False)
-        return job_result(workspace, job)
+        view = await wait_for(workspace, job_id, min(wait_s, workspace.settings.max_wait_s), ctx, owner=False)
+        return job_result(workspace, view)
 
     async def cancel_job(ctx: Context[Any, Any], job_id: JobId) -> CancelResult:
-        """Stop a job at its next step. A cancelled training keeps what it has learned."""
-        job = workspace.job(job_id)
-        job.cancel()
-        await wait_for(job, CANCEL_WAIT_S, ctx, owner=False)
-        model = workspace.snapshot.models.get(job.model_id)
+        """Stop a job at its next step. A cancelled training keeps what it has learned, and can be resumed."""
+        await off_loop(cancel, workspace, job_id)
+        view = await wait_for(workspace, job_id, CANCEL_WAIT_S, ctx, owner=False)
+        model = workspace.snapshot.models.get(view.model_id)
         return CancelResult(
             job_id=job_id,
-            status=job.status,
-            steps_done=job.progress.steps_done,
+            status=view.status,
+            steps_done=view.steps_done,
             step=model.step if model else None,
             version=workspace.snapshot.version,
         )
@@ -128,6 +147,6 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
 
 
 def _rank(job: JobView) -> tuple[int, float]:
-    if job.finished is not None:
-        return 2, -job.finished
+    if job.over:
+        return 2, -(job.finished or 0.0)
     return (0 if job.status == "running" else 1), job.created

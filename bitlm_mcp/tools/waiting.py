@@ -6,16 +6,30 @@ A call that is cancelled while it waits for work that it started itself cancels 
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 import anyio
+import anyio.to_thread
 from mcp.server.mcpserver import Context
 
 from bitlm_core import BitLMError
-from bitlm_mcp.jobs import Job, Progress, describe
+from bitlm_mcp.jobs import Job
+from bitlm_mcp.operations.reading import cancel
+from bitlm_mcp.snapshot import JobView
+from bitlm_mcp.workspace import Workspace
 
 HEARTBEAT_S = 5.0
 MIN_INTERVAL_S = 0.25
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+async def off_loop(operation: Callable[P, R], *arguments: P.args, **keywords: P.kwargs) -> R:
+    """Run an operation that may wait for the disk without keeping the event loop waiting."""
+    return await anyio.to_thread.run_sync(partial(operation, *arguments, **keywords))
 
 
 class _Teller:
@@ -26,50 +40,54 @@ class _Teller:
         self._sent = -1.0
         self._at = 0.0
 
-    async def tell(self, progress: Progress) -> None:
+    async def tell(self, view: JobView) -> None:
         """Report, unless the last report is too recent."""
         now = time.monotonic()
         if now - self._at < MIN_INTERVAL_S:
             return
         # A heartbeat without news still has to grow; what it adds is too small to see.
-        value = max(progress.share, self._sent + 1e-9)
+        value = max(view.progress, self._sent + 1e-9)
         self._sent, self._at = value, now
-        await self._context.report_progress(value, 1.0, progress.message or None)
+        bits = view.bits_per_byte
+        await self._context.report_progress(value, 1.0, None if bits is None else f"step {view.step}, {bits:.3f} bits per byte")
 
 
-async def wait_for(job: Job, seconds: float, context: Context[Any, Any], *, owner: bool) -> bool:
-    """Wait for a job, telling progress; True when it is over. `owner`: cancelling this call cancels the job."""
+async def wait_for(workspace: Workspace, job_id: str, seconds: float, context: Context[Any, Any], *, owner: bool) -> JobView:
+    """Wait for a job, telling progress; how it stands then. `owner`: cancelling this call cancels the job."""
     teller = _Teller(context)
     deadline = time.monotonic() + seconds
-    try:
-        await teller.tell(job.progress)
-        while not job.over and (left := deadline - time.monotonic()) > 0:
-            if not await job.wait(min(left, HEARTBEAT_S), teller.tell):
-                await teller.tell(job.progress)
-    except anyio.get_cancelled_exc_class():
-        if owner:
-            job.cancel()
-        raise
-    return job.over
+    with workspace.changes.watch() as watch:
+        view = await off_loop(workspace.job, job_id)
+        try:
+            await teller.tell(view)
+            while not view.over and (left := deadline - time.monotonic()) > 0:
+                await watch.next(min(left, HEARTBEAT_S))
+                view = workspace.job(job_id)
+                await teller.tell(view)
+        except anyio.get_cancelled_exc_class():
+            if owner:
+                cancel(workspace, job_id)
+            raise
+    return view
 
 
-def finished_result(job: Job) -> Any:
-    """The result of a completed job; raises its error, or BitLMError when it was cancelled."""
-    if job.error is not None:
-        if isinstance(job.error, BitLMError):
-            raise job.error
-        raise BitLMError(describe(job.error))
-    if job.status == "cancelled":
-        raise BitLMError(f"{job.kind} {job.job_id} was cancelled; the model is as it was: call again if it is wanted")
-    return job.result
-
-
-async def answer(job: Job, seconds: float, context: Context[Any, Any]) -> Any:
-    """The result of short work, waited for; a job that outlasts `seconds` is cancelled with an error that says so."""
-    if not await wait_for(job, seconds, context, owner=True):
-        job.cancel()
+async def answer(workspace: Workspace, job: Job, context: Context[Any, Any]) -> Any:
+    """What came of short work, waited for; a job that outlasts the longest wait is cancelled with an error that says so."""
+    seconds = workspace.settings.max_wait_s
+    view = await wait_for(workspace, job.job_id, seconds, context, owner=True)
+    if not view.over:
+        cancel(workspace, job.job_id)
         raise BitLMError(
-            f"{job.kind} was stopped after {seconds:g} s at {job.progress.share:.0%}: ask for less, "
+            f"{job.kind} was stopped after {seconds:g} s at {view.progress:.0%}: ask for less, "
             "or wait until other work has ended (list_jobs)"
         )
-    return finished_result(job)
+    raise_failure(view)
+    return job.answer
+
+
+def raise_failure(view: JobView) -> None:
+    """Raise what ended a job, unless it was completed."""
+    if view.status == "cancelled":
+        raise BitLMError(f"{view.kind} {view.job_id} was cancelled; the model is as it was: call again if it is wanted")
+    if view.error is not None:
+        raise BitLMError(view.error)

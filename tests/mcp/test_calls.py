@@ -18,6 +18,7 @@ from mcp import Client
 
 from bitlm_core import TrainingConfig, bytes_to_bits
 from bitlm_mcp.assembly import all_tools
+from bitlm_mcp.operations.models import save
 from bitlm_mcp.server import build_server
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.workspace import Workspace
@@ -52,9 +53,12 @@ class Stage:
                 await anyio.sleep(0)
 
     def state(self) -> Any:
-        """All that a refused call must leave alone."""
+        """All that a refused call must leave alone: what everyone sees, and every file but the database's own."""
         snapshot = replace(self.workspace.snapshot, version=0, jobs={})
-        files = {path: path.stat().st_size for path in sorted(self.workspace.settings.state_dir.rglob("*"))}
+        state = self.workspace.settings.state_dir
+        files = {
+            path: path.stat().st_size for path in sorted(state.rglob("*")) if path.is_file() and "bitlm.db" not in path.name
+        }
         return snapshot, files
 
 
@@ -191,7 +195,7 @@ async def test_settings_of_one_training_do_not_stick(tmp_path: Path) -> None:
 @pytest.mark.anyio
 async def test_models_that_were_replaced_are_let_go(tmp_path: Path) -> None:
     async with stage(tmp_path) as server:
-        old = weakref.ref(server.workspace._models["default"].engine)
+        old = weakref.ref(server.workspace.runner.compute._executor.engines._entries["default"].engine)  # type: ignore[attr-defined]
         await server.call("infer", prompt="a", max_new_bytes=2)
         await server.call("init_model", **TINY, overwrite=True)
         gc.collect()
@@ -204,9 +208,11 @@ async def test_a_cancelled_save_or_init_did_nothing(tmp_path: Path) -> None:
         before = server.state()
         running = await server.call("train_step", dataset_id="data", seconds=600, wait_s=0)
         await server.until_it_trains()
-        job = server.workspace.save("never", "default", overwrite=False)
-        job.cancel()
-        assert await job.wait(20)
+        job = save(server.workspace, "never", "default", overwrite=False, pinned=False)
+        server.workspace.runner.compute.stop_task(job.job_id)
+        with anyio.fail_after(20):
+            while not job.over:
+                await anyio.sleep(0.01)
         if job.status == "cancelled":  # else it was quicker than the cancel, and everybody sees what it did
             assert "never" not in server.workspace.checkpoints.names()
         else:
@@ -225,11 +231,12 @@ async def test_damaged_small_files_stop_neither_the_start_nor_other_work(tmp_pat
                 (state / kind / name / file).write_text(content)
         await server.call("save_checkpoint", name="after")
         listed = await server.call("list_models")
-        assert {"good", "after", "bad-1"} <= set(listed["checkpoints"]) and listed["datasets"] == ["data"]
+        assert {"good", "after"} <= set(listed["checkpoints"]) and listed["datasets"] == ["data"]
         assert "'bad-2'" in await server.refusal("load_checkpoint", name="bad-2", model_id="n")
         assert "'bad-1' is damaged" in await server.refusal("train_step", dataset_id="bad-1")
         again = Workspace(ServerSettings(state_dir=state))
         assert again.snapshot.datasets.keys() == {"data"} and again.snapshot.checkpoints["bad-3"].damaged
+        again.close()
 
 
 @pytest.mark.anyio
@@ -253,12 +260,12 @@ async def test_infer_waits_for_two_steps_at_most_and_a_cancel_for_one(tmp_path: 
 
         job = await server.call("train_step", dataset_id="data", seconds=600, wait_s=0)
         await server.until_it_trains(3)
-        monkeypatch.setattr(server.workspace._worker, "submit", noting_the_step(server.workspace._worker.submit))
+        compute = server.workspace.runner.compute
+        monkeypatch.setattr(compute, "submit", noting_the_step(compute.submit))
         for seed in range(5):
             answer = await server.call("infer", prompt="The", max_new_bytes=4, seed=seed)
             assert 0 <= answer["model_step"] - taken_at[-1] <= 2
-        running = server.workspace.job(job["job_id"])
-        monkeypatch.setattr(running, "cancel", noting_the_step(running.cancel))
+        monkeypatch.setattr(compute, "stop_task", noting_the_step(compute.stop_task))
         cancelled = await server.call("cancel_job", job_id=job["job_id"])
         assert cancelled["status"] == "cancelled" and 0 <= cancelled["step"] - taken_at[-1] <= 1
         assert cancelled["step"] == server.workspace.model("default").step and len(taken_at) == 6

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from bitlm_core import (
     CheckpointCorruptError,
     CheckpointError,
+    CheckpointInfo,
     CheckpointNotFoundError,
     CheckpointStore,
     CheckpointVersionError,
@@ -151,7 +152,7 @@ def test_a_guard_that_refuses_leaves_the_old_checkpoint(store: CheckpointStore) 
     write_file(path, {"weight": torch.zeros(1)}, {"step": 5})
 
     @contextmanager
-    def refuse() -> Iterator[None]:
+    def refuse(_: CheckpointInfo) -> Iterator[None]:
         raise ModelStateError("somebody else holds it")
         yield
 

@@ -1,0 +1,107 @@
+"""What the compute side can be told to do; each names the answer it gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bitlm_core import EngineConfig, SamplingConfig, TrainingConfig, TrainingPlan
+from bitlm_mcp.compute.messages import DataPart, Message, ModelRef
+
+
+class Create(Message):
+    """Make a fresh model and save it into the folder `save_to`. Answer: `Written`."""
+
+    kind: Literal["create"] = "create"
+    model_id: str
+    incarnation: int
+    config: EngineConfig
+    save_to: Path
+
+
+class Load(Message):
+    """Read a state into memory. Answer: `Loaded`."""
+
+    kind: Literal["load"] = "load"
+    model: ModelRef
+    checkpoint: str
+
+
+class Write(Message):
+    """Save the model as it is now, between two steps of a training perhaps. Answer: `Written`."""
+
+    kind: Literal["write"] = "write"
+    model: ModelRef
+    save_to: Path
+
+
+class Train(Message):
+    """Train for the rest of a plan, saving every `autosave_s` seconds, when stopped and at the end. Answer: `Written`."""
+
+    kind: Literal["train"] = "train"
+    model: ModelRef
+    job_id: str
+    data: DataPart
+    plan: TrainingPlan
+    training: TrainingConfig
+    autosave_s: float
+    save_to: Path
+
+
+class Evaluate(Message):
+    """Bits per byte of data. Answer: `EvaluateOutcome`."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    model: ModelRef
+    data: DataPart
+
+
+class Infer(Message):
+    """Continue a prompt. Answer: `GenerationOutcome`."""
+
+    kind: Literal["infer"] = "infer"
+    model: ModelRef
+    prompt: bytes
+    max_new_bytes: int
+    sampling: SamplingConfig
+    safety: Literal["off", "warn", "strict"]
+
+
+class InferLong(Message):
+    """Predict along data. Answer: `LongOutcome` with the first bytes and windows; all bits go, packed, to `output`."""
+
+    kind: Literal["infer_long"] = "infer_long"
+    model: ModelRef
+    data: DataPart
+    ctx_bits: int
+    overlap: int
+    first_bytes: int
+    first_windows: int
+    output: Path
+
+
+class DiffusionSample(Message):
+    """Fill bytes between two known ends. Answer: `GenerationOutcome`."""
+
+    kind: Literal["diffusion_sample"] = "diffusion_sample"
+    model: ModelRef
+    num_bytes: int
+    steps: int
+    schedule: Literal["linear", "cosine", "exp"]
+    prefix: bytes
+    suffix: bytes
+    seed: int
+
+
+class Drop(Message):
+    """Forget a model. Answer: `Dropped`."""
+
+    kind: Literal["drop"] = "drop"
+    model_id: str
+
+
+Command = Annotated[
+    Create | Load | Write | Train | Evaluate | Infer | InferLong | DiffusionSample | Drop, Field(discriminator="kind")
+]

@@ -1,0 +1,109 @@
+"""The models in memory. What is idle and saved gives way, least recently used first, when another needs the room."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import bitlm_core
+from bitlm_core import CheckpointCorruptError, ResourceLimitError, estimate_engine_bytes, require_memory
+from bitlm_mcp.compute.messages import ModelFacts, ModelRef
+from bitlm_mcp.history import History
+from bitlm_mcp.snapshot import HistoryPoint
+
+if TYPE_CHECKING:  # brings torch, which only the compute side may load, at its first command
+    from pathlib import Path
+
+    from bitlm_core import Engine, EngineConfig
+
+
+@dataclass
+class Entry:
+    """One model in memory. `unsaved`: it knows more than its state file, so it must stay."""
+
+    engine: Engine
+    incarnation: int
+    history: History = field(default_factory=History)
+    trained_by: str | None = None
+    unsaved: bool = False
+    used: float = 0.0
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What it is, without its tensors."""
+        engine = self.engine
+        return ModelFacts(
+            config=engine.config,
+            step=engine.step,
+            diffusion_steps=engine.diffusion_steps,
+            plan=engine.plan,
+            trained_by=self.trained_by,
+        )
+
+
+class Engines:
+    """By model id; touched by the compute thread alone."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, model: ModelRef) -> Entry:
+        """The model, from memory or from its state file. Raises what reading a state file raises."""
+        entry = self._entries.get(model.model_id)
+        if entry is None or entry.incarnation != model.incarnation:
+            entry = self.read(model, f"the saved state of model {model.model_id!r}")
+            self._entries[model.model_id] = entry
+        entry.used = time.monotonic()
+        return entry
+
+    def read(self, model: ModelRef, name: str) -> Entry:
+        """What a state file holds; not kept. Raises CheckpointError, ModelStateError or ResourceLimitError."""
+        config = _config_in(model.state, name)
+        self.make_room(config, f"model {model.model_id!r}", apart_from=model.model_id)
+        tensors, header = bitlm_core.read_file(model.state, name)
+        try:
+            history = History(tuple(HistoryPoint(**point) for point in header.pop("history")))
+            history.alerts = tuple(map(str, header.pop("alerts")))
+            trained_by = header.pop("trained_by", None)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _foreign(name, error) from error
+        return Entry(bitlm_core.Engine.from_state(tensors, header), model.incarnation, history, trained_by)
+
+    def put(self, model_id: str, entry: Entry) -> None:
+        """Keep a model in memory, in place of any other of that id."""
+        entry.used = time.monotonic()
+        self._entries[model_id] = entry
+
+    def drop(self, model_id: str) -> None:
+        """Forget a model; its state file stays."""
+        self._entries.pop(model_id, None)
+
+    def make_room(self, config: EngineConfig, what: str, *, apart_from: str) -> None:
+        """Unload idle models until one of this config fits. Raises ResourceLimitError when that is not enough."""
+        estimate = estimate_engine_bytes(config)
+        while True:
+            try:
+                return require_memory(estimate, what)
+            except ResourceLimitError:
+                idle = [(entry.used, name) for name, entry in self._entries.items() if not entry.unsaved and name != apart_from]
+                if not idle:
+                    raise
+                self.drop(min(idle)[1])
+
+
+def _config_in(path: Path, name: str) -> EngineConfig:
+    try:
+        return bitlm_core.EngineConfig.model_validate(bitlm_core.read_header(path, name)["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _foreign(name, error) from error
+
+
+def _foreign(name: str, error: Exception) -> CheckpointCorruptError:
+    return CheckpointCorruptError(
+        f"checkpoint {name!r} has a header that this program cannot read ({type(error).__name__}): load another one",
+        name=name,
+    )

@@ -1,0 +1,256 @@
+"""What each command does to a model: a generator that yields at every safe point and returns the answer.
+
+    learn    Train ─→ Engine.train_steps ─→ a point per step, a saved state now and then
+    answer   Infer, Evaluate, … ─→ Engine.…_steps ─→ Answer
+    keep     Create, Load, Write, Drop
+
+At a safe point the command may be stopped by throwing `Stopped` into it; a training then saves before it ends.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Generator
+from dataclasses import asdict
+from functools import singledispatchmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import bitlm_core
+from bitlm_core import BitLMError, CheckpointError, ConfigError
+from bitlm_mcp.compute import answers, commands
+from bitlm_mcp.compute.answers import Progress
+from bitlm_mcp.compute.engines import Engines, Entry
+from bitlm_mcp.compute.messages import Message, Saved
+from bitlm_mcp.snapshot import HistoryPoint
+
+if TYPE_CHECKING:
+    from bitlm_core import StepReport
+
+Steps = Generator[Progress, None, Message]
+
+MAX_SAVING_SHARE = 0.02
+"""Of a training's time, at most this is spent on saving, however short the interval that was asked for."""
+
+
+class Stopped(BaseException):
+    """Thrown into a command that is to end at this safe point. No `except Exception` can swallow it."""
+
+
+class ModelLostError(Exception):
+    """A fault, its cause, has left a model in a state that nobody can vouch for: it is no longer in memory."""
+
+
+class Executor:
+    """The models, and what can be done with them. Used by one thread."""
+
+    def __init__(self) -> None:
+        self.engines = Engines()
+
+    @singledispatchmethod
+    def execute(self, command: Message) -> Steps:
+        """Run a command."""
+        raise AssertionError(f"no way to execute {type(command).__name__}")
+
+    @execute.register
+    def _create(self, command: commands.Create) -> Steps:
+        yield Progress(share=0.0)  # the last point where a stop leaves everything as it was
+        self.engines.make_room(command.config, f"model {command.model_id!r}", apart_from=command.model_id)
+        entry = Entry(bitlm_core.Engine(command.config), command.incarnation)
+        saved = _write(entry, command.save_to)
+        self.engines.put(command.model_id, entry)
+        return answers.Written(saved=saved)
+
+    @execute.register
+    def _load(self, command: commands.Load) -> Steps:
+        yield Progress(share=0.0)
+        entry = self.engines.read(command.model, command.checkpoint)
+        self.engines.put(command.model.model_id, entry)
+        return answers.Loaded(facts=entry.facts, history=entry.history.points, alerts=entry.history.alerts)
+
+    @execute.register
+    def _write(self, command: commands.Write) -> Steps:
+        yield Progress(share=0.0)
+        return answers.Written(saved=_write(self.engines.get(command.model), command.save_to))
+
+    @execute.register
+    def _drop(self, command: commands.Drop) -> Steps:
+        self.engines.drop(command.model_id)
+        yield Progress(share=1.0)
+        return answers.Dropped()
+
+    @execute.register
+    def _train(self, command: commands.Train) -> Steps:
+        entry = self.engines.get(command.model)
+        self.engines.make_room(
+            entry.engine.config.model_copy(update={"training": command.training}),
+            f"training {command.model.model_id!r}",
+            apart_from=command.model.model_id,
+        )
+        training = _Training(entry, command)
+        try:
+            yield from training.steps()
+        except (MemoryError, RuntimeError) as error:
+            # In the middle of an optimizer step nobody knows what the weights are: back to the last saved state.
+            self.engines.drop(command.model.model_id)
+            raise ModelLostError from error
+        except (BitLMError, Stopped):
+            if entry.unsaved:  # both leave the model at its last whole step, which is worth keeping
+                yield training.saving()
+            raise
+        return answers.Written(saved=training.save())
+
+    @execute.register
+    def _evaluate(self, command: commands.Evaluate) -> Steps:
+        entry = self.engines.get(command.model)
+        found = yield from _shares(entry.engine.evaluate_steps(command.data.open().array))
+        return answers.EvaluateOutcome(**vars(found))
+
+    @execute.register
+    def _infer(self, command: commands.Infer) -> Steps:
+        engine = self.engines.get(command.model).engine
+        steps = engine.infer_steps(command.prompt, command.max_new_bytes, command.sampling, command.safety)
+        return _generated(engine, (yield from _shares(steps)))
+
+    @execute.register
+    def _diffusion_sample(self, command: commands.DiffusionSample) -> Steps:
+        engine = self.engines.get(command.model).engine
+        arguments = {name: getattr(command, name) for name in ("num_bytes", "steps", "schedule", "prefix", "suffix", "seed")}
+        return _generated(engine, (yield from _shares(engine.diffusion_sample_steps(**arguments))))
+
+    @execute.register
+    def _infer_long(self, command: commands.InferLong) -> Steps:
+        engine = self.engines.get(command.model).engine
+        data = command.data.open().array
+        found = yield from _shares(engine.infer_long_steps(data, ctx_bits=command.ctx_bits, overlap=command.overlap))
+        command.output.write_bytes(np.packbits(found.bits).tobytes())
+        total = sum(window.num_bytes for window in found.windows)
+        mean = {
+            name: sum(getattr(window, name) * window.num_bytes for window in found.windows) / total
+            for name in ("bits_per_byte", "accuracy")
+        }
+        return answers.LongOutcome(
+            ctx_bits=found.ctx_bits,
+            overlap=found.overlap,
+            num_bits=9 * len(found.predicted),
+            num_windows=len(found.windows),
+            first_bits=np.packbits(found.bits[: 9 * command.first_bytes]).tobytes(),
+            windows=tuple(answers.Window(**vars(window)) for window in found.windows[: command.first_windows]),
+            **mean,
+        )
+
+
+class _Training:
+    """One training of one model: its pace, its record, its saves."""
+
+    def __init__(self, entry: Entry, command: commands.Train) -> None:
+        self._entry = entry
+        self._command = command
+        self._due = time.monotonic() + command.autosave_s
+        self._told = Progress(share=command.plan.progress)
+        self._num_bytes, self._busy_s, self._mixed = 0, 0.0, None
+
+    def steps(self) -> Generator[Progress, None, None]:
+        """Train to the end of the plan."""
+        entry, command = self._entry, self._command
+        if command.data.num_bytes < 2:
+            raise ConfigError(f"{command.data.num_bytes} byte is too little to learn from: give at least 2 bytes")
+        entry.engine.set_training(command.training)
+        entry.trained_by = command.job_id
+        steps = entry.engine.train_steps(command.data.open(), command.plan)
+        while True:
+            started = time.perf_counter()
+            try:
+                report = next(steps)
+            except StopIteration:
+                return
+            self._busy_s += time.perf_counter() - started
+            yield self._tell(report)
+            if time.monotonic() >= self._due:
+                yield self.saving()
+
+    def save(self) -> Saved:
+        """Save the model as it is now. Raises CheckpointError or ResourceLimitError; then it stays in memory, unsaved."""
+        started = time.monotonic()
+        saved = _write(self._entry, self._command.save_to)
+        took = time.monotonic() - started
+        self._due = time.monotonic() + max(self._command.autosave_s, took / MAX_SAVING_SHARE)
+        return saved
+
+    def saving(self) -> Progress:
+        """As `save`, told as progress; a disk that refuses is told too, and tried again later."""
+        try:
+            return self._told.model_copy(update={"saved": self.save(), "point": None, "alerts": ()})
+        except BitLMError as error:
+            self._due = time.monotonic() + self._command.autosave_s
+            return self._told.model_copy(update={"point": None, "alerts": (f"not saved: {error.message}",)})
+
+    def _tell(self, report: StepReport) -> Progress:
+        self._num_bytes += report.num_bytes
+        names = ("step", "loss", "bits_per_byte", "bits_per_byte_mixed", "grad_norm", "learning_rate")
+        measured = asdict(report.telemetry) if report.telemetry else {"k": None, "c": None, "s": None}
+        point = HistoryPoint(**{name: getattr(report, name) for name in names}, **measured)
+        alerts = tuple(alert.message for alert in report.alerts)
+        self._entry.history.add(point)
+        self._entry.history.warn(alerts)
+        self._entry.unsaved = True
+        plan = self._entry.engine.plan or self._command.plan
+        self._told = Progress(
+            share=plan.progress,
+            steps_done=plan.steps_done,
+            steps_total=plan.steps,
+            bytes_per_second=self._num_bytes / self._busy_s,
+            message=f"step {report.step}, {report.bits_per_byte:.3f} bits per byte",
+            point=point,
+            alerts=alerts,
+        )
+        return self._told
+
+
+def _write(entry: Entry, folder: Path) -> Saved:
+    """Save a model under a scratch name in a folder."""
+    tensors, header = entry.engine.state()
+    header |= {
+        "history": [asdict(point) for point in entry.history.points],
+        "alerts": entry.history.alerts,
+        "trained_by": entry.trained_by,
+    }
+    path = folder / f".saving-{secrets.token_hex(8)}"
+    try:
+        bitlm_core.write_file(path, tensors, header)
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        raise CheckpointError(
+            f"the state of the model could not be written ({error.strerror or error}); the one before is unchanged: free "
+            "some space or check the state directory",
+            name=folder.name,
+        ) from error
+    entry.unsaved = False
+    return Saved(path=path, facts=entry.facts)
+
+
+def _shares(steps: Generator[float, None, Any]) -> Generator[Progress, None, Any]:
+    """Tell the shares that a reading generator of the engine yields; what it returns."""
+    while True:
+        try:
+            share = next(steps)
+        except StopIteration as stop:
+            return stop.value
+        yield Progress(share=share)
+
+
+def _generated(engine: Any, found: Any) -> answers.GenerationOutcome:
+    generation, verdict = found
+    return answers.GenerationOutcome(
+        data=generation.data,
+        bits_per_byte=generation.bits_per_byte,
+        parity_corrections=generation.parity_corrections,
+        verdict=verdict,
+        step=engine.step,
+        diffusion_steps=engine.diffusion_steps,
+    )

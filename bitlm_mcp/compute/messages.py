@@ -1,0 +1,67 @@
+"""What commands and answers speak of: plain JSON values, so that the server and the compute side may be processes apart.
+
+Large things travel as files: data to learn or score, the states of models, long outputs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from bitlm_core import ByteData, ConfigError, EngineConfig, TrainingPlan, file_part
+
+
+class Message(BaseModel):
+    """Base of all that crosses: frozen, nothing unknown, bytes as base64."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+
+class DataPart(Message):
+    """Bytes [start, end) of a file; `digest` and `counts` as `ByteData` has them."""
+
+    path: Path
+    start: int
+    end: int
+    digest: str
+    counts: tuple[int, ...] | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """How many bytes there are."""
+        return self.end - self.start
+
+    def open(self) -> ByteData:
+        """The bytes, mapped. Raises ConfigError when the file has gone."""
+        counts = None if self.counts is None else np.array(self.counts, np.int64)
+        try:
+            return file_part(self.path, self.start, self.end, self.digest, counts)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"the data was replaced or removed meanwhile ({type(error).__name__}): call again") from error
+
+
+class ModelRef(Message):
+    """A model as the asker knows it: what is in memory under this incarnation, else what the state file holds."""
+
+    model_id: str
+    incarnation: int
+    state: Path
+
+
+class ModelFacts(Message):
+    """What one state of a model is, without its tensors. `trained_by`: the job whose training this state belongs to."""
+
+    config: EngineConfig
+    step: int
+    diffusion_steps: int
+    plan: TrainingPlan | None
+    trained_by: str | None
+
+
+class Saved(Message):
+    """A state on the disk, under a name that nobody knows yet."""
+
+    path: Path
+    facts: ModelFacts

@@ -1,0 +1,90 @@
+"""Large things that belong to a job: data that came with its call, and what it has made.
+
+jobs/JOB_ID/input     kept so that a training can go on after a restart
+jobs/JOB_ID/output    read piece by piece with read_output
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from bitlm_core import ConfigError, bytes_in_memory, sync
+from bitlm_mcp.compute.messages import DataPart
+from bitlm_mcp.data_files import named_os_errors
+from bitlm_mcp.errors import UnknownHandleError
+
+_ABANDONED_S = 24 * 3600
+
+
+class JobFiles:
+    """All job folders under `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def keep_input(self, job_id: str, data: bytes) -> DataPart:
+        """Write down, and sync, the data of a call. Raises ConfigError when there is none, or where the disk refuses."""
+        path = self._folder(job_id) / "input"
+        part = _part(path, data)
+        with named_os_errors("the data of the call"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            sync(path)
+            sync(path.parent)
+        return part
+
+    def input(self, job_id: str) -> DataPart:
+        """What `keep_input` wrote down. Raises ConfigError when it has gone."""
+        path = self._folder(job_id) / "input"
+        with named_os_errors(f"the data of {job_id}"):
+            return _part(path, path.read_bytes())
+
+    def drop_input(self, job_id: str) -> None:
+        """Remove the data of a call that nobody will need again."""
+        (self._folder(job_id) / "input").unlink(missing_ok=True)
+        with suppress(OSError):  # there is an output beside it, or there was no data
+            self._folder(job_id).rmdir()
+
+    def output(self, job_id: str) -> Path:
+        """Where a job writes what it makes."""
+        path = self._folder(job_id) / "output"
+        with named_os_errors("the output of the job"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def read_output(self, job_id: str, offset: int, limit: int) -> tuple[bytes, int]:
+        """At most `limit` bytes from `offset` on, and how many there are in all. Raises UnknownHandleError or ConfigError."""
+        path = self._folder(job_id) / "output"
+        if not path.is_file():
+            raise UnknownHandleError("output of job", job_id, (), "only infer_long makes one, when it has completed")
+        with named_os_errors("the output of the job"), path.open("rb") as file:
+            total = path.stat().st_size
+            if offset > total:
+                raise ConfigError(f"offset={offset:,} lies behind the end: the output has {total:,} bytes")
+            file.seek(offset)
+            return file.read(limit), total
+
+    def forget(self, job_ids: Iterable[str]) -> None:
+        """Remove what belonged to these jobs."""
+        for job_id in job_ids:
+            shutil.rmtree(self._folder(job_id), ignore_errors=True)
+
+    def sweep(self, known: Iterable[str]) -> None:
+        """Remove folders of jobs that nobody knows any more, unless they are young."""
+        keep = set(known)
+        for folder in self.root.glob("job-*"):
+            if folder.name not in keep and time.time() - folder.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _folder(self, job_id: str) -> Path:
+        return self.root / job_id
+
+
+def _part(path: Path, data: bytes) -> DataPart:
+    about = bytes_in_memory(data)
+    counts = None if about.counts is None else tuple(about.counts.tolist())
+    return DataPart(path=path, start=0, end=len(data), digest=about.digest, counts=counts)

@@ -1,0 +1,230 @@
+"""The models of a state directory: each has a saved state on the disk, and this process's knowledge of it.
+
+    models/ID/manifest.json, <sha256>.safetensors    the last saved state, and the one before it
+
+A state is published inside the model's lease, together with what the database says of it. What another process publishes is
+noticed by `refresh`; the model is then another incarnation, and whoever had it in memory reads it again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from bitlm_core import (
+    BitLMError,
+    CheckpointInfo,
+    CheckpointStore,
+    count_parameters,
+    estimate_engine_bytes,
+    read_header,
+)
+from bitlm_mcp.compute.messages import ModelFacts, ModelRef, Saved
+from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.history import History
+from bitlm_mcp.jobs import Job
+from bitlm_mcp.leases import Lease, Leases
+from bitlm_mcp.records import ModelRow, Records
+from bitlm_mcp.snapshot import HistoryPoint, ModelView
+
+
+@dataclass(eq=False)
+class Model:
+    """One model as this process knows it. `facts` and `history` run ahead of the saved state while it is trained here."""
+
+    model_id: str
+    incarnation: int
+    facts: ModelFacts
+    sha256: str
+    history: History
+    step: int
+    recorded_step: int
+    """The last step whose point is in the database."""
+    unsaved: bool = False
+    """Memory knows more than the saved state."""
+
+    def view(self, writer: Job | None, holder: str | None) -> ModelView:
+        """The model as everyone sees it: with the job of this process that writes it, or the other process that does."""
+        config = self.facts.config
+        state = "idle" if writer is None else "training" if writer.status == "running" else "queued"
+        return ModelView(
+            model_id=self.model_id,
+            state="training elsewhere" if holder else state,
+            step=self.step,
+            architecture=config.model.architecture,
+            num_parameters=count_parameters(config.model),
+            memory_estimate_bytes=estimate_engine_bytes(config),
+            diffusion_steps=self.facts.diffusion_steps,
+            max_bytes=config.model.max_bytes,
+            config=config.model_dump(mode="json"),
+            job_id=writer.job_id if writer else None,
+            history=self.history.points,
+            alerts=self.history.alerts,
+            holder=holder,
+        )
+
+
+class ModelStore:
+    """All models; used under the workspace's lock, except for what touches the disk alone."""
+
+    def __init__(self, root: Path, records: Records, leases: Leases) -> None:
+        self._files = CheckpointStore(root, keep_previous=True)
+        self._records = records
+        self._leases = leases
+        self._lock = threading.RLock()
+        self._models: dict[str, Model] = {}
+        self._incarnations = 0
+        self._files.sweep()
+        self._reconcile()
+        self.refresh()
+
+    def get(self, model_id: str) -> Model:
+        """The model. Raises UnknownHandleError."""
+        model = self._models.get(model_id)
+        if model is None:
+            raise UnknownHandleError("model", model_id, list(self._models), "call init_model or load_checkpoint")
+        return model
+
+    def find(self, model_id: str) -> Model | None:
+        """The model, if there is one of that id."""
+        return self._models.get(model_id)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def all(self) -> list[Model]:
+        """All models, in the order of their ids."""
+        return [model for _, model in sorted(self._models.items())]
+
+    def ref(self, model_id: str) -> ModelRef:
+        """What the compute side needs to use a model. Raises UnknownHandleError."""
+        with self._lock:
+            model = self.get(model_id)
+            return ModelRef(model_id=model_id, incarnation=model.incarnation, state=self._state_of(model))
+
+    def new_incarnation(self) -> int:
+        """For a model that is about to take the place of another."""
+        with self._lock:
+            self._incarnations += 1
+            return self._incarnations
+
+    def folder(self, model_id: str) -> Path:
+        """Where states of that model may be written before they are published."""
+        return self._files.scratch(model_id).parent
+
+    def scratch(self, model_id: str) -> Path:
+        """A path for a state of that model that is to be published."""
+        return self._files.scratch(model_id)
+
+    def hold(self, model_id: str, target: Path) -> CheckpointInfo:
+        """Give the saved state of a model another name as well. Raises CheckpointError."""
+        return self._files.hold(model_id, target)
+
+    def install(self, model_id: str, incarnation: int, saved: Saved, history: History, lease: Lease) -> None:
+        """Publish the first state of a model that is fresh or loaded, in place of any other of that id."""
+        info = self._publish(model_id, saved, history.points, history.alerts, lease, afresh=True)
+        with self._lock:
+            self._models[model_id] = _model(model_id, incarnation, saved.facts, info.sha256, history)
+
+    def advance(self, model_id: str, point: HistoryPoint | None, alerts: tuple[str, ...]) -> None:
+        """Take note of a training step of this process, and of what it warns of."""
+        model = self._models.get(model_id)
+        if model is None:
+            return
+        model.history.warn(alerts)
+        if point is not None:
+            model.history.add(point)
+            model.step, model.unsaved = point.step, True
+
+    def publish(self, model_id: str, saved: Saved, lease: Lease) -> None:
+        """Publish a later state of a model that this process trains, with its points since the one before."""
+        model = self.get(model_id)
+        points = [point for point in model.history.points if point.step > model.recorded_step]
+        info = self._publish(model_id, saved, points, model.history.alerts, lease, afresh=False)
+        with self._lock:
+            model.sha256, model.facts, model.recorded_step = info.sha256, saved.facts, saved.facts.step
+            model.unsaved = model.step > saved.facts.step
+
+    def delete(self, model_id: str) -> None:
+        """Remove a model with its states."""
+        self._files.delete(model_id)
+        self._records.forget_model(model_id)
+        with self._lock:
+            self._models.pop(model_id, None)
+
+    def fall_back(self, model_id: str | None = None) -> None:
+        """What memory knew more is lost, of one model or of all: they are what their saved states say."""
+        with self._lock:
+            for model in list(self._models.values()):
+                if model.unsaved and model_id in (None, model.model_id):
+                    del self._models[model.model_id]
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Take note of what other processes have published or removed."""
+        with self._lock:
+            rows = self._records.models()
+            for model_id, row in rows.items():
+                known = self._models.get(model_id)
+                if known is None or (known.sha256 != row.sha256 and not self._leases.held(model_id)):
+                    facts = ModelFacts.model_validate(row.facts)
+                    history = History.of(*self._records.history(model_id))
+                    self._incarnations += 1
+                    self._models[model_id] = _model(model_id, self._incarnations, facts, row.sha256, history)
+            for model_id in self._models.keys() - rows.keys():
+                del self._models[model_id]
+
+    def _publish(
+        self,
+        model_id: str,
+        saved: Saved,
+        points: Iterable[HistoryPoint],
+        alerts: Iterable[str],
+        lease: Lease,
+        *,
+        afresh: bool,
+    ) -> CheckpointInfo:
+        facts = saved.facts.model_dump(mode="json")
+
+        @contextmanager
+        def recorded(info: CheckpointInfo) -> Iterator[None]:
+            with self._leases.fenced(lease) as transaction:
+                row = ModelRow(model_id, info.sha256, facts)
+                self._records.save_model(transaction, row, points, alerts, afresh=afresh)
+                yield
+
+        return self._files.publish(model_id, saved.path, step=saved.facts.step, summary=facts, overwrite=True, guard=recorded)
+
+    def _state_of(self, model: Model) -> Path:
+        return self._files.root / model.model_id / f"{model.sha256}.safetensors"
+
+    def _reconcile(self) -> None:
+        """The manifests are the truth: a stop between manifest and database, or a lost database, is made good here."""
+        rows = self._records.models()
+        infos = {info.name: info for info in self._files.infos()}
+        for name, info in infos.items():
+            if name not in rows or rows[name].sha256 != info.sha256:
+                self._record_anew(info)
+        for name in rows.keys() - set(self._files.names()):
+            self._records.forget_model(name)
+
+    def _record_anew(self, info: CheckpointInfo) -> None:
+        try:
+            ModelFacts.model_validate(info.summary)
+            header = read_header(self._files.verified_path(info.name), info.name)
+            points = [HistoryPoint(**point) for point in header["history"]]
+            alerts = [str(alert) for alert in header["alerts"]]
+        except (BitLMError, ValidationError, KeyError, TypeError):
+            return  # it stays where it is, and is named when it is asked for
+        with self._records.transaction() as transaction:
+            row = ModelRow(info.name, info.sha256, info.summary)
+            self._records.save_model(transaction, row, points, alerts, afresh=True)
+
+
+def _model(model_id: str, incarnation: int, facts: ModelFacts, sha256: str, history: History) -> Model:
+    return Model(model_id, incarnation, facts, sha256, history, step=facts.step, recorded_step=facts.step)

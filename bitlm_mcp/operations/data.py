@@ -1,0 +1,40 @@
+"""Data: where the bytes of a call are, and storing them under a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from bitlm_mcp.compute.messages import DataPart
+from bitlm_mcp.snapshot import DatasetView
+from bitlm_mcp.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Source:
+    """The bytes of a call: a dataset's, by its name, or the call's own."""
+
+    dataset_id: str | None = None
+    content: bytes | None = None
+
+    def part(self, workspace: Workspace, job_id: str, *, holdout: bool) -> DataPart:
+        """The bytes in a file; those of the call are written down for the job."""
+        if self.content is not None:
+            return workspace.job_files.keep_input(job_id, self.content)
+        return workspace.datasets.part(self.dataset_id or "", holdout=holdout)
+
+
+def add_dataset(
+    workspace: Workspace,
+    dataset_id: str,
+    chunks: Iterable[bytes],
+    *,
+    source: str,
+    holdout_fraction: float,
+    overwrite: bool,
+) -> DatasetView:
+    """Store data under a name."""
+    view = workspace.datasets.add(dataset_id, chunks, source=source, holdout_fraction=holdout_fraction, overwrite=overwrite)
+    workspace.records.index("datasets", dataset_id, asdict(view))
+    workspace.refresh()
+    return view

@@ -1,0 +1,114 @@
+"""Models and checkpoints: made, loaded, saved, deleted."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Literal
+
+from bitlm_core import EngineConfig
+from bitlm_mcp.compute import answers, commands, messages
+from bitlm_mcp.compute.messages import Saved
+from bitlm_mcp.compute.scheduler import Urgency
+from bitlm_mcp.history import History
+from bitlm_mcp.jobs import Job
+from bitlm_mcp.leases import Lease
+from bitlm_mcp.operations.writing import check_replaceable, submit_writer
+from bitlm_mcp.workspace import Workspace, checkpoint_view
+
+
+def create_model(workspace: Workspace, model_id: str, config: EngineConfig, *, overwrite: bool) -> Job:
+    """Make a fresh model. The compute side estimates its memory before anything is allocated."""
+    incarnation = workspace.models.new_incarnation()
+
+    def make(lease: Lease) -> Job:
+        def install(answer: answers.Written) -> None:
+            workspace.models.install(model_id, incarnation, answer.saved, History(), lease)
+
+        folder = workspace.models.folder(model_id)
+        command = commands.Create(model_id=model_id, incarnation=incarnation, config=config, save_to=folder)
+        return Job("init_model", model_id, Urgency.ANSWER, command, on_completed=install)
+
+    with workspace.writing:
+        check_replaceable(workspace, model_id, overwrite)
+        return submit_writer(workspace, model_id, make)
+
+
+def load(workspace: Workspace, name: str, model_id: str, *, overwrite: bool) -> Job:
+    """Make a model of a checkpoint, after its digest was checked."""
+    workspace.checkpoints.info(name)
+    incarnation, path = workspace.models.new_incarnation(), workspace.models.scratch(model_id)
+
+    def make(lease: Lease) -> Job:
+        def install(answer: answers.Loaded) -> None:
+            history = History.of(answer.history, answer.alerts)
+            workspace.models.install(model_id, incarnation, Saved(path=path, facts=answer.facts), history, lease)
+
+        ref = messages.ModelRef(model_id=model_id, incarnation=incarnation, state=path)
+        command = commands.Load(model=ref, checkpoint=name)
+        job = Job("load_checkpoint", model_id, Urgency.ANSWER, command, on_completed=install)
+        job.on_over = lambda: path.unlink(missing_ok=True)
+        return job
+
+    try:
+        with workspace.writing:
+            check_replaceable(workspace, model_id, overwrite)
+            workspace.checkpoints.hold(name, path)
+            return submit_writer(workspace, model_id, make)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def save(workspace: Workspace, name: str, model_id: str, *, overwrite: bool, pinned: bool) -> Job:
+    """Save a model under a name; while it trains, the state between two steps."""
+    ref = workspace.models.ref(model_id)
+    workspace.checkpoints.check_free(name, overwrite)
+
+    def publish(answer: answers.Written) -> dict[str, Any]:
+        saved = answer.saved
+        summary = saved.facts.model_dump(mode="json") | {"model_id": model_id}
+        info = workspace.checkpoints.publish(
+            name, saved.path, step=saved.facts.step, summary=summary, overwrite=overwrite, pinned=pinned
+        )
+        view = asdict(checkpoint_view(info))
+        workspace.records.index("checkpoints", name, view)
+        _keep_last(workspace, model_id)
+        workspace.refresh()
+        return view
+
+    command = commands.Write(model=ref, save_to=workspace.checkpoints.scratch(name).parent)
+    return workspace.runner.submit(Job("save_checkpoint", model_id, Urgency.ANSWER, command, on_completed=publish))
+
+
+def delete(workspace: Workspace, kind: Literal["model", "checkpoint", "dataset"], name: str) -> None:
+    """Remove a model, a checkpoint or a dataset for ever. Raises UnknownHandleError or CheckpointNotFoundError for none."""
+    if kind == "dataset":
+        workspace.datasets.delete(name)
+    elif kind == "checkpoint":
+        workspace.checkpoints.delete(name)
+    else:
+        _delete_model(workspace, name)
+    workspace.index_folders()
+
+
+def _delete_model(workspace: Workspace, model_id: str) -> None:
+    def make(_: Lease) -> Job:
+        workspace.models.delete(model_id)
+        return Job("delete", model_id, Urgency.ANSWER, commands.Drop(model_id=model_id))
+
+    with workspace.writing:
+        workspace.models.get(model_id)
+        check_replaceable(workspace, model_id, overwrite=True)
+        submit_writer(workspace, model_id, make)
+
+
+def _keep_last(workspace: Workspace, model_id: str) -> None:
+    """Retention: of each model, only so many unpinned checkpoints stay as the settings say."""
+    limit = workspace.settings.keep_last
+    if limit is None:
+        return
+    own = [info for info in workspace.checkpoints.infos() if info.summary.get("model_id") == model_id and not info.pinned]
+    for info in own[limit:]:
+        workspace.checkpoints.delete(info.name)
+    if own[limit:]:
+        workspace.index_folders()

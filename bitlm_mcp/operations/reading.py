@@ -1,0 +1,108 @@
+"""What reads a model: evaluate, infer, infer_long, diffusion_sample. And stopping any job."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Literal
+
+from bitlm_core import SamplingConfig
+from bitlm_mcp.compute import answers, commands
+from bitlm_mcp.compute.scheduler import Urgency
+from bitlm_mcp.jobs import Job, new_job_id
+from bitlm_mcp.operations.data import Source
+from bitlm_mcp.workspace import Workspace
+
+
+def evaluate(workspace: Workspace, model_id: str, source: Source) -> Job:
+    """Bits per byte of data."""
+    ref, job_id = workspace.models.ref(model_id), new_job_id()
+    command = commands.Evaluate(model=ref, data=source.part(workspace, job_id, holdout=True))
+    job = Job("evaluate", model_id, Urgency.READ, command, job_id=job_id, recorded=True)
+    job.on_completed = lambda answer: answer.model_dump(exclude={"answer"})
+    return _recorded(workspace, job)
+
+
+def infer_long(
+    workspace: Workspace,
+    model_id: str,
+    source: Source,
+    *,
+    ctx_bits: int,
+    overlap: int,
+    first_bytes: int,
+    first_windows: int,
+) -> Job:
+    """Predict along data; all predicted bits become the job's output, the first ones stand in its result."""
+    ref, job_id = workspace.models.ref(model_id), new_job_id()
+    command = commands.InferLong(
+        model=ref,
+        data=source.part(workspace, job_id, holdout=True),
+        ctx_bits=ctx_bits,
+        overlap=overlap,
+        first_bytes=first_bytes,
+        first_windows=first_windows,
+        output=workspace.job_files.output(job_id),
+    )
+    job = Job("infer_long", model_id, Urgency.READ, command, job_id=job_id, recorded=True)
+    job.on_completed = lambda answer: _long_result(answer, ctx_bits, first_bytes)
+    return _recorded(workspace, job)
+
+
+def _long_result(answer: answers.LongOutcome, ctx_bits: int, first_bytes: int) -> dict[str, Any]:
+    found = answer.model_dump(exclude={"answer", "first_bits"})
+    found["predicted_bits_base64"] = base64.b64encode(answer.first_bits).decode()
+    found["returned_bits"] = min(answer.num_bits, 9 * first_bytes)
+    found["windows"] = list(found["windows"])
+    if answer.ctx_bits < ctx_bits - 8:
+        found["warning"] = (
+            f"ctx_bits={ctx_bits} is more than the model's window: {answer.ctx_bits} was used, "
+            f"with an overlap of {answer.overlap}"
+        )
+    return found
+
+
+def infer(
+    workspace: Workspace,
+    model_id: str,
+    prompt: bytes,
+    max_new_bytes: int,
+    sampling: SamplingConfig,
+    safety: Literal["off", "warn", "strict"],
+) -> Job:
+    """Continue a prompt."""
+    command = commands.Infer(
+        model=workspace.models.ref(model_id),
+        prompt=prompt,
+        max_new_bytes=max_new_bytes,
+        sampling=sampling,
+        safety=safety,
+    )
+    return workspace.runner.submit(Job("infer", model_id, Urgency.ANSWER, command))
+
+
+def diffusion_sample(workspace: Workspace, model_id: str, **asked: Any) -> Job:
+    """Fill bytes between two known ends; the arguments are those of `commands.DiffusionSample`."""
+    command = commands.DiffusionSample(model=workspace.models.ref(model_id), **asked)
+    return workspace.runner.submit(Job("diffusion_sample", model_id, Urgency.ANSWER, command))
+
+
+def cancel(workspace: Workspace, job_id: str) -> None:
+    """Ask a job to stop at its next safe point, whichever server runs it."""
+    view = workspace.job(job_id)
+    if workspace.runner.job(job_id) is not None:
+        workspace.runner.compute.stop_task(job_id)
+    elif not view.over:
+        workspace.records.request_cancel(job_id)
+
+
+def _recorded(workspace: Workspace, job: Job) -> Job:
+    """Submit a job whose id is told; when it has ended, nothing but its output stays of its files."""
+
+    def tidy() -> None:
+        workspace.job_files.drop_input(job.job_id)
+        if job.status != "completed":
+            workspace.job_files.forget([job.job_id])
+
+    job.on_over = tidy
+    workspace.records.add_job(job.view(), {"model_id": job.model_id}, workspace.presence.server_id)
+    return workspace.runner.submit(job)

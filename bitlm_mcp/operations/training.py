@@ -1,0 +1,156 @@
+"""Training: begun, repeated under the same key, and resumed where it was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bitlm_core import ConfigError, ModelStateError, TrainingConfig, TrainingPlan
+from bitlm_mcp.compute import answers, commands
+from bitlm_mcp.compute.messages import DataPart, Saved
+from bitlm_mcp.compute.scheduler import Urgency
+from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.jobs import Job, new_job_id
+from bitlm_mcp.leases import Lease
+from bitlm_mcp.operations.data import Source
+from bitlm_mcp.operations.writing import submit_writer
+from bitlm_mcp.snapshot import JobView
+from bitlm_mcp.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class _Training:
+    """One training that may begin: its model, data, plan and settings."""
+
+    model_id: str
+    part: DataPart
+    plan: TrainingPlan
+    training: TrainingConfig
+
+
+def train(
+    workspace: Workspace,
+    model_id: str,
+    source: Source,
+    plan: TrainingPlan,
+    training: TrainingConfig,
+    *,
+    queue: bool,
+    idempotency_key: str | None,
+) -> JobView:
+    """Train a model: one training at a time, unless queued. The same call with the same key gives the same job again."""
+    workspace.models.get(model_id)
+    job_id = new_job_id()
+    part = source.part(workspace, job_id, holdout=False)
+    request = {
+        "model_id": model_id,
+        "dataset_id": source.dataset_id,
+        "data_sha256": part.digest,
+        "plan": plan.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
+    }
+    try:
+        known = workspace.records.job_of_key(idempotency_key, request) if idempotency_key else None
+        if known is not None:
+            workspace.job_files.forget([job_id])
+            return workspace.job(known.view.job_id)
+        if part.num_bytes < 2:
+            raise ConfigError(f"{part.num_bytes} byte is too little to learn from: give at least 2 bytes")
+
+        def record(job: Job) -> None:
+            workspace.records.add_job(job.view(), request, workspace.presence.server_id, idempotency_key)
+
+        asked = _Training(model_id, part, plan, training)
+        with workspace.writing:
+            _check_idle(workspace, model_id, queue)
+            return _begin(workspace, asked, job_id, record).view()
+    except BaseException:
+        workspace.job_files.forget([job_id])
+        raise
+
+
+def resume(workspace: Workspace, job_id: str, *, queue: bool) -> JobView:
+    """Let a training that was interrupted or cancelled go on from the last saved state."""
+    row = workspace.records.job(job_id)
+    if row is None or row.view.kind != "train_step":
+        raise UnknownHandleError("training job", job_id, list(workspace.snapshot.jobs)[-5:], "call list_jobs")
+    view, request = row.view, row.request
+    if view.status not in ("interrupted", "cancelled"):
+        raise ModelStateError(f"job {job_id} is {view.status}, not interrupted or cancelled: start a new training")
+    part = _data_again(workspace, job_id, request)
+
+    def record(job: Job) -> None:
+        job.created, job.saved_step = view.created, view.saved_step
+        if not workspace.records.take_job(job.view(), workspace.presence.server_id):
+            raise ModelStateError(f"job {job_id} goes on already: call wait_job")
+
+    with workspace.writing:
+        _check_idle(workspace, view.model_id, queue)
+        plan = _plan_again(workspace, view, request)
+        asked = _Training(view.model_id, part, plan, TrainingConfig.model_validate(request["training"]))
+        return _begin(workspace, asked, job_id, record).view()
+
+
+def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable[[Job], None]) -> Job:
+    model_id, plan = asked.model_id, asked.plan
+
+    def make(lease: Lease) -> Job:
+        command = commands.Train(
+            model=workspace.models.ref(model_id),
+            job_id=job_id,
+            data=asked.part,
+            plan=plan,
+            training=asked.training,
+            autosave_s=workspace.settings.autosave_s,
+            save_to=workspace.models.folder(model_id),
+        )
+        job = Job("train_step", model_id, Urgency.TRAIN, command, job_id=job_id, recorded=True)
+        job.progress = answers.Progress(share=plan.progress, steps_done=plan.steps_done, steps_total=plan.steps)
+
+        def publish(saved: Saved) -> None:
+            workspace.models.publish(model_id, saved, lease)
+            job.saved_step = saved.facts.step
+            workspace.records.update_job(job.view())
+
+        def tidy() -> None:
+            if job.status in ("completed", "failed"):  # nothing of it can go on
+                workspace.job_files.forget([job_id])
+
+        job.on_saved, job.on_over = publish, tidy
+        job.on_completed = lambda answer: publish(answer.saved)
+        record(job)
+        return job
+
+    return submit_writer(workspace, model_id, make)
+
+
+def _check_idle(workspace: Workspace, model_id: str, queue: bool) -> None:
+    writer = workspace.runner.writer(model_id)
+    if writer is not None and not queue:
+        steps = f"{writer.progress.steps_done} of {writer.progress.steps_total or 'a timed run'}"
+        raise ModelStateError(
+            f"model {model_id!r} is being trained by {writer.job_id} (step {steps}): call wait_job or cancel_job with that id, "
+            "or pass queue=true"
+        )
+
+
+def _plan_again(workspace: Workspace, view: JobView, request: dict[str, Any]) -> TrainingPlan:
+    """What is left of a plan, as of the saved state."""
+    facts = workspace.models.get(view.model_id).facts
+    if facts.trained_by == view.job_id and facts.plan is not None:
+        return facts.plan
+    if view.saved_step is not None:
+        raise ModelStateError(
+            f"model {view.model_id!r} has been changed since {view.job_id} saved its step {view.saved_step}: start a new "
+            "training, or load a checkpoint of then"
+        )
+    return TrainingPlan.model_validate(request["plan"])
+
+
+def _data_again(workspace: Workspace, job_id: str, request: dict[str, Any]) -> DataPart:
+    dataset_id = request["dataset_id"]
+    part = workspace.datasets.part(dataset_id, holdout=False) if dataset_id else workspace.job_files.input(job_id)
+    if part.digest != request["data_sha256"]:
+        raise ModelStateError(f"the data of {job_id} was replaced since: start a new training on what it is now")
+    return part

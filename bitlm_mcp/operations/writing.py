@@ -1,0 +1,49 @@
+"""What all changes of a model have in common: one at a time, under the model's lease, until the job has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bitlm_core import ModelStateError
+from bitlm_mcp.jobs import Job
+from bitlm_mcp.leases import Lease
+from bitlm_mcp.workspace import Workspace
+
+MAX_MODELS = 256
+
+
+def submit_writer(workspace: Workspace, model_id: str, make: Callable[[Lease], Job]) -> Job:
+    """Submit the job that `make` returns for the lease it is given; the lease is given back when the job ends, or when
+    `make` raises. Call it while holding `workspace.writing`.
+    """
+    lease = workspace.leases.acquire(model_id, "a change of it")
+    try:
+        job = make(lease)
+    except BaseException:
+        workspace.leases.release(lease)
+        raise
+    before = job.on_over
+
+    def over() -> None:
+        before()
+        workspace.leases.release(lease)
+
+    job.writes, job.on_over = True, over
+    return workspace.runner.submit(job)
+
+
+def check_replaceable(workspace: Workspace, model_id: str, overwrite: bool) -> None:
+    """Raise ModelStateError when a model of that id may not be made."""
+    writer = workspace.runner.writer(model_id)
+    if writer is not None:
+        raise ModelStateError(
+            f"model {model_id!r} is being changed by {writer.job_id} ({writer.kind}): cancel_job first, or use another model_id"
+        )
+    model = workspace.models.find(model_id)
+    if model is None and len(workspace.models) >= MAX_MODELS:
+        raise ModelStateError(f"{MAX_MODELS} models exist already, the limit: delete some, or overwrite one of them")
+    if model is not None and not overwrite:
+        raise ModelStateError(
+            f"model {model_id!r} exists already (step {model.step}): choose another model_id, "
+            "or pass overwrite=true to replace it"
+        )

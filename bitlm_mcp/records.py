@@ -1,0 +1,250 @@
+"""What the database keeps, as values of this program: jobs, models with their history, the index of folders, the calls."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from bitlm_core import ConfigError
+from bitlm_mcp.database import Database
+from bitlm_mcp.snapshot import FINAL, HistoryPoint, JobView
+
+_POINT = tuple(field.name for field in fields(HistoryPoint))
+_KNOWN_OF_A_JOB = frozenset({"job_id", "kind", "model_id", "status", "created", "finished", "error", "result"})
+_PROGRESS = tuple(field.name for field in fields(JobView) if field.name not in _KNOWN_OF_A_JOB)
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job as it was recorded: how it looks, what was asked, who runs it, whether it is to stop."""
+
+    view: JobView
+    request: dict[str, Any]
+    server_id: str
+    cancel: bool
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A model as it was saved last. `facts` are those of its manifest."""
+
+    model_id: str
+    sha256: str
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One tool call: when (UNIX seconds), by whom, how long, and how it ended."""
+
+    at: float
+    client: str
+    tool: str
+    model_id: str | None
+    duration_ms: float
+    outcome: str
+    message: str | None
+
+
+class Records:
+    """Typed access to the tables; every method is one transaction, unless it takes one."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """One transaction for several of these methods."""
+        return self._database.write()
+
+    # Jobs
+
+    def add_job(self, view: JobView, request: Mapping[str, Any], server_id: str, key: str | None = None) -> None:
+        """Record a new job. Raises ConfigError when its idempotency key was used before."""
+        values = (view.job_id, view.kind, view.model_id, server_id, view.status, view.created, json.dumps(request), key)
+        with self._database.write() as transaction:
+            if key and transaction.execute("SELECT 1 FROM jobs WHERE idempotency_key = ?", (key,)).fetchone():
+                raise ConfigError(f"idempotency_key {key!r} is being used by another call at this moment: call again")
+            transaction.execute(
+                "INSERT INTO jobs (job_id, kind, model_id, server_id, status, created, request, idempotency_key, progress) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*values, _progress(view)),
+            )
+
+    def job_of_key(self, key: str, request: Mapping[str, Any]) -> JobRow | None:
+        """The job that was made under an idempotency key. Raises ConfigError when that was for another request."""
+        rows = self._database.rows("SELECT * FROM jobs WHERE idempotency_key = ?", (key,))
+        if not rows:
+            return None
+        found = _job(rows[0])
+        if found.request != json.loads(json.dumps(request)):
+            raise ConfigError(
+                f"idempotency_key {key!r} was used for another call ({found.view.job_id}): repeat that call unchanged, or "
+                "choose a new key"
+            )
+        return found
+
+    def update_job(self, view: JobView, transaction: sqlite3.Connection | None = None) -> None:
+        """Record where a job stands."""
+        if transaction is None:
+            with self._database.write() as own:
+                return self.update_job(view, own)
+        result = None if view.result is None else json.dumps(view.result)
+        transaction.execute(
+            "UPDATE jobs SET status = ?, finished = ?, progress = ?, result = ?, error = ? WHERE job_id = ?",
+            (view.status, view.finished, _progress(view), result, view.error, view.job_id),
+        )
+        return None
+
+    def update_progress(self, view: JobView) -> None:
+        """Record how far an unfinished job is; one that has ended meanwhile stays as it is."""
+        with self._database.write() as transaction:
+            transaction.execute(
+                "UPDATE jobs SET status = ?, progress = ? WHERE job_id = ? AND status IN ('queued', 'running')",
+                (view.status, _progress(view), view.job_id),
+            )
+
+    def job_ids(self) -> set[str]:
+        """Ids of all jobs."""
+        return {row["job_id"] for row in self._database.rows("SELECT job_id FROM jobs")}
+
+    def take_job(self, view: JobView, server_id: str) -> bool:
+        """Make a job that has ended this server's own again, as `view` shows it; False when another server was quicker."""
+        with self._database.write() as transaction:
+            taken = transaction.execute(
+                "UPDATE jobs SET server_id = ?, cancel = 0 WHERE job_id = ? AND status NOT IN ('queued', 'running')",
+                (server_id, view.job_id),
+            ).rowcount
+            if taken:
+                self.update_job(view, transaction)
+        return bool(taken)
+
+    def job(self, job_id: str) -> JobRow | None:
+        """One job, None where there is none of that id."""
+        rows = self._database.rows("SELECT * FROM jobs WHERE job_id = ?", (job_id,))
+        return _job(rows[0]) if rows else None
+
+    def latest_jobs(self, limit: int) -> list[JobRow]:
+        """The latest jobs of all servers, the oldest first; unfinished ones are always among them."""
+        rows = self._database.rows(
+            "SELECT * FROM (SELECT * FROM jobs ORDER BY finished IS NOT NULL, created DESC LIMIT ?) ORDER BY created", (limit,)
+        )
+        return [_job(row) for row in rows]
+
+    def to_cancel(self, server_id: str) -> list[str]:
+        """Jobs of a server that another one was asked to stop."""
+        rows = self._database.rows(
+            "SELECT job_id FROM jobs WHERE server_id = ? AND cancel AND status IN ('queued', 'running')", (server_id,)
+        )
+        return [row["job_id"] for row in rows]
+
+    def request_cancel(self, job_id: str) -> None:
+        """Ask whoever runs a job to stop it."""
+        with self._database.write() as transaction:
+            transaction.execute("UPDATE jobs SET cancel = 1 WHERE job_id = ?", (job_id,))
+
+    def purge_jobs(self, finished_before: float) -> list[str]:
+        """Forget jobs that ended before then; their ids."""
+        with self._database.write() as transaction:
+            rows = transaction.execute("SELECT job_id FROM jobs WHERE finished < ?", (finished_before,)).fetchall()
+            transaction.execute("DELETE FROM jobs WHERE finished < ?", (finished_before,))
+        return [row["job_id"] for row in rows]
+
+    # Models
+
+    def save_model(
+        self,
+        transaction: sqlite3.Connection,
+        row: ModelRow,
+        points: Iterable[HistoryPoint],
+        alerts: Iterable[str],
+        *,
+        afresh: bool,
+    ) -> None:
+        """Record a saved state, with the points since the one before; `afresh`: it is another model than before."""
+        if afresh:
+            transaction.execute("DELETE FROM models WHERE model_id = ?", (row.model_id,))
+        step = row.facts["step"]
+        transaction.execute(
+            "INSERT INTO models VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+            "sha256 = excluded.sha256, step = excluded.step, facts = excluded.facts, updated = excluded.updated",
+            (row.model_id, row.sha256, step, json.dumps(row.facts), time.time()),
+        )
+        transaction.execute("DELETE FROM history WHERE model_id = ? AND step > ?", (row.model_id, step))
+        marks = ", ".join("?" * (1 + len(_POINT)))
+        transaction.executemany(
+            f"INSERT OR REPLACE INTO history (model_id, {', '.join(_POINT)}) VALUES ({marks})",  # noqa: S608 - our own names
+            [(row.model_id, *(getattr(point, name) for name in _POINT)) for point in points],
+        )
+        transaction.execute("DELETE FROM alerts WHERE model_id = ?", (row.model_id,))
+        transaction.executemany("INSERT INTO alerts VALUES (?, ?, ?)", [(row.model_id, step, alert) for alert in alerts])
+
+    def models(self) -> dict[str, ModelRow]:
+        """All models by id."""
+        rows = self._database.rows("SELECT * FROM models ORDER BY model_id")
+        return {row["model_id"]: ModelRow(row["model_id"], row["sha256"], json.loads(row["facts"])) for row in rows}
+
+    def history(self, model_id: str) -> tuple[tuple[HistoryPoint, ...], tuple[str, ...]]:
+        """The recorded points of a model, oldest first, and its alerts."""
+        points = self._database.rows("SELECT * FROM history WHERE model_id = ? ORDER BY step", (model_id,))
+        alerts = self._database.rows("SELECT message FROM alerts WHERE model_id = ? ORDER BY rowid", (model_id,))
+        return (
+            tuple(HistoryPoint(**{name: row[name] for name in _POINT}) for row in points),
+            tuple(row["message"] for row in alerts),
+        )
+
+    def forget_model(self, model_id: str) -> None:
+        """Drop a model with its history."""
+        with self._database.write() as transaction:
+            transaction.execute("DELETE FROM models WHERE model_id = ?", (model_id,))
+
+    # The index of folders
+
+    def index(self, table: str, name: str, facts: Mapping[str, Any]) -> None:
+        """Record what a folder holds (`table`: checkpoints or datasets)."""
+        with self._database.write() as transaction:
+            transaction.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (name, json.dumps(facts)))  # noqa: S608 - ours
+
+    def reindex(self, table: str, scan: Callable[[], Mapping[str, Mapping[str, Any]]]) -> None:
+        """Record what all folders hold; `scan` looks at them while no other process can record anything."""
+        with self._database.write() as transaction:
+            transaction.execute(f"DELETE FROM {table}")  # noqa: S608 - one of two names
+            rows = [(name, json.dumps(facts)) for name, facts in scan().items()]
+            transaction.executemany(f"INSERT INTO {table} VALUES (?, ?)", rows)  # noqa: S608 - as above
+
+    def indexed(self, table: str) -> dict[str, dict[str, Any]]:
+        """What was recorded of folders, by name."""
+        return {row[0]: json.loads(row[1]) for row in self._database.rows(f"SELECT * FROM {table} ORDER BY 1")}  # noqa: S608
+
+    # Calls
+
+    def log_calls(self, calls: Iterable[Call], keep_after: float) -> None:
+        """Record tool calls, and forget those before `keep_after`."""
+        with self._database.write() as transaction:
+            transaction.executemany(
+                "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?)", [tuple(asdict(call).values()) for call in calls]
+            )
+            transaction.execute("DELETE FROM calls WHERE at < ?", (keep_after,))
+
+    def latest_calls(self, limit: int) -> list[Call]:
+        """The latest tool calls of all servers, the latest first."""
+        rows = self._database.rows("SELECT * FROM calls ORDER BY at DESC LIMIT ?", (limit,))
+        return [Call(**dict(row)) for row in rows]
+
+
+def _progress(view: JobView) -> str:
+    return json.dumps({name: getattr(view, name) for name in _PROGRESS})
+
+
+def _job(row: sqlite3.Row) -> JobRow:
+    stored = {name: row[name] for name in ("job_id", "kind", "model_id", "status", "created", "finished", "error")}
+    progress = json.loads(row["progress"])
+    if row["status"] in FINAL:
+        progress["eta_s"] = None
+    result = None if row["result"] is None else json.loads(row["result"])
+    view = JobView(**stored, **progress, result=result)
+    return JobRow(view, json.loads(row["request"]), row["server_id"], bool(row["cancel"]))

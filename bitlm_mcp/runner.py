@@ -1,0 +1,153 @@
+"""Jobs of this process: handed to the compute side, followed by its events, recorded before anyone sees their end.
+
+submit ─→ Compute ─→ Progress … ─→ a state saved on the way is published
+                 └─→ Ended ─→ what came of it is published ─→ recorded ─→ seen by all
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from bitlm_core import BitLMError, ModelStateError, ResourceLimitError
+from bitlm_mcp.compute.answers import Ended, Event, Progress
+from bitlm_mcp.compute.isolated import ComputeDiedError, IsolatedCompute
+from bitlm_mcp.compute.scheduler import Compute
+from bitlm_mcp.compute.threaded import ThreadedCompute
+from bitlm_mcp.jobs import Job
+from bitlm_mcp.model_store import ModelStore
+from bitlm_mcp.presence import INTERRUPTED
+from bitlm_mcp.records import Records
+from bitlm_mcp.settings import ServerSettings
+from bitlm_mcp.snapshot import Status
+
+log = logging.getLogger("bitlm.jobs")
+
+MAX_UNFINISHED = 64
+MAX_KEPT = 200
+STOP_TIMEOUT_S = 9.0  # less than the transports wait before they give up
+
+
+class Runner:
+    """`published` is called after everything that others may want to see, in whatever thread it happened."""
+
+    def __init__(
+        self, settings: ServerSettings, models: ModelStore, records: Records, published: Callable[[Job], None]
+    ) -> None:
+        self._models = models
+        self._records = records
+        self._published = published
+        self._lock = threading.Lock()
+        self._jobs: dict[str, Job] = {}
+        self._closing = False
+        make = IsolatedCompute if settings.isolate else ThreadedCompute
+        self.compute: Compute = make(self._happened, settings.threads)
+
+    def job(self, job_id: str) -> Job | None:
+        """The job, if this process runs it or ran it."""
+        return self._jobs.get(job_id)
+
+    def unfinished(self) -> list[Job]:
+        """All that run or wait."""
+        return [job for job in list(self._jobs.values()) if not job.over]
+
+    def writer(self, model_id: str) -> Job | None:
+        """The job that changes that model now or next."""
+        return next((job for job in self.unfinished() if job.writes and job.model_id == model_id), None)
+
+    def submit(self, job: Job) -> Job:
+        """Start a job. Raises ModelStateError or ResourceLimitError; then the job has ended, and holds nothing."""
+        try:
+            with self._lock:
+                self._admit()
+                self._jobs[job.job_id] = job
+        except BitLMError as error:
+            self._finish(job, "failed", error)
+            raise
+        self._published(job)
+        self.compute.submit(job.job_id, job.urgency, job.command)
+        return job
+
+    def close(self) -> None:
+        """Stop all jobs at their next safe points; trainings save first."""
+        with self._lock:
+            self._closing = True
+        self.compute.close(STOP_TIMEOUT_S)
+
+    def _admit(self) -> None:
+        if self._closing:
+            raise ModelStateError("the server is stopping: call again when it has been started anew")
+        over = [job_id for job_id, job in self._jobs.items() if job.over]
+        unfinished = len(self._jobs) - len(over)
+        if unfinished >= MAX_UNFINISHED:
+            raise ResourceLimitError(
+                f"{unfinished} jobs are running or queued already, the limit: wait for some (list_jobs), or cancel_job",
+                estimate=unfinished + 1,
+                limit=MAX_UNFINISHED,
+            )
+        for job_id in over[: max(0, len(over) - MAX_KEPT)]:
+            del self._jobs[job_id]
+
+    # Events of the compute side, in its thread
+
+    def _happened(self, job_id: str, event: Event) -> None:
+        job = self._jobs[job_id]
+        if isinstance(event, Progress):
+            self._progress(job, event)
+        else:
+            self._end(job, event)
+        self._published(job)
+
+    def _progress(self, job: Job, progress: Progress) -> None:
+        job.advance(progress)
+        self._models.advance(job.model_id, progress.point, progress.alerts)
+        if progress.saved is None:
+            return
+        try:
+            job.on_saved(progress.saved)
+        except BitLMError as error:  # another process took the model over, or the disk refuses: to go on would be in vain
+            log.warning("%s of model %s: %s", job.kind, job.model_id, error.message)
+            job.error = error
+            self.compute.stop_task(job.job_id)
+
+    def _end(self, job: Job, event: Ended) -> None:
+        status: Status = event.status
+        error = job.error
+        if event.failure is not None:
+            error = error or event.failure.error()
+            status = self._lost(job, event) or status
+        elif error is not None:
+            status = "failed"
+        elif status == "cancelled" and self._closing and job.resumable:
+            status, error = "interrupted", ModelStateError(INTERRUPTED)
+        elif status == "completed":
+            try:
+                job.answer = event.answer
+                job.result = job.on_completed(event.answer)
+            except BitLMError as refused:
+                status, error = "failed", refused
+        self._finish(job, status, error)
+
+    def _lost(self, job: Job, event: Ended) -> Status | None:
+        """What a failure has cost beyond its job; another status for the job where one fits better."""
+        assert event.failure is not None  # noqa: S101 - the caller looked
+        if event.failure.kind == ComputeDiedError.__name__:
+            self._models.fall_back()
+            return "interrupted" if job.resumable else None
+        if event.failure.model_lost:
+            self._models.fall_back(job.model_id)
+        return None
+
+    def _finish(self, job: Job, status: Status, error: BitLMError | None) -> None:
+        view = job.ended(status, error)
+        try:
+            if job.recorded:
+                self._records.update_job(view)
+        except BitLMError as refused:
+            log.error("the end of %s could not be recorded: %s", job.job_id, refused.message)
+        job.end(view, error)
+        try:
+            job.on_over()
+        except BitLMError as refused:
+            log.error("what %s held could not be given back: %s", job.job_id, refused.message)

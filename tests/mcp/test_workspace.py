@@ -1,0 +1,274 @@
+"""What outlives what: servers that share a directory, end, are killed, and go on where they were."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bitlm_core import BitLMError, CheckpointError, ConfigError, ModelStateError
+from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.leases import LeaseError
+from bitlm_mcp.operations.data import Source
+from bitlm_mcp.operations.models import delete, load, save
+from bitlm_mcp.operations.reading import cancel
+from bitlm_mcp.operations.training import resume
+from tests.mcp.workspaces import TEXT, Server, server
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def mine(state: Path) -> Iterator[Server]:
+    with server(state) as made:
+        made.data()
+        yield made
+
+
+@pytest.fixture
+def other(state: Path) -> Iterator[Server]:
+    with server(state) as made:
+        yield made
+
+
+# One server after another
+
+
+def test_everything_is_there_again(state: Path) -> None:
+    with server(state) as first:
+        first.data()
+        first.create(mixing=True)
+        job = first.trained(steps=4)
+        save(first.workspace, "c", "m", overwrite=False, pinned=True)
+        said = first.infer()
+        shown = first.workspace.snapshot
+    with server(state) as second:
+        again = second.workspace.snapshot
+        assert again.models["m"] == shown.models["m"] and again.models["m"].step == 4 and len(again.models["m"].history) == 4
+        assert again.datasets == shown.datasets and again.checkpoints["c"].pinned and again.checkpoints["c"].step == 4
+        assert again.jobs[job.job_id] == job
+        assert second.infer() == said
+
+
+def test_a_training_that_a_stop_interrupts_goes_on_as_if_nothing_had_been(state: Path, tmp_path: Path) -> None:
+    with server(tmp_path / "uninterrupted") as straight:
+        straight.data()
+        straight.create(mixing=True)
+        straight.trained(steps=30)
+        expected, history = straight.infer(), straight.workspace.model("m").history
+    with server(state) as first:
+        first.data()
+        first.create(mixing=True)
+        job = first.train(steps=30)
+        first.until_step(5)
+    with server(state) as second:
+        view = second.workspace.job(job.job_id)
+        assert view.status == "interrupted" and "resume_job" in str(view.error)
+        assert view.saved_step == view.step == second.workspace.model("m").step >= 5
+        resumed = resume(second.workspace, job.job_id, queue=False)
+        assert resumed.job_id == job.job_id and resumed.created == view.created
+        done = second.ended(job.job_id)
+        assert (done.status, done.steps_done, done.step) == ("completed", 30, 30)
+        assert second.infer() == expected
+        assert [point.loss for point in second.workspace.model("m").history] == [point.loss for point in history]
+        with pytest.raises(ModelStateError, match="is completed, not interrupted"):
+            resume(second.workspace, job.job_id, queue=False)
+
+
+def test_a_training_on_the_data_of_its_call_can_go_on(state: Path) -> None:
+    with server(state) as first:
+        first.create()
+        job = first.train(seconds=600, source=Source(content=TEXT))
+        first.until_step(3)
+        cancel(first.workspace, job.job_id)
+        assert first.ended(job.job_id).status == "cancelled"
+    with server(state) as second:
+        resume(second.workspace, job.job_id, queue=False)
+        second.until_step(6)
+        cancel(second.workspace, job.job_id)
+        assert second.ended(job.job_id).status == "cancelled"
+
+
+def test_a_job_that_never_began_begins_when_it_is_resumed(state: Path) -> None:
+    with server(state) as first:
+        first.data()
+        first.create()
+        running = first.train(seconds=600)
+        queued = first.train(steps=3, queue=True)
+        first.until_step(2)
+    with server(state) as second:
+        assert {second.workspace.job(job.job_id).status for job in (running, queued)} == {"interrupted"}
+        before = second.workspace.model("m").step
+        resume(second.workspace, queued.job_id, queue=False)
+        assert second.ended(queued.job_id).steps_done == 3 and second.workspace.model("m").step == before + 3
+        with pytest.raises(ModelStateError, match=f"changed since {running.job_id} saved its step {before}"):
+            resume(second.workspace, running.job_id, queue=False)
+
+
+def test_what_a_training_needs_must_be_as_it_was(state: Path) -> None:
+    with server(state) as first:
+        first.data()
+        first.create()
+        job = first.train(seconds=600)
+        first.until_step(2)
+    with server(state) as second:
+        second.workspace.datasets.add("data", [b"other" * 50], source="text", holdout_fraction=0.1, overwrite=True)
+        with pytest.raises(ModelStateError, match="was replaced since"):
+            resume(second.workspace, job.job_id, queue=False)
+        with pytest.raises(UnknownHandleError):
+            resume(second.workspace, "job-none", queue=False)
+
+
+def test_a_lost_database_costs_no_model_checkpoint_or_dataset(state: Path) -> None:
+    with server(state) as first:
+        first.data()
+        first.create()
+        first.trained(steps=4)
+        first.completed(save(first.workspace, "c", "m", overwrite=False, pinned=False))
+        said, shown = first.infer(), first.workspace.snapshot
+    (state / "bitlm.db").write_bytes(b"noise" * 1000)
+    with server(state) as second:
+        again = second.workspace.snapshot
+        assert again.datasets == shown.datasets and again.checkpoints == shown.checkpoints
+        assert again.models["m"] == shown.models["m"]
+        assert second.infer() == said
+
+
+def test_a_model_whose_state_is_damaged_is_named_and_harms_no_other(state: Path) -> None:
+    with server(state) as first:
+        first.create("good")
+        first.create("bad")
+        file = state / "models" / "bad" / f"{first.workspace.models.get('bad').sha256}.safetensors"
+    file.write_bytes(file.read_bytes()[:-8])
+    with server(state) as second:
+        second.infer("good")
+        with pytest.raises(AssertionError, match="saved state of model 'bad'"):
+            second.infer("bad")
+        second.create("bad", overwrite=True)
+        second.infer("bad")
+
+
+# Two servers at once
+
+
+def test_what_one_server_makes_the_other_sees_and_uses(mine: Server, other: Server) -> None:
+    mine.create()
+    mine.trained(steps=3)
+    mine.completed(save(mine.workspace, "c", "m", overwrite=False, pinned=False))
+    with pytest.raises(UnknownHandleError):
+        other.workspace.model("m")
+    other.tick()
+    assert other.workspace.model("m") == mine.workspace.model("m")
+    assert other.workspace.snapshot.checkpoints == mine.workspace.snapshot.checkpoints
+    assert other.workspace.snapshot.datasets == mine.workspace.snapshot.datasets
+    assert other.infer() == mine.infer()
+    other.trained(steps=2)
+    mine.tick()
+    assert mine.workspace.model("m").step == 5 and mine.infer() == other.infer()
+    assert mine.infer()[1] == 5
+
+
+def test_a_model_that_one_server_trains_the_others_only_read(mine: Server, other: Server) -> None:
+    mine.create()
+    other.tick()
+    job = mine.train(seconds=600)
+    mine.until_step(2)
+    mine.tick()
+    other.tick()
+    view = other.workspace.model("m")
+    assert view.state == "training elsewhere" and view.holder is not None and view.holder.startswith("process ")
+    for attempt in (
+        lambda: other.train(steps=1),
+        lambda: other.create(overwrite=True),
+        lambda: delete(other.workspace, "model", "m"),
+    ):
+        with pytest.raises(LeaseError, match=r"process .*infer, evaluate"):
+            attempt()
+    assert other.infer()[1] == 0  # what was saved last
+    other.completed(save(other.workspace, "c", "m", overwrite=False, pinned=False))
+    assert other.workspace.job(job.job_id).status == "running" and other.workspace.job(job.job_id).steps_done >= 2
+    cancel(other.workspace, job.job_id)
+    mine.tick()
+    assert mine.ended(job.job_id).status == "cancelled"
+    other.tick()
+    assert other.workspace.job(job.job_id).status == "cancelled"
+    assert other.workspace.model("m").step == mine.workspace.model("m").step
+    other.trained(steps=1)
+
+
+def test_the_same_call_with_the_same_key_is_one_job(mine: Server, other: Server) -> None:
+    mine.create()
+    other.tick()
+    first = mine.trained(steps=2, key="k")
+    for again in (mine, other):
+        assert again.train(steps=2, key="k") == first
+    assert mine.workspace.model("m").step == 2
+    with pytest.raises(ConfigError, match=f"used for another call .{first.job_id}"):
+        mine.train(steps=3, key="k")
+    assert mine.trained(steps=2, key="another").job_id != first.job_id
+    assert [path.name for path in (mine.workspace.settings.state_dir / "jobs").glob("*")] == []
+
+
+def test_jobs_that_ended_long_ago_are_forgotten(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with server(state, job_ttl_s=60) as made:
+        made.data()
+        made.create()
+        job = made.trained(steps=1)
+        made.tick()
+        assert made.workspace.records.job(job.job_id) is not None
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 120)
+        made.tick()
+        assert made.workspace.records.job(job.job_id) is None
+
+
+# Checkpoints
+
+
+def test_of_each_model_the_last_and_the_pinned_checkpoints_stay(state: Path) -> None:
+    with server(state, keep_last=2) as made:
+        made.create("m")
+        made.create("n")
+        for name, model, pinned in (
+            ("a", "m", False),
+            ("b", "m", True),
+            ("c", "n", False),
+            ("d", "m", False),
+            ("e", "m", False),
+        ):
+            made.completed(save(made.workspace, name, model, overwrite=False, pinned=pinned))
+        assert list(made.workspace.snapshot.checkpoints) == ["b", "c", "d", "e"]
+
+
+def test_a_loaded_checkpoint_is_a_model_of_its_own(mine: Server) -> None:
+    mine.create()
+    mine.trained(steps=3)
+    mine.completed(save(mine.workspace, "c", "m", overwrite=False, pinned=False))
+    mine.trained(steps=2)
+    mine.completed(load(mine.workspace, "c", "twin", overwrite=False))
+    assert mine.workspace.model("twin").step == 3 and len(mine.workspace.model("twin").history) == 3
+    delete(mine.workspace, "checkpoint", "c")
+    mine.trained("twin", steps=2)
+    assert mine.infer("twin") == mine.infer("m")
+    with pytest.raises(CheckpointError):
+        load(mine.workspace, "c", "m", overwrite=True)
+
+
+def test_what_is_deleted_is_gone(mine: Server, other: Server) -> None:
+    mine.create()
+    mine.infer()
+    delete(mine.workspace, "model", "m")
+    delete(mine.workspace, "dataset", "data")
+    other.tick()
+    for made in (mine, other):
+        assert made.workspace.snapshot.models == {} and made.workspace.snapshot.datasets == {}
+    mine.create()
+    assert mine.infer()[1] == 0
+    for kind, name in (("model", "none"), ("dataset", "none"), ("checkpoint", "none")):
+        with pytest.raises(BitLMError):
+            delete(mine.workspace, kind, name)  # type: ignore[arg-type]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from bitlm_core import ConfigError
 from bitlm_mcp.app import Assembly
+from bitlm_mcp.call_gate import CallGate, CallLog
 from bitlm_mcp.dashboard.routes import dashboard_routes
 from bitlm_mcp.housekeeping import Housekeeper
 from bitlm_mcp.resources import register_resources
@@ -20,23 +24,44 @@ from bitlm_mcp.workspace import Workspace
 
 def all_tools(workspace: Workspace) -> list[ToolSpec]:
     """Every tool, in the order in which an agent usually needs them."""
+    sets: dict[str, list[ToolSpec]] = {
+        "models": model_tools(workspace),
+        "data": data_tools(workspace),
+        "training": training_tools(workspace),
+        "inference": inference_tools(workspace),
+        "telemetry": telemetry_tools(workspace),
+        "checkpoints": checkpoint_tools(workspace),
+    }
+    return [replace(spec, toolset=name) for name, specs in sets.items() for spec in specs]
+
+
+def offered_tools(workspace: Workspace) -> list[ToolSpec]:
+    """The tools that the settings choose. Raises ConfigError for a tool that there is not."""
+    settings, specs = workspace.settings, all_tools(workspace)
+    unknown = sorted(set(settings.tools) - {spec.tool_name for spec in specs})
+    if unknown:
+        raise ConfigError(f"there is no tool {', '.join(unknown)}: the tools are {', '.join(spec.tool_name for spec in specs)}")
+    chosen = settings.toolsets or settings.tools
     return [
-        *model_tools(workspace),
-        *data_tools(workspace),
-        *training_tools(workspace),
-        *inference_tools(workspace),
-        *telemetry_tools(workspace),
-        *checkpoint_tools(workspace),
+        spec
+        for spec in specs
+        if (not chosen or spec.toolset in settings.toolsets or spec.tool_name in settings.tools)
+        and (spec.read_only or not settings.read_only)
     ]
 
 
 def assemble(settings: ServerSettings) -> Assembly:
-    """The parts of one server process."""
-    workspace = Workspace(settings)
-    server = build_server(all_tools(workspace), register=[register_resources(workspace)])
-    return Assembly(
-        server=server,
-        routes=dashboard_routes(workspace),
-        background=[Housekeeper(workspace).run],
-        on_stop=workspace.close,
+    """The parts of one server process. Raises DatabaseError when the state directory cannot be used."""
+    workspace, calls = Workspace(settings), CallLog()
+    server = build_server(
+        offered_tools(workspace),
+        register=[register_resources(workspace)],
+        middleware=[CallGate(settings.calls_per_second, calls.add)],
     )
+    housekeeper = Housekeeper(workspace, calls)
+
+    def stop() -> None:
+        housekeeper.record_calls()
+        workspace.close()
+
+    return Assembly(server=server, routes=dashboard_routes(workspace), background=[housekeeper.run], on_stop=stop)

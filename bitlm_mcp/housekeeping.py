@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 
 from bitlm_core import BitLMError
+from bitlm_mcp.call_gate import CallLog
 from bitlm_mcp.workspace import Workspace
 
 log = logging.getLogger("bitlm.housekeeping")
@@ -23,12 +24,14 @@ TICK_S = 0.5
 class Housekeeper:
     """The chores of one workspace, each with the seconds between two times."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, calls: CallLog) -> None:
         self._workspace = workspace
+        self._calls = calls
         self._told: dict[str, float] = {}
         self._chores: list[tuple[float, Callable[[], None]]] = [
             (TICK_S, self.look),
             (2.0, self.tell),
+            (2.0, self.record_calls),
             (5.0, self.live),
             (600.0, self.forget),
         ]
@@ -68,6 +71,12 @@ class Housekeeper:
                 self._told[job.job_id] = job.progress.share
                 self._workspace.records.update_progress(job.view())
         self._told = {job.job_id: self._told.get(job.job_id, 0.0) for job in self._workspace.runner.unfinished()}
+
+    def record_calls(self) -> None:
+        """Record the tool calls since the last time."""
+        calls = self._calls.take()
+        if calls:
+            self._workspace.records.log_calls(calls, time.time() - self._workspace.settings.job_ttl_s)
 
     def live(self) -> None:
         """Show that this server works, and bury those that have ended."""

@@ -40,7 +40,7 @@ class SchemaError(Exception):
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """One tool: its function, and what a host may tell its user about it. The docstring is the description."""
+    """One tool: its function, the set it belongs to, and what a host may tell its user. The docstring is the description."""
 
     function: ToolFunction
     title: str
@@ -49,6 +49,7 @@ class ToolSpec:
     idempotent: bool
     open_world: bool = False
     name: str = ""
+    toolset: str = ""
 
     @property
     def tool_name(self) -> str:
@@ -135,13 +136,16 @@ def input_schema_of(tool: str, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def output_schema_of(tool: str, model: type[Result]) -> dict[str, Any]:
-    """The flat schema of the answer. It stays open, so that a later version may add a field."""
+    """The flat schema of the answer: the fields that are always there, and their types.
+
+    It stays open: fields that need not be there come beside them, and a later version may add some. Every byte here is read
+    by every host before the first call, so what only explains is left out.
+    """
     schema = _flattened(model.model_json_schema(mode="serialization", by_alias=True), tool)
-    for name in sorted(model.keep_null):
-        schema["properties"][name]["type"] = [schema["properties"][name]["type"], "null"]
-        schema["required"] = [*schema.get("required", ()), name]
-    schema.pop("description", None)
-    return schema
+    required = [*schema.get("required", ()), *sorted(model.keep_null)]
+    types = {name: schema["properties"][name]["type"] for name in required}
+    properties = {name: {"type": [kind, "null"] if name in model.keep_null else kind} for name, kind in types.items()}
+    return {"type": "object", "properties": properties, "required": required}
 
 
 def _is_context(annotation: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -21,6 +21,9 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+Toolset = Literal["models", "data", "training", "inference", "telemetry", "checkpoints"]
+
+
 class ServerSettings(BaseModel):
     """Settings of one server process; the command line fills them in."""
 
@@ -35,6 +38,12 @@ class ServerSettings(BaseModel):
         float,
         Field(ge=1, le=600, allow_inf_nan=False, description="Longest time one call may wait for a job, seconds."),
     ] = 45.0
+    toolsets: Annotated[tuple[Toolset, ...], Field(description="Sets of tools that are offered; none: all.")] = ()
+    tools: Annotated[tuple[str, ...], Field(max_length=64, description="Tools that are offered beside the sets.")] = ()
+    read_only: Annotated[bool, Field(description="Offer only tools that change nothing.")] = False
+    calls_per_second: Annotated[
+        float, Field(gt=0, le=1e6, allow_inf_nan=False, description="Tool calls that one client may make in the long run.")
+    ] = 50.0
     isolate: Annotated[bool, Field(description="Compute in a process of its own, whose death costs nobody else.")] = False
     autosave_s: Annotated[
         float, Field(gt=0, le=86_400, allow_inf_nan=False, description="A training saves its model this often, seconds.")

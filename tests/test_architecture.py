@@ -49,6 +49,7 @@ SERVER = [
     "presence",
     "leases",
     "records",
+    "call_gate",
     "data_files",
     "datasets",
     "jobs",

@@ -49,11 +49,11 @@ def checkpoint_tools(workspace: Workspace) -> list[ToolSpec]:
         name: CheckpointName,
         model_id: ModelId = "default",
         overwrite: Overwrite = False,
-        pinned: Annotated[bool, Field(description="Keep it, however many newer ones of this model are saved.")] = False,
+        pinned: Annotated[bool, Field(description="Keep it, however many newer ones come.")] = False,
     ) -> CheckpointResult:
         """Save a model with its optimizer and context statistics, so that load_checkpoint continues it exactly.
 
-        It may be called while the model trains: the state between two steps is saved.
+        It may be called while the model trains.
         """
         job = await off_loop(save, workspace, name, model_id, overwrite=overwrite, pinned=pinned)
         await answer(workspace, job, ctx)

@@ -34,12 +34,12 @@ def data_tools(workspace: Workspace) -> list[ToolSpec]:
         dataset_id: DatasetId,
         path: Annotated[
             str | None,
-            Field(min_length=1, max_length=4096, description="A file or folder inside the folders that the server may read."),
+            Field(min_length=1, max_length=4096, description="A file or folder that the server may read."),
         ] = None,
         text: Text = None,
         data_base64: DataBase64 = None,
         holdout_fraction: Annotated[
-            float, Field(ge=0, le=0.9, description="Share of the data, from its end, that is never trained on.")
+            float, Field(ge=0, le=0.9, description="Share of the data, at its end, never trained on.")
         ] = 0.1,
         overwrite: Overwrite = False,
     ) -> DatasetResult:

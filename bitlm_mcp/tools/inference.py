@@ -75,10 +75,10 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         max_new_bytes: Annotated[int, Field(ge=1, le=MAX_NEW_BYTES, description="How many bytes to generate.")] = 64,
         temperature: Annotated[
             float,
-            Field(ge=0, le=10, description="0 takes the likeliest byte each time; 1 draws as the model believes."),
+            Field(ge=0, le=10, description="0 takes the likeliest byte, 1 draws as the model believes."),
         ] = 1.0,
         top_p: Annotated[
-            float, Field(gt=0, le=1, description="Draw from the likeliest bytes that together have this probability.")
+            float, Field(gt=0, le=1, description="Draw from the likeliest bytes of this probability in all.")
         ] = 1.0,
         constraint: Annotated[
             Literal["none", "utf8"], Field(description="utf8 allows only bytes that keep the output valid text.")
@@ -86,7 +86,7 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         seed: Seed = 0,
         safety: Annotated[
             Literal["off", "warn", "strict"],
-            Field(description="Judge the output: warn reports broken floors, strict withholds the output."),
+            Field(description="warn reports broken floors, strict withholds the output."),
         ] = "off",
     ) -> InferResult:
         """Continue a prompt: give exactly one of prompt, prompt_base64 or prompt_bits."""
@@ -111,11 +111,9 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         prompt_bits: PromptBits = None,
         dataset_id: OptionalDatasetId = None,
         ctx_bits: Annotated[
-            int, Field(ge=9, le=1_179_648, description="Bits the model sees at once: nine per byte, up to its window.")
+            int, Field(ge=9, le=1_179_648, description="Bits seen at once, nine a byte, up to the window.")
         ] = 4096,
-        overlap: Annotated[
-            int, Field(ge=0, le=1_179_648, description="Bits that neighbouring windows share; less than ctx_bits.")
-        ] = 256,
+        overlap: Annotated[int, Field(ge=0, le=1_179_648, description="Bits that neighbouring windows share.")] = 256,
         return_bytes: Annotated[
             int, Field(ge=0, le=65_536, description="Return the predicted bits of this many bytes at most.")
         ] = 256,

@@ -8,11 +8,11 @@ from mcp.server.mcpserver import Context
 from pydantic import Field
 
 from bitlm_core import EngineConfig, MixingConfig, preset_config
-from bitlm_mcp.operations.models import create_model
+from bitlm_mcp.operations import models as operations
 from bitlm_mcp.results import FiniteOrNone, Result
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.snapshot import ModelView
-from bitlm_mcp.tools.parameters import ModelId, Overwrite, Seed
+from bitlm_mcp.tools.parameters import ID_PATTERN, ModelId, Overwrite, Seed
 from bitlm_mcp.tools.waiting import answer, off_loop
 from bitlm_mcp.workspace import Workspace
 
@@ -51,6 +51,14 @@ class ModelList(Result):
     version: int
 
 
+class DeleteResult(Result):
+    """Something that is gone."""
+
+    kind: str
+    name: str
+    version: int
+
+
 def model_tools(workspace: Workspace) -> list[ToolSpec]:
     """The tools of this module, bound to a workspace."""
 
@@ -59,7 +67,7 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
         model_id: ModelId = "default",
         architecture: Annotated[
             Literal["byte", "bit"],
-            Field(description="byte: one position per byte, the faster learner. bit: one position per bit."),
+            Field(description="byte: one position a byte, learns faster. bit: one a bit."),
         ] = "byte",
         preset: Annotated[
             Literal["tiny", "small", "base"],
@@ -75,20 +83,18 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
             int | None, Field(ge=16, le=131_072, description="Positions in one window: bytes for byte, bits for bit.")
         ] = None,
         dropout: Annotated[float | None, Field(ge=0, le=0.9, description="Share of activations dropped in training.")] = None,
-        context_mixing: Annotated[
-            bool, Field(description="Mix context statistics into every bit: far better within seconds of training.")
-        ] = True,
+        context_mixing: Annotated[bool, Field(description="Mix context statistics into every bit: learns in seconds.")] = True,
         seed: Seed = 0,
         overwrite: Overwrite = False,
     ) -> InitResult:
         """Create a fresh model. Call it before train_step; the defaults suit text and records alike.
 
-        Memory is estimated first: a model that does not fit is refused and nothing is allocated.
+        One that does not fit into memory is refused before anything is allocated.
         """
         sizes = {"d_model": d_model, "nhead": nhead, "num_layers": num_layers, "dim_feedforward": dim_feedforward}
         model = preset_config(preset, architecture, **sizes, max_seq_len=max_seq_len, dropout=dropout)
         config = EngineConfig(model=model, mixing=MixingConfig() if context_mixing else None, seed=seed)
-        job = await off_loop(create_model, workspace, model_id, config, overwrite=overwrite)
+        job = await off_loop(operations.create_model, workspace, model_id, config, overwrite=overwrite)
         await answer(workspace, job, ctx)
         view = workspace.model(model_id)
         return InitResult(
@@ -111,9 +117,18 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
             version=snapshot.version,
         )
 
+    async def delete(
+        kind: Annotated[Literal["model", "checkpoint", "dataset"], Field(description="What kind of thing to remove.")],
+        name: Annotated[str, Field(pattern=ID_PATTERN, description="Its model_id, checkpoint name or dataset_id.")],
+    ) -> DeleteResult:
+        """Remove a model, a checkpoint or a dataset for ever. A model that is being trained is refused."""
+        await off_loop(operations.delete, workspace, kind, name)
+        return DeleteResult(kind=kind, name=name, version=workspace.snapshot.version)
+
     return [
         ToolSpec(init_model, "Create a model", read_only=False, destructive=True, idempotent=False),
         ToolSpec(list_models, "List models", read_only=True, destructive=False, idempotent=True),
+        ToolSpec(delete, "Delete", read_only=False, destructive=True, idempotent=True),
     ]
 
 

@@ -15,10 +15,10 @@ MAX_BASE64 = 2_800_000
 MAX_PROMPT = 262_144
 ID_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
-ModelId = Annotated[str, Field(pattern=ID_PATTERN, description="Name of the model (a-z 0-9 . _ -).")]
-DatasetId = Annotated[str, Field(pattern=ID_PATTERN, description="Name of the dataset (a-z 0-9 . _ -).")]
+ModelId = Annotated[str, Field(pattern=ID_PATTERN, description="The model, by its name.")]
+DatasetId = Annotated[str, Field(pattern=ID_PATTERN, description="The dataset, by its name.")]
 OptionalDatasetId = Annotated[str | None, Field(pattern=ID_PATTERN, description="A dataset that add_dataset made.")]
-CheckpointName = Annotated[str, Field(pattern=ID_PATTERN, description="Name of the checkpoint (a-z 0-9 . _ -), never a path.")]
+CheckpointName = Annotated[str, Field(pattern=ID_PATTERN, description="Its name, never a path.")]
 JobId = Annotated[str, Field(min_length=1, max_length=64, description="A job_id as a tool returned it.")]
 Text = Annotated[str | None, Field(max_length=MAX_TEXT, description="The data as text (UTF-8).")]
 DataBase64 = Annotated[str | None, Field(max_length=MAX_BASE64, description="The data as base64, for any bytes.")]
@@ -28,7 +28,7 @@ PromptBits = Annotated[
     str | None,
     Field(
         max_length=MAX_PROMPT,
-        description="What to read first, as digits: groups of 8 data bits and 1 even-parity bit.",
+        description="What to read first, as digits 0 and 1: 8 data bits and even parity each.",
     ),
 ]
 Overwrite = Annotated[bool, Field(description="Replace what has the same name.")]
@@ -39,15 +39,15 @@ LearningRate = Annotated[float | None, Field(gt=0, le=1, description="Peak of th
 Objective = Annotated[
     Literal["causal", "diffusion"], Field(description="causal for infer and evaluate; diffusion for diffusion_sample.")
 ]
-Queue = Annotated[bool, Field(description="Wait for a running training of this model instead of failing.")]
+Queue = Annotated[bool, Field(description="Wait for a running training instead of failing.")]
 ResumeJob = Annotated[
     str | None,
-    Field(min_length=1, max_length=64, description="Instead of data: an interrupted or cancelled job to go on with."),
+    Field(min_length=1, max_length=64, description="Instead of data: a job to go on with."),
 ]
 IdempotencyKey = Annotated[
-    str | None, Field(min_length=1, max_length=128, description="Repeating a call with the same key gives the same job again.")
+    str | None, Field(min_length=1, max_length=128, description="The same call with the same key is the same job.")
 ]
-WaitSeconds = Annotated[float, Field(ge=0, le=600, description="Longest wait; then a job_id returns and the work goes on.")]
+WaitSeconds = Annotated[float, Field(ge=0, le=600, description="Longest wait; then only a job_id returns.")]
 Seed = Annotated[int, Field(ge=0, lt=2**31, description="Same seed, same result on one machine.")]
 
 

@@ -1,7 +1,8 @@
-"""train_step, wait_job, list_jobs, cancel_job: learning, and following what takes long."""
+"""train_step, wait_job, list_jobs, cancel_job, read_output: learning, and following what takes long."""
 
 from __future__ import annotations
 
+import base64
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -59,6 +60,17 @@ class CancelResult(Result):
     steps_done: int
     step: int | None = None
     version: int
+
+
+class OutputResult(Result):
+    """A piece of a job's output."""
+
+    job_id: str
+    offset: int
+    data_base64: str
+    bytes: int
+    total_bytes: int
+    next: str | None = None
 
 
 class JobList(Result):
@@ -131,18 +143,36 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
     async def list_jobs(
         limit: Annotated[int, Field(ge=1, le=100, description="How many jobs to list at most.")] = 10,
     ) -> JobList:
-        """List jobs: running ones, then queued ones in their order, then those that ended, the latest first."""
+        """List jobs: running, queued, then ended ones, the latest first."""
         snapshot = workspace.snapshot
         jobs = sorted(snapshot.jobs.values(), key=_rank)
         names = JobSummary.model_fields
         shown = [JobSummary(**{k: v for k, v in asdict(job).items() if k in names}) for job in jobs[:limit]]
         return JobList(jobs=shown, version=snapshot.version)
 
+    async def read_output(
+        job_id: JobId,
+        offset: Annotated[int, Field(ge=0, description="The first byte of the output to return.")] = 0,
+        limit: Annotated[int, Field(ge=1, le=32_768, description="How many bytes to return at most.")] = 1024,
+    ) -> OutputResult:
+        """Read what a job has made, piece by piece: of infer_long, all predicted bits (nine a byte), packed."""
+        data, total = await off_loop(workspace.job_files.read_output, job_id, offset, limit)
+        after = offset + len(data)
+        return OutputResult(
+            job_id=job_id,
+            offset=offset,
+            data_base64=base64.b64encode(data).decode(),
+            bytes=len(data),
+            total_bytes=total,
+            next=f"read_output(job_id={job_id!r}, offset={after})" if after < total else None,
+        )
+
     return [
         ToolSpec(train_step, "Train", read_only=False, destructive=False, idempotent=False),
         ToolSpec(wait_job, "Wait for a job", read_only=True, destructive=False, idempotent=True),
         ToolSpec(cancel_job, "Cancel a job", read_only=False, destructive=True, idempotent=True),
         ToolSpec(list_jobs, "List jobs", read_only=True, destructive=False, idempotent=True),
+        ToolSpec(read_output, "Read a job's output", read_only=True, destructive=False, idempotent=True),
     ]
 
 

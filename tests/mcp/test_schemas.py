@@ -102,9 +102,8 @@ def test_published_schemas_are_flat_and_closed() -> None:
     assert list(tool.parameters["properties"]) == ["steps", "rate", "mode", "name", "seed", "bits", "quick"]
     seed = tool.parameters["properties"]["seed"]
     assert seed == {"type": "integer", "minimum": 0, "description": "The seed; without one, a random one."}
-    part = {"type": "object", "properties": {"value": {"type": "number", "description": "Value."}}}
-    assert tool.output_schema["properties"]["parts"]["items"].items() >= part.items()
-    assert tool.output_schema["properties"]["by_name"]["additionalProperties"].items() >= part.items()
+    # Of the answer, what is always there; what may come beside it is not closed out.
+    assert tool.output_schema == {"type": "object", "properties": {"seen": {"type": "string"}}, "required": ["seen"]}
     assert tool.description == "Train a model, or rather pretend to.\nCall it again to go on."
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bitlm_core import EngineConfig, MixingConfig, SamplingConfig, TrainingConfig, TrainingPlan, preset_config
+from bitlm_mcp.call_gate import CallLog
 from bitlm_mcp.housekeeping import Housekeeper
 from bitlm_mcp.jobs import Job
 from bitlm_mcp.operations.data import Source, add_dataset
@@ -33,7 +34,7 @@ class Server:
 
     def __init__(self, state: Path, **settings: Any) -> None:
         self.workspace = Workspace(ServerSettings(state_dir=state, threads=1, **settings))
-        self.housekeeper = Housekeeper(self.workspace)
+        self.housekeeper = Housekeeper(self.workspace, CallLog())
 
     def tick(self) -> None:
         """All chores, due or not."""

@@ -1,0 +1,127 @@
+"""The gate that every tool call passes: how many a client may make, and a record of each.
+
+A client is who shares a session: over stdio the one there is, over HTTP a session, or without one an address with the name
+the client gives itself. Names can be chosen freely, so this bounds mistakes and loops, not malice; the token does that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any
+
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp_types import CallToolResult, TextContent
+
+from bitlm_mcp.records import Call
+
+MAX_CLIENTS = 10_000
+MAX_WAITING_CALLS = 10_000
+BURST_S = 2.0
+MAX_MESSAGE = 200
+
+
+class RateLimit:
+    """A token bucket for each client: `per_second` calls in the long run, and what two seconds allow at once."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait_s(self, client: str) -> float:
+        """Take one call from a client's bucket: 0, or the seconds until there will be one."""
+        full, now = self._per_second * BURST_S, time.monotonic()
+        left, at = self._buckets.pop(client, (full, now))
+        left = min(full, left + (now - at) * self._per_second)
+        allowed = left >= 1
+        self._buckets[client] = (left - 1 if allowed else left, now)
+        if len(self._buckets) > MAX_CLIENTS:
+            self._buckets.popitem(last=False)
+        return 0.0 if allowed else (1 - left) / self._per_second
+
+
+class CallGate:
+    """Middleware of the SDK's server. `observed` is told of every call, on the event loop."""
+
+    def __init__(self, per_second: float, observed: Callable[[Call], None]) -> None:
+        self._limit = RateLimit(per_second)
+        self._per_second = per_second
+        self._observed = observed
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Let a message pass; a tool call only within its client's limit."""
+        if ctx.method != "tools/call":
+            return await call_next(ctx)
+        client, name = _client_of(ctx)
+        wait_s = self._limit.wait_s(client)
+        began, clock = time.time(), time.perf_counter()
+        outcome, message = "cancelled", None
+        try:
+            if wait_s:
+                result: HandlerResult = _refusal(
+                    f"too many calls: more than {self._per_second:g} per second from one client; wait {wait_s:.1f} s, and use "
+                    "wait_job instead of asking again and again"
+                )
+            else:
+                result = await call_next(ctx)
+            outcome, message = _outcome(result)
+            return result
+        except MCPError as error:
+            outcome, message = "error", error.error.message
+            raise
+        finally:
+            tool, model_id = _asked(ctx.params or {})
+            duration_ms = 1000 * (time.perf_counter() - clock)
+            self._observed(Call(began, name, tool, model_id, duration_ms, outcome, message))
+
+
+class CallLog:
+    """Calls that wait to be recorded; when nobody fetches them, the oldest make room."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: deque[Call] = deque(maxlen=MAX_WAITING_CALLS)
+
+    def add(self, call: Call) -> None:
+        """Keep a call until it is fetched."""
+        with self._lock:
+            self._calls.append(call)
+
+    def take(self) -> list[Call]:
+        """All calls since this was asked last."""
+        with self._lock:
+            taken = list(self._calls)
+            self._calls.clear()
+        return taken
+
+
+def _client_of(ctx: ServerRequestContext[Any, Any]) -> tuple[str, str]:
+    """What tells a client from others, and how it is called in the log."""
+    params = ctx.session.client_params
+    name = params.client_info.name[:80] if params else "unknown"
+    request = ctx.request
+    if request is None:
+        return "stdio", f"{name} over stdio"
+    address = request.client.host if request.client else "unknown"
+    session = request.headers.get("mcp-session-id") or request.query_params.get("session_id")
+    return f"{address}/{session or name}", f"{name} at {address}"
+
+
+def _asked(params: Any) -> tuple[str, str | None]:
+    tool, arguments = params.get("name"), params.get("arguments")
+    model_id = arguments.get("model_id") if isinstance(arguments, dict) else None
+    return str(tool)[:80], str(model_id)[:80] if model_id is not None else None
+
+
+def _refusal(text: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+
+
+def _outcome(result: HandlerResult) -> tuple[str, str | None]:
+    if isinstance(result, CallToolResult) and result.is_error:
+        text = " ".join(part.text for part in result.content if isinstance(part, TextContent))
+        return "error", text[:MAX_MESSAGE]
+    return "ok", None

@@ -4,7 +4,7 @@ from .checkpoint.header import read_header
 from .checkpoint.store import NAME_PATTERN, CheckpointInfo, CheckpointStore
 from .codec import bits_from_digits, bits_to_bytes, bytes_to_bits
 from .device import free_memory_bytes, require_memory
-from .durable import create_text, link_or_copy, replace_text, require_space, sync
+from .durable import create_text, digest_of, link_or_copy, replace_text, require_space, sync
 from .engine import Engine, StepReport
 from .engine_config import EngineConfig, estimate_engine_bytes
 from .errors import (
@@ -69,6 +69,7 @@ __all__ = [
     "bytes_to_bits",
     "count_parameters",
     "create_text",
+    "digest_of",
     "estimate_engine_bytes",
     "file_part",
     "free_memory_bytes",

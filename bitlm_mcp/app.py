@@ -3,6 +3,7 @@
 /mcp               streamable HTTP, both protocol eras
 /sse, /messages/   the older transport
 /health            alive or not; needs no token
+/.well-known/…     whose access tokens are accepted, where that is set
 anything else      the `routes` of the assembly
 """
 
@@ -24,6 +25,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bitlm_mcp.oauth import RESOURCE_PATH, resource_metadata
 from bitlm_mcp.security import Guard
 from bitlm_mcp.server import NAME, package_version
 from bitlm_mcp.settings import ServerSettings
@@ -65,6 +67,18 @@ async def run_background(task: Background) -> None:
 async def health(_: Request) -> JSONResponse:
     """Whether the event loop answers; says nothing about models."""
     return JSONResponse({"status": "ok", "name": NAME, "version": package_version()})
+
+
+def _about(settings: ServerSettings) -> list[BaseRoute]:
+    """Where a client that was sent away learns whose access tokens are accepted."""
+    if settings.oauth is None:
+        return []
+    metadata = resource_metadata(settings.oauth)
+
+    async def about(_: Request) -> JSONResponse:
+        return JSONResponse(metadata)
+
+    return [Route(RESOURCE_PATH, about), Route(RESOURCE_PATH + "/{path:path}", about)]
 
 
 class OneResponse:
@@ -111,7 +125,7 @@ def build_app(
             group.cancel_scope.cancel()
 
     return Starlette(
-        routes=[Route("/health", health), *http.routes, *sse.routes, *routes],
+        routes=[Route("/health", health), *_about(settings), *http.routes, *sse.routes, *routes],
         middleware=[Middleware(Guard, settings=settings), Middleware(OneResponse)],
         lifespan=lifespan,
     )

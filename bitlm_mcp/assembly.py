@@ -9,6 +9,8 @@ from bitlm_mcp.app import Assembly
 from bitlm_mcp.call_gate import CallGate, CallLog
 from bitlm_mcp.dashboard.routes import dashboard_routes
 from bitlm_mcp.housekeeping import Housekeeper
+from bitlm_mcp.monitoring import Monitoring
+from bitlm_mcp.records import Call
 from bitlm_mcp.resources import register_resources
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.server import build_server
@@ -53,10 +55,15 @@ def offered_tools(workspace: Workspace) -> list[ToolSpec]:
 def assemble(settings: ServerSettings) -> Assembly:
     """The parts of one server process. Raises DatabaseError when the state directory cannot be used."""
     workspace, calls = Workspace(settings), CallLog()
+    tools = offered_tools(workspace)
+    monitoring = Monitoring(workspace, [spec.tool_name for spec in tools])
+
+    def observed(call: Call) -> None:
+        calls.add(call)
+        monitoring.observe(call)
+
     server = build_server(
-        offered_tools(workspace),
-        register=[register_resources(workspace)],
-        middleware=[CallGate(settings.calls_per_second, calls.add)],
+        tools, register=[register_resources(workspace)], middleware=[CallGate(settings.calls_per_second, observed)]
     )
     housekeeper = Housekeeper(workspace, calls)
 
@@ -64,4 +71,5 @@ def assemble(settings: ServerSettings) -> Assembly:
         housekeeper.record_calls()
         workspace.close()
 
-    return Assembly(server=server, routes=dashboard_routes(workspace), background=[housekeeper.run], on_stop=stop)
+    routes = [*dashboard_routes(workspace), *monitoring.routes()]
+    return Assembly(server=server, routes=routes, background=[housekeeper.run], on_stop=stop)

@@ -121,7 +121,9 @@ def _refusal(text: str) -> CallToolResult:
 
 
 def _outcome(result: HandlerResult) -> tuple[str, str | None]:
-    if isinstance(result, CallToolResult) and result.is_error:
-        text = " ".join(part.text for part in result.content if isinstance(part, TextContent))
-        return "error", text[:MAX_MESSAGE]
-    return "ok", None
+    """What came of a call, and its error's text. The SDK hands some results on as JSON values already."""
+    if isinstance(result, CallToolResult):
+        result = result.model_dump(mode="json", by_alias=True)
+    if not isinstance(result, dict) or not result.get("isError"):
+        return "ok", None
+    return "error", " ".join(str(part.get("text", "")) for part in result.get("content", ()))[:MAX_MESSAGE]

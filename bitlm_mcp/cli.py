@@ -6,26 +6,31 @@ No other module does either. Errors of the user end with one line on stderr and 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import anyio
 import typer
 from mcp.shared.exceptions import MCPError
 from pydantic import SecretStr, ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 import bitlm_core
+from bitlm_mcp import options
 from bitlm_mcp.app import build_app
 from bitlm_mcp.assembly import assemble
+from bitlm_mcp.database import DatabaseError
 from bitlm_mcp.demo import DemoError, DemoSettings, default_text, run_demo
+from bitlm_mcp.doctor import examine
 from bitlm_mcp.errors import PortError
+from bitlm_mcp.host_config import Host, Launch, snippet_for
+from bitlm_mcp.logs import log_to_stderr
 from bitlm_mcp.server import package_version
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.transports import claim_stdio, run_http, run_stdio
@@ -83,51 +88,68 @@ def root(
 
 @app.command()
 def serve(
-    http: Annotated[bool, typer.Option("--http", help="Serve /mcp, /sse and the dashboard over HTTP.")] = False,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.")] = 8765,
-    state_dir: Annotated[
-        Path | None,
-        typer.Option(envvar="BITLM_STATE_DIR", help="Where everything is kept.", show_default="~/.local/state/bitlm"),
-    ] = None,
-    allow_dir: Annotated[
-        list[Path] | None, typer.Option(help="Root of readable data files; repeatable.", show_default="here")
-    ] = None,
-    allow_host: Annotated[list[str] | None, typer.Option(help="Further host name of this server; repeatable.")] = None,
-    token: Annotated[
-        str | None, typer.Option(envvar="BITLM_TOKEN", help="Secret of HTTP callers; better set in the environment.")
-    ] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without a token.")] = False,
-    dashboard: Annotated[bool, typer.Option("--dashboard", help="Under stdio: also serve the dashboard.")] = False,
-    threads: Annotated[int | None, typer.Option(help="Compute threads.", show_default="chosen by the engine")] = None,
-    max_wait_s: Annotated[float, typer.Option(help="Longest time one call may wait for a job.")] = 45.0,
+    http: options.Http = False,
+    host: options.HostName = "127.0.0.1",
+    port: options.Port = 8765,
+    dashboard: options.Dashboard = False,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
+    log_json: options.LogJson = False,
+    state_dir: options.StateDir = None,
+    allow_dir: options.AllowDir = None,
+    allow_host: options.AllowHost = None,
+    token: options.Token = None,
+    oauth_issuer: options.OAuthIssuer = None,
+    oauth_resource: options.OAuthResource = None,
+    oauth_scope: options.OAuthScope = None,
+    insecure: options.Insecure = False,
+    calls_per_second: options.CallsPerSecond = 50.0,
+    toolsets: options.Toolsets = None,
+    tools: options.Tools = None,
+    read_only: options.ReadOnly = False,
+    isolate: options.Isolate = False,
+    threads: options.Threads = None,
+    max_wait_s: options.MaxWait = 45.0,
+    autosave_s: options.Autosave = 30.0,
+    keep_last: options.KeepLast = None,
+    job_ttl_s: options.JobTtl = 7 * 86_400.0,
 ) -> None:
     """Serve one MCP client on stdin and stdout, or with --http any number over the network."""
-    settings = _settings(
-        state_dir=state_dir or default_state_dir(),
-        allow_dirs=tuple(allow_dir or _implicit_roots()),
-        allow_hosts=tuple(allow_host or ()),
-        token=SecretStr(token) if token else None,
-        **{"host": host, "port": port, "insecure": insecure, "dashboard": dashboard},
-        **{"threads": threads, "max_wait_s": max_wait_s},
-    )
+    settings = _serve_settings(locals())
     # Spinning compute threads starve everybody else on a busy machine; read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # To stderr alone: under stdio, stdout is the protocol. Libraries speak up only when something is wrong.
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("bitlm").setLevel(logging.INFO)
-    if http:
-        _serve_http(settings)
-    else:
-        _serve_stdio(settings)
+    log_to_stderr(as_json=log_json)
+    try:
+        (_serve_http if http else _serve_stdio)(settings)
+    except (PortError, DatabaseError, bitlm_core.ConfigError) as error:
+        _fail(error.message, 1)
+
+
+def _serve_settings(given: dict[str, Any]) -> ServerSettings:
+    """Settings from the options of `serve`, by their names; some are written differently on a command line."""
+    issuer, resource = given["oauth_issuer"], given["oauth_resource"]
+    if (issuer is None) != (resource is None):
+        _fail("--oauth-issuer and --oauth-resource belong together: give both, or neither", 2)
+    oauth = {"issuer": issuer, "resource": resource, "scopes": tuple(given["oauth_scope"] or ())}
+    written = {
+        "state_dir": given["state_dir"] or default_state_dir(),
+        "allow_dirs": tuple(given["allow_dir"] or _implicit_roots()),
+        "allow_hosts": tuple(given["allow_host"] or ()),
+        "token": SecretStr(given["token"]) if given["token"] else None,
+        "toolsets": _listed(given["toolsets"]),
+        "tools": _listed(given["tools"]),
+        "oauth": oauth if issuer or resource else None,
+    }
+    return _settings(**{name: given[name] for name in ServerSettings.model_fields if name in given} | written)
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 def _serve_http(settings: ServerSettings) -> None:
     parts = assemble(settings)
-    try:
-        run_http(build_app(parts.server, settings, parts.routes, parts.background), settings, on_stop=parts.on_stop)
-    except PortError as error:
-        _fail(error.message, 1)
+    run_http(build_app(parts.server, settings, parts.routes, parts.background), settings, on_stop=parts.on_stop)
 
 
 def _serve_stdio(settings: ServerSettings) -> NoReturn:
@@ -141,10 +163,7 @@ def _serve_stdio(settings: ServerSettings) -> NoReturn:
 def demo(
     data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
     seconds: Annotated[float, typer.Option(min=1, max=86_400, help="Time to train for.")] = 60.0,
-    state_dir: Annotated[
-        Path | None,
-        typer.Option(envvar="BITLM_STATE_DIR", help="Where everything is kept.", show_default="~/.local/state/bitlm"),
-    ] = None,
+    state_dir: options.StateDir = None,
 ) -> None:
     """Show an agent's whole day over MCP: learn a text, ask, sample, watch, save, restart."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -154,6 +173,38 @@ def demo(
         anyio.run(run_demo, settings, Console(width=max(80, shutil.get_terminal_size().columns)))
     except* (DemoError, MCPError, OSError) as group:
         _fail("the demo stopped: " + "; ".join(str(error) for error in _leaves(group)), 1)
+
+
+@app.command()
+def doctor(state_dir: options.StateDir = None) -> None:
+    """Look whether this installation and the state directory are well; the exit code is 1 when something is not."""
+    console, bad = Console(), []
+
+    async def look() -> None:
+        async for finding in examine((state_dir or default_state_dir()).resolve(), dict(os.environ)):
+            mark = "[green]good[/green]" if finding.good else "[red]BAD [/red]"
+            console.print(f"{mark}  {escape(finding.what)}: {escape(finding.found)}", highlight=False, soft_wrap=True)
+            bad.extend([] if finding.good else [finding.what])
+
+    anyio.run(look)
+    if bad:
+        _fail(f"not well: {', '.join(bad)}", 1)
+
+
+@app.command()
+def config(
+    host: Annotated[Host, typer.Argument(help="The host that is to use this server.")],
+    state_dir: options.StateDir = None,
+    allow_dir: options.AllowDir = None,
+) -> None:
+    """Print the exact snippet with which a host starts this server, and where it belongs."""
+    program = Path(sys.executable).with_name("bitlm")
+    arguments = ["serve", "--state-dir", str((state_dir or default_state_dir()).resolve())]
+    for root in allow_dir or _implicit_roots():
+        arguments += ["--allow-dir", str(root.resolve())]
+    snippet = snippet_for(host, Launch(str(program), tuple(arguments)))
+    typer.echo(f"# {snippet.where}", err=True)
+    typer.echo(snippet.text)
 
 
 @bench.command()

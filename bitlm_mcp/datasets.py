@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bitlm_core import BitLMError, ConfigError, ResourceLimitError, create_text, replace_text
+from bitlm_core import NAME_PATTERN, BitLMError, ConfigError, ResourceLimitError, create_text, digest_of, replace_text
 from bitlm_mcp.compute.messages import DataPart
 from bitlm_mcp.data_files import CHUNK, named_os_errors
 from bitlm_mcp.errors import UnknownHandleError
@@ -63,7 +64,6 @@ class DatasetStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._replacing = threading.Lock()
-        self._sweep()
 
     def add(
         self, dataset_id: str, chunks: Iterable[bytes], *, source: str, holdout_fraction: float, overwrite: bool
@@ -82,11 +82,11 @@ class DatasetStore:
                 shutil.rmtree(scratch, ignore_errors=True)
         return _view(dataset_id, about)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Remove what a server that was killed left behind; younger things may belong to a server that is running."""
         left_over = list(self.root.glob(".adding-*"))
         for dataset_id, about in self._all().items():  # of a damaged one nobody knows what is left over
-            files = (self.root / dataset_id).glob("*.data")
+            files = self._folder(dataset_id).glob("*.data")
             left_over += [file for file in files if file.name not in (about.file, about.previous)]
         for path in left_over:
             with suppress(FileNotFoundError):  # another server may sweep too
@@ -94,11 +94,11 @@ class DatasetStore:
                     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
     def _check_free(self, dataset_id: str, overwrite: bool) -> None:
-        if (self.root / dataset_id / _ABOUT).exists() and not overwrite:
+        if (self._folder(dataset_id) / _ABOUT).exists() and not overwrite:
             raise _taken(dataset_id)
 
     def _install(self, dataset_id: str, scratch: Path, about: _About, overwrite: bool) -> _About:
-        folder = self.root / dataset_id
+        folder = self._folder(dataset_id)
         folder.mkdir(exist_ok=True)
         before = self._about_or_none(dataset_id)
         about = about.model_copy(update={"previous": before.file if before else None})
@@ -120,24 +120,44 @@ class DatasetStore:
         Raises UnknownHandleError, DatasetError, or ConfigError when none were held back.
         """
         about = self._about(dataset_id)
+        while not self._present(dataset_id, about):
+            before, about = about, self._about(dataset_id)
+            if about == before:  # else it was replaced between two looks
+                raise DatasetError(
+                    f"dataset {dataset_id!r} is damaged: its data is gone or cut; add it again with overwrite=true",
+                    dataset_id=dataset_id,
+                )
         if holdout and about.train_bytes == about.num_bytes:
             raise ConfigError(
                 f"dataset {dataset_id!r} has no held-out part: add it again with a larger holdout_fraction, "
                 "or pass text or data_base64"
             )
-        path = self.root / dataset_id / about.file
-        with _whole(dataset_id):
-            if path.stat().st_size != about.num_bytes:
-                raise ValueError("another size")
+        path = self._folder(dataset_id) / about.file
         if holdout:
             return DataPart(path=path, start=about.train_bytes, end=about.num_bytes, digest=about.holdout_sha256)
         return DataPart(path=path, start=0, end=about.train_bytes, digest=about.train_sha256, counts=about.train_counts)
 
+    def _present(self, dataset_id: str, about: _About) -> bool:
+        try:
+            return (self._folder(dataset_id) / about.file).stat().st_size == about.num_bytes
+        except OSError:
+            return False
+
+    def intact(self, dataset_id: str) -> bool:
+        """Whether the bytes are those that were stored; reads all of them. Raises UnknownHandleError or DatasetError."""
+        about = self._about(dataset_id)
+        with _whole(dataset_id):
+            return digest_of(self._folder(dataset_id) / about.file) == about.sha256
+
+    def ids(self) -> list[str]:
+        """Ids of all datasets, damaged ones included, sorted."""
+        return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{_ABOUT}"))
+
     def delete(self, dataset_id: str) -> None:
         """Remove a dataset, its description first. Raises UnknownHandleError."""
-        folder = self.root / dataset_id
-        if dataset_id not in self._ids():
-            raise UnknownHandleError("dataset", dataset_id, self._ids(), "call list_models for what there is")
+        folder = self._folder(dataset_id)
+        if dataset_id not in self.ids():
+            raise UnknownHandleError("dataset", dataset_id, self.ids(), "call list_models for what there is")
         (folder / _ABOUT).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -146,16 +166,18 @@ class DatasetStore:
         return {dataset_id: _view(dataset_id, about) for dataset_id, about in self._all().items()}
 
     def _all(self) -> dict[str, _About]:
-        found = {dataset_id: self._about_or_none(dataset_id) for dataset_id in self._ids()}
+        found = {dataset_id: self._about_or_none(dataset_id) for dataset_id in self.ids()}
         return {dataset_id: about for dataset_id, about in found.items() if about}
 
-    def _ids(self) -> list[str]:
-        return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{_ABOUT}"))
+    def _folder(self, dataset_id: str) -> Path:
+        if not re.fullmatch(NAME_PATTERN, dataset_id):
+            raise UnknownHandleError("dataset", dataset_id, self.ids(), "names are 1 to 64 of a-z 0-9 . _ -")
+        return self.root / dataset_id
 
     def _about(self, dataset_id: str) -> _About:
-        path = self.root / dataset_id / _ABOUT
+        path = self._folder(dataset_id) / _ABOUT
         if not path.exists():
-            raise UnknownHandleError("dataset", dataset_id, self._ids(), "call add_dataset first")
+            raise UnknownHandleError("dataset", dataset_id, self.ids(), "call add_dataset first")
         with _whole(dataset_id):
             return _About.model_validate_json(path.read_text("utf-8"))
 

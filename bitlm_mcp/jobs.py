@@ -54,6 +54,7 @@ class Job:
     error: BitLMError | None = None
     created: float = field(default_factory=time.time)
     finished: float | None = None
+    over: bool = False
     _began: tuple[float, float] | None = None
 
     @property
@@ -62,14 +63,14 @@ class Job:
         return isinstance(self.command, Train)
 
     @property
-    def over(self) -> bool:
-        """Whether the status is final."""
+    def ended(self) -> bool:
+        """Whether the status is final; `over` follows when everybody can see what came of it."""
         return self.status in FINAL
 
     @property
     def eta_s(self) -> float | None:
         """Seconds left at the speed so far, None before it can be told."""
-        if self.over or self._began is None or self.progress.share <= self._began[1]:
+        if self.ended or self._began is None or self.progress.share <= self._began[1]:
             return None
         gained = self.progress.share - self._began[1]
         return (time.monotonic() - self._began[0]) * (1 - self.progress.share) / gained
@@ -84,14 +85,14 @@ class Job:
             self.point = progress.point
             self.mixed = self.mixed if progress.point.bits_per_byte_mixed is None else progress.point.bits_per_byte_mixed
 
-    def ended(self, status: Status, error: BitLMError | None) -> JobView:
+    def view_at_end(self, status: Status, error: BitLMError | None) -> JobView:
         """How the job will look when it has ended like this."""
         share = 1.0 if status == "completed" else self.progress.share
         text = error.message if error else None
         return replace(self.view(), status=status, error=text, progress=share, finished=time.time(), eta_s=None)
 
     def end(self, view: JobView, error: BitLMError | None) -> None:
-        """Take note of the end, as `ended` described it."""
+        """Take note of the end, as `view_at_end` described it."""
         self.error, self.finished = error, view.finished
         self.progress = self.progress.model_copy(update={"share": view.progress})
         self.status = view.status

@@ -15,6 +15,7 @@ from bitlm_mcp.compute.answers import Ended, Event, Progress
 from bitlm_mcp.compute.isolated import ComputeDiedError, IsolatedCompute
 from bitlm_mcp.compute.scheduler import Compute
 from bitlm_mcp.compute.threaded import ThreadedCompute
+from bitlm_mcp.compute.tracing import current_trace
 from bitlm_mcp.jobs import Job
 from bitlm_mcp.model_store import ModelStore
 from bitlm_mcp.presence import INTERRUPTED
@@ -50,7 +51,7 @@ class Runner:
 
     def unfinished(self) -> list[Job]:
         """All that run or wait."""
-        return [job for job in list(self._jobs.values()) if not job.over]
+        return [job for job in list(self._jobs.values()) if not job.ended]
 
     def writer(self, model_id: str) -> Job | None:
         """The job that changes that model now or next."""
@@ -66,7 +67,7 @@ class Runner:
             self._finish(job, "failed", error)
             raise
         self._published(job)
-        self.compute.submit(job.job_id, job.urgency, job.command)
+        self.compute.submit(job.job_id, job.urgency, job.command.model_copy(update={"trace": current_trace()}))
         return job
 
     def close(self) -> None:
@@ -98,6 +99,7 @@ class Runner:
         else:
             self._end(job, event)
         self._published(job)
+        job.over = job.ended
 
     def _progress(self, job: Job, progress: Progress) -> None:
         job.advance(progress)
@@ -140,7 +142,7 @@ class Runner:
         return None
 
     def _finish(self, job: Job, status: Status, error: BitLMError | None) -> None:
-        view = job.ended(status, error)
+        view = job.view_at_end(status, error)
         try:
             if job.recorded:
                 self._records.update_job(view)

@@ -132,7 +132,7 @@ def input_schema_of(tool: str, model: type[BaseModel]) -> dict[str, Any]:
         item = node.get("items", {}) if node.get("type") == "array" else node
         if item.get("type") not in SCALARS:
             raise SchemaError(f"{tool}.{name}: a parameter must be a scalar or a list of scalars")
-    return schema | {"type": "object", "additionalProperties": False}
+    return schema | {"type": "object", "required": schema.get("required", []), "additionalProperties": False}
 
 
 def output_schema_of(tool: str, model: type[Result]) -> dict[str, Any]:

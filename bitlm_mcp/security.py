@@ -13,19 +13,25 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import logging
 import re
-from collections.abc import Iterable
+import time
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bitlm_mcp.oauth import RESOURCE_PATH, AccessTokens, metadata_url
 from bitlm_mcp.settings import ServerSettings, is_loopback
+
+audit = logging.getLogger("bitlm.audit")
 
 # Stricter than a URL parser, which would forgive user names, paths and fragments.
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
 
-OPEN_PATHS = frozenset({"/health"})
+OPEN_PATHS = frozenset({"/health", "/ready", RESOURCE_PATH})
+AUDIT_EVERY_S = 10.0
+MAX_REFUSED = 10_000
 RESPONSE_HEADERS = {
     "content-security-policy": (
         "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -63,6 +69,10 @@ class Guard:
         # Bound to all interfaces we cannot list our names. DNS rebinding needs a name, so plain addresses are safe.
         self.any_address = settings.host in {"0.0.0.0", "::"}  # noqa: S104
         self.token = settings.token.get_secret_value().encode() if settings.token else None
+        self.oauth = settings.oauth
+        self.access_tokens = AccessTokens(settings.oauth) if settings.oauth else None
+        self._guarded = self.token is not None or self.oauth is not None
+        self._refused: dict[str, tuple[float, int]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, then hand on."""
@@ -79,10 +89,12 @@ class Guard:
                     headers.setdefault("cache-control", "no-store")
                 await send(message)
 
-            refusal = self._refusal(scope)
+            refusal = await self._refusal(scope)
+            if refusal is not None:
+                self._record(scope, refusal)
             await (refusal or self.app)(scope, receive, hardened)
 
-    def _refusal(self, scope: Scope) -> JSONResponse | None:
+    async def _refusal(self, scope: Scope) -> JSONResponse | None:
         """The answer to a request that may not pass; None lets it through."""
         headers = Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
@@ -90,12 +102,27 @@ class Guard:
             return _refuse(421, "this host name is not served here: use 127.0.0.1, or start with --allow-host")
         if len(origins) > 1 or (origins and not self._origin_allowed(origins[0], hosts[0])):
             return _refuse(403, "requests from other web sites are refused")
-        if self.token and scope["path"] not in OPEN_PATHS and not self._token_matches(headers.getlist("authorization")):
-            # Browsers cannot send a bearer token by themselves; basic lets them ask for it, as the password.
-            scheme = "Basic" if "text/html" in headers.get("accept", "") else "Bearer"
-            challenge = {"www-authenticate": f'{scheme} realm="bitlm"'}
-            return _refuse(401, "a token is needed: send Authorization: Bearer <token>", challenge)
-        return None
+        if not self._guarded or _is_open(scope["path"]) or await self._admitted(headers.getlist("authorization")):
+            return None
+        # Browsers cannot send a bearer token by themselves; basic lets them ask for it, as the password.
+        if self.oauth:
+            challenge = f'Bearer realm="bitlm", resource_metadata="{metadata_url(self.oauth)}"'
+        else:
+            challenge = f'{"Basic" if "text/html" in headers.get("accept", "") else "Bearer"} realm="bitlm"'
+        return _refuse(401, "a token is needed: send Authorization: Bearer <token>", {"www-authenticate": challenge})
+
+    def _record(self, scope: Scope, refusal: JSONResponse) -> None:
+        """In the audit log; of one client that keeps trying, a line now and then."""
+        client = (scope.get("client") or ("unknown",))[0]
+        now, (told, silent) = time.monotonic(), self._refused.get(client, (-AUDIT_EVERY_S, 0))
+        if now - told < AUDIT_EVERY_S:
+            self._refused[client] = told, silent + 1
+            return
+        more = f", and {silent:,} more before" if silent else ""
+        audit.warning("refused %s %r from %s: %d%s", scope["method"], scope["path"][:100], client, refusal.status_code, more)
+        if len(self._refused) >= MAX_REFUSED:
+            self._refused.clear()
+        self._refused[client] = now, 0
 
     def _host_allowed(self, host: str) -> bool:
         split = split_host(host)
@@ -112,10 +139,18 @@ class Guard:
             return False
         return is_loopback(split[0]) or split == split_host(host)
 
-    def _token_matches(self, credentials: Iterable[str]) -> bool:
-        given = list(credentials)
-        secret = _secret(given[0]) if len(given) == 1 else None
-        return self.token is not None and secret is not None and hmac.compare_digest(secret, self.token)
+    async def _admitted(self, credentials: list[str]) -> bool:
+        secret = _secret(credentials[0]) if len(credentials) == 1 else None
+        if secret is None:
+            return False
+        if self.token is not None and hmac.compare_digest(secret, self.token):
+            return True
+        return self.access_tokens is not None and await self.access_tokens.valid(secret.decode("latin-1"))
+
+
+def _is_open(path: str) -> bool:
+    """Whether anybody may ask; below the metadata's path, RFC 9728 puts the path of the resource."""
+    return path in OPEN_PATHS or path.startswith(f"{RESOURCE_PATH}/")
 
 
 def _secret(credentials: str) -> bytes | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -19,6 +20,32 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_safe_url(text: str) -> bool:
+    """Whether a URL is https, or http on this machine, where tests and proxies live."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")))
+
+
+class OAuthSettings(BaseModel):
+    """Whose access tokens are accepted, and for what."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: Annotated[str, Field(max_length=2048, description="The authorization server's identifier: an https URL.")]
+    resource: Annotated[str, Field(max_length=2048, description="This server's identifier: the URL that clients use.")]
+    scopes: Annotated[tuple[str, ...], Field(max_length=32, description="Scopes that a token must have.")] = ()
+
+    @field_validator("issuer", "resource")
+    @classmethod
+    def _url(cls, text: str) -> str:
+        if not is_safe_url(text) or "?" in text or "#" in text:
+            raise ValueError(f"{text} is no https URL without query and fragment")
+        return text
 
 
 Toolset = Literal["models", "data", "training", "inference", "telemetry", "checkpoints"]
@@ -62,6 +89,9 @@ class ServerSettings(BaseModel):
         Field(max_length=64, description="Further host names under which callers may reach the server."),
     ] = ()
     token: Annotated[SecretStr | None, Field(description="Secret that every HTTP request must carry.")] = None
+    oauth: Annotated[OAuthSettings | None, Field(description="Accept access tokens of an authorization server.")] = None
+    tls_cert: Annotated[Path | None, Field(description="Certificate chain (PEM) to serve https with.")] = None
+    tls_key: Annotated[Path | None, Field(description="Private key (PEM) of the certificate.")] = None
     insecure: Annotated[bool, Field(description="Listen beyond loopback without a token.")] = False
     dashboard: Annotated[bool, Field(description="Under stdio: serve the dashboard on the next free port.")] = False
 
@@ -101,9 +131,18 @@ class ServerSettings(BaseModel):
 
     @model_validator(mode="after")
     def _closed_by_default(self) -> Self:
-        if not is_loopback(self.host) and self.token is None and not self.insecure:
+        if not is_loopback(self.host) and self.token is None and self.oauth is None and not self.insecure:
             raise ValueError(
-                f"host {self.host} can be reached from other machines, and no token is set: set BITLM_TOKEN, "
-                "listen on 127.0.0.1, or accept the risk with --insecure"
+                f"host {self.host} can be reached from other machines, and no token is set: set BITLM_TOKEN, use "
+                "--oauth-issuer, listen on 127.0.0.1, or accept the risk with --insecure"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _whole_certificate(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("--tls-cert and --tls-key belong together: give both, or neither")
+        for path in (self.tls_cert, self.tls_key):
+            if path is not None and not path.is_file():
+                raise ValueError(f"{path} is no file: give the path of a PEM file")
         return self

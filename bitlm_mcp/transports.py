@@ -91,11 +91,19 @@ def listen(host: str, port: int, attempts: int = 1) -> socket.socket:
 class WebServer(uvicorn.Server):
     """uvicorn that reports its real address and does not die of the signal that stopped it."""
 
-    def __init__(self, app: ASGIApp, *, own_signals: bool) -> None:
-        # uvicorn's own log configuration would write to stdout. Open event streams get one second to end.
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=1)
+    def __init__(self, app: ASGIApp, settings: ServerSettings, *, own_signals: bool) -> None:
+        config = uvicorn.Config(
+            app,
+            log_config=None,  # its own would write to stdout
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=1,  # what open event streams get to end
+            ssl_certfile=settings.tls_cert,
+            ssl_keyfile=settings.tls_key,
+        )
         super().__init__(config)
         self.own_signals = own_signals
+        self.scheme = "https" if settings.tls_cert else "http"
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say where, once requests are answered."""
@@ -103,7 +111,7 @@ class WebServer(uvicorn.Server):
         if self.started:
             for sock in sockets or ():
                 host, port = sock.getsockname()[:2]
-                logger.info("bitlm: listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+                logger.info("bitlm: listening on %s://%s:%d", self.scheme, f"[{host}]" if ":" in host else host, port)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -123,7 +131,7 @@ def run_http(app: ASGIApp, settings: ServerSettings, *, on_stop: Callable[[], No
     """Serve until SIGTERM or SIGINT; a busy port is a `PortError`, a failed start a `RuntimeError`."""
     try:
         sock = listen(settings.host, settings.port)
-        server = WebServer(app, own_signals=True)
+        server = WebServer(app, settings, own_signals=True)
         server.run(sockets=[sock])
         if not server.started:
             raise RuntimeError("the web application did not start; the log above says why")
@@ -199,7 +207,7 @@ async def _serve_beside(app: ASGIApp, settings: ServerSettings) -> None:
     """The dashboard is a convenience: that it cannot start is no reason to refuse the client on stdio."""
     try:
         sock = listen(settings.host, settings.port, attempts=PORTS_TO_TRY)
-        await WebServer(app, own_signals=False).serve(sockets=[sock])
+        await WebServer(app, settings, own_signals=False).serve(sockets=[sock])
     except Exception as error:
         logger.warning("bitlm: no dashboard: %s", error)
 

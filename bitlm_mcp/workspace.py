@@ -57,6 +57,7 @@ class Workspace:
         """Held from the check whether a model may be changed until the job that changes it is known."""
         self.closing = False
         self.checkpoints.sweep()
+        self.datasets.sweep()
         self.index_folders()
 
     # Reading
@@ -70,8 +71,7 @@ class Workspace:
 
     def job(self, job_id: str) -> JobView:
         """The job as it stands, whichever server runs it. Raises UnknownHandleError."""
-        own = self.runner.job(job_id)
-        view = own.view() if own else self.snapshot.jobs.get(job_id)
+        view = self.snapshot.jobs.get(job_id)
         if view is None:
             row = self.records.job(job_id)
             if row is None:

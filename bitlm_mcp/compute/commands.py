@@ -11,7 +11,13 @@ from bitlm_core import EngineConfig, SamplingConfig, TrainingConfig, TrainingPla
 from bitlm_mcp.compute.messages import DataPart, Message, ModelRef
 
 
-class Create(Message):
+class Asked(Message):
+    """Base of all commands. `trace`: the trace context of whoever asked."""
+
+    trace: dict[str, str] = Field(default_factory=dict)
+
+
+class Create(Asked):
     """Make a fresh model and save it into the folder `save_to`. Answer: `Written`."""
 
     kind: Literal["create"] = "create"
@@ -21,7 +27,7 @@ class Create(Message):
     save_to: Path
 
 
-class Load(Message):
+class Load(Asked):
     """Read a state into memory. Answer: `Loaded`."""
 
     kind: Literal["load"] = "load"
@@ -29,7 +35,7 @@ class Load(Message):
     checkpoint: str
 
 
-class Write(Message):
+class Write(Asked):
     """Save the model as it is now, between two steps of a training perhaps. Answer: `Written`."""
 
     kind: Literal["write"] = "write"
@@ -37,7 +43,7 @@ class Write(Message):
     save_to: Path
 
 
-class Train(Message):
+class Train(Asked):
     """Train for the rest of a plan, saving every `autosave_s` seconds, when stopped and at the end. Answer: `Written`."""
 
     kind: Literal["train"] = "train"
@@ -50,7 +56,7 @@ class Train(Message):
     save_to: Path
 
 
-class Evaluate(Message):
+class Evaluate(Asked):
     """Bits per byte of data. Answer: `EvaluateOutcome`."""
 
     kind: Literal["evaluate"] = "evaluate"
@@ -58,7 +64,7 @@ class Evaluate(Message):
     data: DataPart
 
 
-class Infer(Message):
+class Infer(Asked):
     """Continue a prompt. Answer: `GenerationOutcome`."""
 
     kind: Literal["infer"] = "infer"
@@ -69,7 +75,7 @@ class Infer(Message):
     safety: Literal["off", "warn", "strict"]
 
 
-class InferLong(Message):
+class InferLong(Asked):
     """Predict along data. Answer: `LongOutcome` with the first bytes and windows; all bits go, packed, to `output`."""
 
     kind: Literal["infer_long"] = "infer_long"
@@ -82,7 +88,7 @@ class InferLong(Message):
     output: Path
 
 
-class DiffusionSample(Message):
+class DiffusionSample(Asked):
     """Fill bytes between two known ends. Answer: `GenerationOutcome`."""
 
     kind: Literal["diffusion_sample"] = "diffusion_sample"
@@ -95,7 +101,7 @@ class DiffusionSample(Message):
     seed: int
 
 
-class Drop(Message):
+class Drop(Asked):
     """Forget a model. Answer: `Dropped`."""
 
     kind: Literal["drop"] = "drop"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import bitlm_core
 from bitlm_core import CheckpointCorruptError, ResourceLimitError, estimate_engine_bytes, require_memory
 from bitlm_mcp.compute.messages import ModelFacts, ModelRef
+from bitlm_mcp.compute.tracing import span
 from bitlm_mcp.history import History
 from bitlm_mcp.snapshot import HistoryPoint
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:  # brings torch, which only the compute side may load, at its 
     from pathlib import Path
 
     from bitlm_core import Engine, EngineConfig
+
+NO_TRACE: Mapping[str, str] = {}
 
 
 @dataclass
@@ -51,17 +55,21 @@ class Engines:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, model: ModelRef) -> Entry:
+    def get(self, model: ModelRef, trace: Mapping[str, str] = NO_TRACE) -> Entry:
         """The model, from memory or from its state file. Raises what reading a state file raises."""
         entry = self._entries.get(model.model_id)
         if entry is None or entry.incarnation != model.incarnation:
-            entry = self.read(model, f"the saved state of model {model.model_id!r}")
+            entry = self.read(model, f"the saved state of model {model.model_id!r}", trace)
             self._entries[model.model_id] = entry
         entry.used = time.monotonic()
         return entry
 
-    def read(self, model: ModelRef, name: str) -> Entry:
+    def read(self, model: ModelRef, name: str, trace: Mapping[str, str] = NO_TRACE) -> Entry:
         """What a state file holds; not kept. Raises CheckpointError, ModelStateError or ResourceLimitError."""
+        with span("load", trace, model_id=model.model_id):
+            return self._read(model, name)
+
+    def _read(self, model: ModelRef, name: str) -> Entry:
         config = _config_in(model.state, name)
         self.make_room(config, f"model {model.model_id!r}", apart_from=model.model_id)
         tensors, header = bitlm_core.read_file(model.state, name)

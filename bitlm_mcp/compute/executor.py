@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import asdict
 from functools import singledispatchmethod
 from pathlib import Path
@@ -25,6 +25,7 @@ from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.answers import Progress
 from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.messages import Message, Saved
+from bitlm_mcp.compute.tracing import span
 from bitlm_mcp.snapshot import HistoryPoint
 
 if TYPE_CHECKING:
@@ -60,21 +61,21 @@ class Executor:
         yield Progress(share=0.0)  # the last point where a stop leaves everything as it was
         self.engines.make_room(command.config, f"model {command.model_id!r}", apart_from=command.model_id)
         entry = Entry(bitlm_core.Engine(command.config), command.incarnation)
-        saved = _write(entry, command.save_to)
+        saved = _write(entry, command.save_to, command.trace)
         self.engines.put(command.model_id, entry)
         return answers.Written(saved=saved)
 
     @execute.register
     def _load(self, command: commands.Load) -> Steps:
         yield Progress(share=0.0)
-        entry = self.engines.read(command.model, command.checkpoint)
+        entry = self.engines.read(command.model, command.checkpoint, command.trace)
         self.engines.put(command.model.model_id, entry)
         return answers.Loaded(facts=entry.facts, history=entry.history.points, alerts=entry.history.alerts)
 
     @execute.register
     def _write(self, command: commands.Write) -> Steps:
         yield Progress(share=0.0)
-        return answers.Written(saved=_write(self.engines.get(command.model), command.save_to))
+        return answers.Written(saved=_write(self.engines.get(command.model, command.trace), command.save_to, command.trace))
 
     @execute.register
     def _drop(self, command: commands.Drop) -> Steps:
@@ -84,7 +85,7 @@ class Executor:
 
     @execute.register
     def _train(self, command: commands.Train) -> Steps:
-        entry = self.engines.get(command.model)
+        entry = self.engines.get(command.model, command.trace)
         self.engines.make_room(
             entry.engine.config.model_copy(update={"training": command.training}),
             f"training {command.model.model_id!r}",
@@ -105,27 +106,28 @@ class Executor:
 
     @execute.register
     def _evaluate(self, command: commands.Evaluate) -> Steps:
-        entry = self.engines.get(command.model)
-        found = yield from _shares(entry.engine.evaluate_steps(command.data.open().array))
+        entry = self.engines.get(command.model, command.trace)
+        found = yield from _shares(entry.engine.evaluate_steps(command.data.open().array), command)
         return answers.EvaluateOutcome(**vars(found))
 
     @execute.register
     def _infer(self, command: commands.Infer) -> Steps:
-        engine = self.engines.get(command.model).engine
+        engine = self.engines.get(command.model, command.trace).engine
         steps = engine.infer_steps(command.prompt, command.max_new_bytes, command.sampling, command.safety)
-        return _generated(engine, (yield from _shares(steps)))
+        return _generated(engine, (yield from _shares(steps, command)))
 
     @execute.register
     def _diffusion_sample(self, command: commands.DiffusionSample) -> Steps:
-        engine = self.engines.get(command.model).engine
+        engine = self.engines.get(command.model, command.trace).engine
         arguments = {name: getattr(command, name) for name in ("num_bytes", "steps", "schedule", "prefix", "suffix", "seed")}
-        return _generated(engine, (yield from _shares(engine.diffusion_sample_steps(**arguments))))
+        return _generated(engine, (yield from _shares(engine.diffusion_sample_steps(**arguments), command)))
 
     @execute.register
     def _infer_long(self, command: commands.InferLong) -> Steps:
-        engine = self.engines.get(command.model).engine
+        engine = self.engines.get(command.model, command.trace).engine
         data = command.data.open().array
-        found = yield from _shares(engine.infer_long_steps(data, ctx_bits=command.ctx_bits, overlap=command.overlap))
+        steps = engine.infer_long_steps(data, ctx_bits=command.ctx_bits, overlap=command.overlap)
+        found = yield from _shares(steps, command)
         command.output.write_bytes(np.packbits(found.bits).tobytes())
         total = sum(window.num_bytes for window in found.windows)
         mean = {
@@ -163,9 +165,9 @@ class _Training:
         steps = entry.engine.train_steps(command.data.open(), command.plan)
         while True:
             started = time.perf_counter()
-            try:
-                report = next(steps)
-            except StopIteration:
+            with span("step", command.trace, step=entry.engine.step):
+                report = next(steps, None)
+            if report is None:
                 return
             self._busy_s += time.perf_counter() - started
             yield self._tell(report)
@@ -175,7 +177,7 @@ class _Training:
     def save(self) -> Saved:
         """Save the model as it is now. Raises CheckpointError or ResourceLimitError; then it stays in memory, unsaved."""
         started = time.monotonic()
-        saved = _write(self._entry, self._command.save_to)
+        saved = _write(self._entry, self._command.save_to, self._command.trace)
         took = time.monotonic() - started
         self._due = time.monotonic() + max(self._command.autosave_s, took / MAX_SAVING_SHARE)
         return saved
@@ -210,17 +212,18 @@ class _Training:
         return self._told
 
 
-def _write(entry: Entry, folder: Path) -> Saved:
+def _write(entry: Entry, folder: Path, trace: Mapping[str, str]) -> Saved:
     """Save a model under a scratch name in a folder."""
-    tensors, header = entry.engine.state()
-    header |= {
-        "history": [asdict(point) for point in entry.history.points],
-        "alerts": entry.history.alerts,
-        "trained_by": entry.trained_by,
-    }
     path = folder / f".saving-{secrets.token_hex(8)}"
     try:
-        bitlm_core.write_file(path, tensors, header)
+        with span("save", trace, step=entry.engine.step):
+            tensors, header = entry.engine.state()
+            header |= {
+                "history": [asdict(point) for point in entry.history.points],
+                "alerts": entry.history.alerts,
+                "trained_by": entry.trained_by,
+            }
+            bitlm_core.write_file(path, tensors, header)
     except BaseException as error:
         path.unlink(missing_ok=True)
         if not isinstance(error, OSError):
@@ -234,14 +237,15 @@ def _write(entry: Entry, folder: Path) -> Saved:
     return Saved(path=path, facts=entry.facts)
 
 
-def _shares(steps: Generator[float, None, Any]) -> Generator[Progress, None, Any]:
+def _shares(steps: Generator[float, None, Any], command: commands.Asked) -> Generator[Progress, None, Any]:
     """Tell the shares that a reading generator of the engine yields; what it returns."""
-    while True:
-        try:
-            share = next(steps)
-        except StopIteration as stop:
-            return stop.value
-        yield Progress(share=share)
+    with span("sample", command.trace, command=type(command).__name__):
+        while True:
+            try:
+                share = next(steps)
+            except StopIteration as stop:
+                return stop.value
+            yield Progress(share=share)
 
 
 def _generated(engine: Any, found: Any) -> answers.GenerationOutcome:

@@ -92,14 +92,16 @@ def delete(workspace: Workspace, kind: Literal["model", "checkpoint", "dataset"]
 
 
 def _delete_model(workspace: Workspace, model_id: str) -> None:
-    def make(_: Lease) -> Job:
-        workspace.models.delete(model_id)
-        return Job("delete", model_id, Urgency.ANSWER, commands.Drop(model_id=model_id))
-
     with workspace.writing:
         workspace.models.get(model_id)
         check_replaceable(workspace, model_id, overwrite=True)
-        submit_writer(workspace, model_id, make)
+        lease = workspace.leases.acquire(model_id, "delete")
+        try:
+            workspace.models.delete(model_id)
+        finally:
+            workspace.leases.release(lease)
+    # Whatever is asked for after this comes after it on the compute side too.
+    workspace.runner.submit(Job("delete", model_id, Urgency.ANSWER, commands.Drop(model_id=model_id)))
 
 
 def _keep_last(workspace: Workspace, model_id: str) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 from bitlm_mcp.operations.models import load, save
 from bitlm_mcp.results import Result
 from bitlm_mcp.schemas import ToolSpec
-from bitlm_mcp.tools.parameters import CheckpointName, ModelId, Overwrite
+from bitlm_mcp.tools.parameters import CheckpointName, ModelId, NewModelId, Overwrite, SavedName
 from bitlm_mcp.tools.waiting import answer, off_loop
 from bitlm_mcp.workspace import Workspace
 
@@ -60,7 +60,7 @@ def checkpoint_tools(workspace: Workspace) -> list[ToolSpec]:
         return result(name, model_id)
 
     async def load_checkpoint(
-        ctx: Context[Any, Any], name: CheckpointName, model_id: ModelId = "default", overwrite: Overwrite = False
+        ctx: Context[Any, Any], name: SavedName, model_id: NewModelId = "default", overwrite: Overwrite = False
     ) -> CheckpointResult:
         """Bring a saved model back, after its SHA-256 was checked. With the same seed it answers as before."""
         await answer(workspace, await off_loop(load, workspace, name, model_id, overwrite=overwrite), ctx)

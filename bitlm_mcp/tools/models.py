@@ -12,7 +12,7 @@ from bitlm_mcp.operations import models as operations
 from bitlm_mcp.results import FiniteOrNone, Result
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.snapshot import ModelView
-from bitlm_mcp.tools.parameters import ID_PATTERN, ModelId, Overwrite, Seed
+from bitlm_mcp.tools.parameters import NewModelId, Overwrite, Seed
 from bitlm_mcp.tools.waiting import answer, off_loop
 from bitlm_mcp.workspace import Workspace
 
@@ -64,26 +64,26 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
 
     async def init_model(
         ctx: Context[Any, Any],
-        model_id: ModelId = "default",
+        model_id: NewModelId = "default",
         architecture: Annotated[
             Literal["byte", "bit"],
-            Field(description="byte: one position a byte, learns faster. bit: one a bit."),
+            Field(description="byte learns faster; bit has a position a bit."),
         ] = "byte",
         preset: Annotated[
             Literal["tiny", "small", "base"],
-            Field(description="Sizes to start from; the other arguments replace them."),
+            Field(description="Sizes; the other arguments replace them."),
         ] = "small",
-        d_model: Annotated[int | None, Field(ge=16, le=8192, description="Width of the network, best 64 per head.")] = None,
-        nhead: Annotated[int | None, Field(ge=1, le=128, description="Attention heads; 2·nhead must divide d_model.")] = None,
-        num_layers: Annotated[int | None, Field(ge=1, le=128, description="Number of residual blocks in the network.")] = None,
+        d_model: Annotated[int | None, Field(ge=16, le=8192, description="Width of the network.")] = None,
+        nhead: Annotated[int | None, Field(ge=1, le=128, description="Attention heads, best d_model / 64.")] = None,
+        num_layers: Annotated[int | None, Field(ge=1, le=128, description="How many residual blocks.")] = None,
         dim_feedforward: Annotated[
             int | None, Field(ge=16, le=65536, description="Inner width of the feed-forward parts.")
         ] = None,
         max_seq_len: Annotated[
-            int | None, Field(ge=16, le=131_072, description="Positions in one window: bytes for byte, bits for bit.")
+            int | None, Field(ge=16, le=131_072, description="Positions in a window: bytes, or bits.")
         ] = None,
-        dropout: Annotated[float | None, Field(ge=0, le=0.9, description="Share of activations dropped in training.")] = None,
-        context_mixing: Annotated[bool, Field(description="Mix context statistics into every bit: learns in seconds.")] = True,
+        dropout: Annotated[float | None, Field(ge=0, le=0.9, description="Share of activations dropped.")] = None,
+        context_mixing: Annotated[bool, Field(description="Mix in context statistics: learns in seconds.")] = True,
         seed: Seed = 0,
         overwrite: Overwrite = False,
     ) -> InitResult:
@@ -119,7 +119,7 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
 
     async def delete(
         kind: Annotated[Literal["model", "checkpoint", "dataset"], Field(description="What kind of thing to remove.")],
-        name: Annotated[str, Field(pattern=ID_PATTERN, description="Its model_id, checkpoint name or dataset_id.")],
+        name: Annotated[str, Field(max_length=64, description="Its model_id, checkpoint name or dataset_id.")],
     ) -> DeleteResult:
         """Remove a model, a checkpoint or a dataset for ever. A model that is being trained is refused."""
         await off_loop(operations.delete, workspace, kind, name)

@@ -15,11 +15,13 @@ MAX_BASE64 = 2_800_000
 MAX_PROMPT = 262_144
 ID_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
-ModelId = Annotated[str, Field(pattern=ID_PATTERN, description="The model, by its name.")]
+ModelId = Annotated[str, Field(max_length=64, description="The model, by its name.")]
+NewModelId = Annotated[str, Field(pattern=ID_PATTERN, description="The model, by its name.")]
 DatasetId = Annotated[str, Field(pattern=ID_PATTERN, description="The dataset, by its name.")]
-OptionalDatasetId = Annotated[str | None, Field(pattern=ID_PATTERN, description="A dataset that add_dataset made.")]
+OptionalDatasetId = Annotated[str | None, Field(max_length=64, description="A dataset that add_dataset made.")]
 CheckpointName = Annotated[str, Field(pattern=ID_PATTERN, description="Its name, never a path.")]
-JobId = Annotated[str, Field(min_length=1, max_length=64, description="A job_id as a tool returned it.")]
+SavedName = Annotated[str, Field(max_length=64, description="A checkpoint, by its name.")]
+JobId = Annotated[str, Field(max_length=64, description="A job_id as a tool returned it.")]
 Text = Annotated[str | None, Field(max_length=MAX_TEXT, description="The data as text (UTF-8).")]
 DataBase64 = Annotated[str | None, Field(max_length=MAX_BASE64, description="The data as base64, for any bytes.")]
 Prompt = Annotated[str | None, Field(max_length=MAX_PROMPT, description="What to read first, as text (UTF-8).")]
@@ -28,21 +30,19 @@ PromptBits = Annotated[
     str | None,
     Field(
         max_length=MAX_PROMPT,
-        description="What to read first, as digits 0 and 1: 8 data bits and even parity each.",
+        description="What to read first, as digits: 8 data bits, even parity.",
     ),
 ]
 Overwrite = Annotated[bool, Field(description="Replace what has the same name.")]
-Steps = Annotated[int | None, Field(ge=1, le=1_000_000, description="Optimizer steps; 1 when seconds is not given either.")]
-Seconds = Annotated[float | None, Field(gt=0, le=86_400, description="Time to train for; with steps, whichever ends first.")]
+Steps = Annotated[int | None, Field(ge=1, le=1_000_000, description="Optimizer steps; 1 without seconds.")]
+Seconds = Annotated[float | None, Field(gt=0, le=86_400, description="Time to train for, at most.")]
 BatchSize = Annotated[int | None, Field(ge=1, le=1024, description="Windows per optimizer step.")]
 LearningRate = Annotated[float | None, Field(gt=0, le=1, description="Peak of the learning rate.")]
-Objective = Annotated[
-    Literal["causal", "diffusion"], Field(description="causal for infer and evaluate; diffusion for diffusion_sample.")
-]
+Objective = Annotated[Literal["causal", "diffusion"], Field(description="diffusion: for diffusion_sample.")]
 Queue = Annotated[bool, Field(description="Wait for a running training instead of failing.")]
 ResumeJob = Annotated[
     str | None,
-    Field(min_length=1, max_length=64, description="Instead of data: a job to go on with."),
+    Field(max_length=64, description="Instead of data: a job to go on with."),
 ]
 IdempotencyKey = Annotated[
     str | None, Field(min_length=1, max_length=128, description="The same call with the same key is the same job.")

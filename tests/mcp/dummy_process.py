@@ -60,7 +60,7 @@ def log_of(state: Path) -> str:
 
 def address(state: Path) -> str:
     """The address that a child reports, once it answers there."""
-    found = until(lambda: re.search(r"listening on (http://\S+)", log_of(state)), START_S, "the server starts")
+    found = until(lambda: re.search(r"listening on (https?://\S+)", log_of(state)), START_S, "the server starts")
     return str(found[1])
 
 

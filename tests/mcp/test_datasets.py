@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -92,7 +93,9 @@ def test_readers_always_see_a_whole_dataset_while_it_is_replaced(store: DatasetS
     writer = threading.Thread(target=replace)
     writer.start()
     while not done.is_set():
-        seen.add(store.part("d", holdout=True).open().array.tobytes())
+        # Who is overtaken twice between being told the name and opening it is told so; nobody sees a mixture.
+        with contextlib.suppress(ConfigError):
+            seen.add(store.part("d", holdout=True).open().array.tobytes())
     writer.join()
     assert seen and seen <= {b"89", b"qrst"}
     assert len(list((store.root / "d").iterdir())) == 3  # the description, its file, and the one before
@@ -136,7 +139,7 @@ def test_what_a_killed_server_left_is_swept_when_it_is_old(store: DatasetStore) 
         (store.root / "damaged" / name).write_bytes(b"not JSON")
     for path in (store.root / ".adding-old", store.root / "d" / "old.data", current, store.root / "damaged" / "whole.data"):
         os.utime(path, (time.time() - 2 * datasets.ABANDONED_S,) * 2)
-    DatasetStore(store.root)
+    store.sweep()
     assert left_over(store) == [".adding-young", "d", "damaged"]
     assert sorted(path.name for path in (store.root / "d").glob("*.data")) == sorted([current.name, "young.data"])
     assert (store.root / "damaged" / "whole.data").exists()

@@ -79,3 +79,35 @@ def test_default_state_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch) ->
     assert cli.default_state_dir() == Path("/somewhere/bitlm")
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     assert cli.default_state_dir() == Path.home() / ".local" / "state" / "bitlm"
+
+
+def test_a_certificate_needs_its_key_and_both_their_files(tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text("")
+    with pytest.raises(ValidationError, match="belong together"):
+        ServerSettings(state_dir=tmp_path, tls_cert=tmp_path / "cert.pem")
+    with pytest.raises(ValidationError, match=r"key\.pem is no file"):
+        ServerSettings(state_dir=tmp_path, tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "key.pem")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--toolsets", "data,nothing"], "'inference'"),
+        (["--tools", "infer,guess"], "there is no tool guess"),
+        (["--oauth-issuer", "https://login.example"], "belong together"),
+        (["--oauth-issuer", "http://login.example", "--oauth-resource", "https://b.example"], "no https URL"),
+        (["--calls-per-second", "0"], "--calls-per-second"),
+        (["--keep-last", "0"], "--keep-last"),
+        (["--autosave-s", "-1"], "--autosave-s"),
+    ],
+    ids=repr,
+)
+def test_settings_that_cannot_be_are_refused_in_a_sentence(tmp_path: Path, options: list[str], expected: str) -> None:
+    found = CliRunner().invoke(cli.app, ["serve", "--http", "--port", "0", "--state-dir", str(tmp_path), *options])
+    assert found.exit_code in (1, 2) and expected in found.stderr and "Traceback" not in found.stderr
+
+
+def test_a_state_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = CliRunner().invoke(cli.app, ["serve", "--http", "--port", "0", "--state-dir", str(tmp_path / "file" / "state")])
+    assert found.exit_code == 1 and "could not be opened" in found.stderr and "Traceback" not in found.stderr

@@ -7,15 +7,22 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from dummy_process import (
     ENV,
     HELLO,
@@ -214,6 +221,28 @@ def test_http_ends_on_signals_with_an_open_stream(tmp_path: Path, number: signal
     ):
         assert stream.headers["content-type"].startswith("text/event-stream")
         process.send_signal(number)
+        assert_clean_end(tmp_path, process.wait(STOP_S))
+
+
+def test_https_with_a_certificate_of_the_operator(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, SHA256())
+    )
+    (tmp_path / "cert.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "key.pem").write_bytes(pem)
+    with child(tmp_path, "http", f"tls_cert={tmp_path / 'cert.pem'}", f"tls_key={tmp_path / 'key.pem'}") as process:
+        base = address(tmp_path)
+        assert base.startswith("https://127.0.0.1:")
+        trusting = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+        with httpx2.Client(base_url=base, verify=trusting) as http:
+            assert http.get("/health").json()["name"] == "bitlm"
+        process.terminate()
         assert_clean_end(tmp_path, process.wait(STOP_S))
 
 

@@ -1,0 +1,72 @@
+"""Options that commands share, as typer reads them: each with its one line of help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from bitlm_mcp.settings import Toolset
+
+HERE = "here"
+STATE = "~/.local/state/bitlm"
+
+_serving = "Serving"
+_safety = "Who may call"
+_tools = "What is offered"
+_work = "How work is done and kept"
+
+StateDir = Annotated[Path | None, typer.Option(envvar="BITLM_STATE_DIR", help="Where everything is kept.", show_default=STATE)]
+
+Http = Annotated[bool, typer.Option("--http", help="Serve /mcp, /sse and the dashboard over HTTP.", rich_help_panel=_serving)]
+HostName = Annotated[str, typer.Option(help="Address to listen on.", rich_help_panel=_serving)]
+Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.", rich_help_panel=_serving)]
+Dashboard = Annotated[
+    bool, typer.Option("--dashboard", help="Under stdio: also serve the dashboard.", rich_help_panel=_serving)
+]
+TlsCert = Annotated[Path | None, typer.Option(help="Certificate chain (PEM), to serve https.", rich_help_panel=_serving)]
+TlsKey = Annotated[Path | None, typer.Option(help="Private key (PEM) of the certificate.", rich_help_panel=_serving)]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Log lines of JSON to stderr.", rich_help_panel=_serving)]
+
+AllowDir = Annotated[
+    list[Path] | None,
+    typer.Option(help="Root of readable data files; repeatable.", show_default=HERE, rich_help_panel=_safety),
+]
+AllowHost = Annotated[
+    list[str] | None, typer.Option(help="Further host name of this server; repeatable.", rich_help_panel=_safety)
+]
+Token = Annotated[
+    str | None,
+    typer.Option(envvar="BITLM_TOKEN", help="Secret of HTTP callers; better set in the environment.", rich_help_panel=_safety),
+]
+OAuthIssuer = Annotated[
+    str | None, typer.Option(help="Accept access tokens of this authorization server.", rich_help_panel=_safety)
+]
+OAuthResource = Annotated[
+    str | None, typer.Option(help="This server's URL, which access tokens must name.", rich_help_panel=_safety)
+]
+OAuthScope = Annotated[
+    list[str] | None, typer.Option(help="Scope that an access token must have; repeatable.", rich_help_panel=_safety)
+]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without a token.", rich_help_panel=_safety)]
+CallsPerSecond = Annotated[float, typer.Option(help="Tool calls of one client in the long run.", rich_help_panel=_safety)]
+
+Toolsets = Annotated[
+    str | None,
+    typer.Option(help=f"Sets of tools to offer, of {','.join(get_args(Toolset))}.", show_default="all", rich_help_panel=_tools),
+]
+Tools = Annotated[str | None, typer.Option(help="Tools to offer beside the sets, as name,name.", rich_help_panel=_tools)]
+ReadOnly = Annotated[bool, typer.Option("--read-only", help="Offer only tools that change nothing.", rich_help_panel=_tools)]
+
+Isolate = Annotated[bool, typer.Option("--isolate", help="Compute in a process of its own.", rich_help_panel=_work)]
+Threads = Annotated[
+    int | None, typer.Option(help="Compute threads.", show_default="chosen by the engine", rich_help_panel=_work)
+]
+MaxWait = Annotated[float, typer.Option(help="Longest time one call may wait for a job.", rich_help_panel=_work)]
+Autosave = Annotated[float, typer.Option(help="A training saves its model this often, seconds.", rich_help_panel=_work)]
+KeepLast = Annotated[
+    int | None,
+    typer.Option(help="How many unpinned checkpoints of a model stay.", show_default="all", rich_help_panel=_work),
+]
+JobTtl = Annotated[float, typer.Option(help="How long ended jobs are remembered, seconds.", rich_help_panel=_work)]

@@ -1,0 +1,47 @@
+"""Which tools a server offers, by its settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bitlm_core import ConfigError
+from bitlm_mcp.assembly import all_tools, offered_tools
+from bitlm_mcp.settings import ServerSettings
+from bitlm_mcp.workspace import Workspace
+
+READING = {
+    *("list_models", "wait_job", "list_jobs", "read_output", "evaluate", "infer", "infer_long", "diffusion_sample"),
+    "get_telemetry",
+}
+EVERYTHING = READING | {
+    *("init_model", "delete", "add_dataset", "train_step", "cancel_job", "save_checkpoint", "load_checkpoint")
+}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, EVERYTHING),
+        ({"read_only": True}, READING),
+        ({"toolsets": ["data", "telemetry"]}, {"add_dataset", "get_telemetry"}),
+        ({"tools": ["infer"]}, {"infer"}),
+        ({"toolsets": ["data"], "tools": ["infer", "delete"]}, {"add_dataset", "infer", "delete"}),
+        ({"toolsets": ["data", "inference"], "read_only": True}, {"evaluate", "infer", "infer_long", "diffusion_sample"}),
+    ],
+    ids=["all", "read-only", "sets", "names", "both", "reading of sets"],
+)
+def test_tools_are_offered_by_set_by_name_and_by_effect(tmp_path: Path, settings: dict[str, Any], expected: set[str]) -> None:
+    workspace = Workspace(ServerSettings.model_validate({"state_dir": tmp_path} | settings))
+    assert {spec.tool_name for spec in offered_tools(workspace)} == expected
+    workspace.close()
+
+
+def test_a_tool_that_there_is_not_is_named(tmp_path: Path) -> None:
+    workspace = Workspace(ServerSettings(state_dir=tmp_path, tools=("infer", "guess")))
+    with pytest.raises(ConfigError, match="no tool guess: the tools are init_model"):
+        offered_tools(workspace)
+    assert all(spec.toolset for spec in all_tools(workspace))
+    workspace.close()

@@ -1,0 +1,109 @@
+"""`bitlm doctor` and `bitlm config`: what is well is called well, what is damaged is named, and nothing is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from dummy_process import ENV
+
+from bitlm_mcp.doctor import Finding, examine
+from bitlm_mcp.host_config import Host, Launch, snippet_for
+from bitlm_mcp.operations.models import save
+from tests.mcp.workspaces import server
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def findings(state: Path) -> dict[str, Finding]:
+    return {finding.what: finding async for finding in examine(state, dict(os.environ) | ENV)}
+
+
+@pytest.mark.anyio
+async def test_a_healthy_directory_is_well_and_left_alone(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with server(state) as made:
+        made.data()
+        made.create()
+        made.completed(save(made.workspace, "c", "m", overwrite=False, pinned=False))
+
+    def content() -> dict[Path, bytes]:  # all but what SQLite makes to read beside others
+        return {path: path.read_bytes() for path in state.rglob("*") if path.is_file() and "bitlm.db-" not in path.name}
+
+    before = content()
+    found = await findings(state)
+    assert all(finding.good for finding in found.values()), found
+    assert {"server over stdio", "tools/list", "engine", "database", "models", "checkpoints", "datasets"} <= found.keys()
+    assert found["models"].found == "1, all whole"
+    assert content() == before
+
+
+def test_damage_is_named_and_the_exit_code_tells(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with server(state) as made:
+        made.data()
+        for name in ("good", "bad"):
+            made.create(name)
+    for file in (*(state / "models" / "bad").glob("*.safetensors"), *(state / "datasets" / "data").glob("*.data")):
+        file.write_bytes(file.read_bytes()[:-1] + b"\0")
+    (state / "bitlm.db").write_bytes(b"noise" * 1000)
+    command = [sys.executable, "-m", "bitlm_mcp", "doctor", "--state-dir", str(state)]
+    ended = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=200, check=False)
+    assert ended.returncode == 1 and "not well: database, models, datasets" in ended.stderr
+    bad = [line for line in ended.stdout.splitlines() if line.startswith("BAD")]
+    assert len(bad) == 3 and "2, damaged: bad" in bad[1] and "1, damaged: data" in bad[2] and "file is not a database" in bad[0]
+
+
+@pytest.mark.anyio
+async def test_an_empty_place_is_well(tmp_path: Path) -> None:
+    found = await findings(tmp_path / "not" / "yet")
+    assert all(finding.good for finding in found.values()) and "not made yet" in found["state directory"].found
+    assert not (tmp_path / "not").exists()
+
+
+LAUNCH = Launch("/opt/bit lm/bin/bitlm", ("serve", "--state-dir", '/data/"x"'))
+
+
+@pytest.mark.parametrize("host", get_args(Host))
+def test_every_host_gets_a_snippet_that_it_can_read(host: Host) -> None:
+    snippet = snippet_for(host, LAUNCH)
+    assert snippet.where
+    if snippet.text.startswith("{"):
+        (servers,) = json.loads(snippet.text).values()
+        found = servers["bitlm"]["command"], tuple(servers["bitlm"]["args"])
+    elif snippet.text.startswith("["):
+        entry = tomllib.loads(snippet.text)["mcp_servers"]["bitlm"]
+        found = entry["command"], tuple(entry["args"])
+    else:
+        words = shlex.split(snippet.text)
+        start = words.index(LAUNCH.program)
+        found = words[start], tuple(words[start + 1 :])
+    assert found == (LAUNCH.program, LAUNCH.arguments)
+
+
+def test_the_command_prints_the_snippet_alone(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "bitlm_mcp",
+        "config",
+        "cursor",
+        "--state-dir",
+        str(tmp_path),
+        "--allow-dir",
+        str(tmp_path),
+    ]
+    ended = subprocess.run(command, env=ENV, capture_output=True, text=True, check=True)
+    started = json.loads(ended.stdout)["mcpServers"]["bitlm"]
+    assert started["args"] == ["serve", "--state-dir", str(tmp_path), "--allow-dir", str(tmp_path)]
+    assert "mcp.json" in ended.stderr

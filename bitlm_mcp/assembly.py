@@ -7,9 +7,14 @@ from dataclasses import replace
 from bitlm_core import ConfigError
 from bitlm_mcp.app import Assembly
 from bitlm_mcp.call_gate import CallGate, CallLog
+from bitlm_mcp.completions import register_completions
 from bitlm_mcp.dashboard.routes import dashboard_routes
+from bitlm_mcp.extensions.job_tasks import POLICIES, job_tasks
+from bitlm_mcp.extensions.tasks import Tasks
 from bitlm_mcp.housekeeping import Housekeeper
 from bitlm_mcp.monitoring import Monitoring
+from bitlm_mcp.notifications import Notifications
+from bitlm_mcp.prompts import register_prompts
 from bitlm_mcp.records import Call
 from bitlm_mcp.resources import register_resources
 from bitlm_mcp.schemas import ToolSpec
@@ -62,8 +67,13 @@ def assemble(settings: ServerSettings) -> Assembly:
         calls.add(call)
         monitoring.observe(call)
 
+    notifications = Notifications(workspace)
     server = build_server(
-        tools, register=[register_resources(workspace)], middleware=[CallGate(settings.calls_per_second, observed)]
+        tools,
+        register=[register_resources(workspace), register_prompts, register_completions(workspace), notifications.register],
+        subscriptions=notifications.bus,
+        extensions=[Tasks(POLICIES, job_tasks(workspace))],
+        middleware=[CallGate(settings.calls_per_second, observed)],
     )
     housekeeper = Housekeeper(workspace, calls)
 
@@ -72,4 +82,4 @@ def assemble(settings: ServerSettings) -> Assembly:
         workspace.close()
 
     routes = [*dashboard_routes(workspace), *monitoring.routes()]
-    return Assembly(server=server, routes=routes, background=[housekeeper.run], on_stop=stop)
+    return Assembly(server=server, routes=routes, background=[housekeeper.run, notifications.run], on_stop=stop)

@@ -15,7 +15,6 @@ from mcp.server import MCPServer
 from mcp.server.caching import CacheHint
 from mcp.server.context import ServerMiddleware
 from mcp.server.extension import Extension
-from mcp.server.lowlevel.server import Server
 from mcp.server.subscriptions import SubscriptionBus
 from mcp_types import Icon
 
@@ -88,12 +87,3 @@ def build_server(
     for add in register:
         add(server)
     return server
-
-
-def low_level(server: MCPServer[Any]) -> Server[Any]:
-    """The SDK's inner server, for what `MCPServer` does not offer: own stdio streams, legacy subscriptions.
-
-    It is a private name of the SDK; this is the only place of the package that may know it.
-    """
-    inner: Server[Any] = server._lowlevel_server
-    return inner

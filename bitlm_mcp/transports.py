@@ -33,7 +33,7 @@ from starlette.types import ASGIApp
 from bitlm_mcp.app import Background, run_background
 from bitlm_mcp.descriptors import claim_standard_streams
 from bitlm_mcp.errors import PortError
-from bitlm_mcp.server import low_level
+from bitlm_mcp.server_internals import low_level
 from bitlm_mcp.settings import ServerSettings
 
 logger = logging.getLogger("bitlm")

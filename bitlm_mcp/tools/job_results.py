@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
+from mcp_types import CallToolResult, TextContent
 from pydantic import Field
 
-from bitlm_mcp.results import FiniteOrNone, Result
+from bitlm_mcp.results import FiniteOrNone, Result, both_channels
 from bitlm_mcp.snapshot import JobView, Status
+from bitlm_mcp.tools.inference_results import EvaluateResult, InferLongResult
 from bitlm_mcp.workspace import Workspace
 
 
@@ -42,6 +44,18 @@ def job_result(workspace: Workspace, view: JobView) -> JobResult:
     if view.kind != "train_step":
         del known["steps_done"]
     return JobResult(**known, version=workspace.snapshot.version, next=next_call(view))
+
+
+def job_call_result(workspace: Workspace, view: JobView) -> CallToolResult:
+    """What the call that made a job would have returned, had it waited until the job was over."""
+    if view.status != "completed":
+        return CallToolResult(
+            content=[TextContent(type="text", text=view.error or f"{view.kind} was {view.status}")], is_error=True
+        )
+    if view.kind == "train_step":
+        return both_channels(job_result(workspace, view))
+    shape = EvaluateResult if view.kind == "evaluate" else InferLongResult
+    return both_channels(shape(job_id=view.job_id, status=view.status, **view.result or {}))
 
 
 def next_call(view: JobView) -> str | None:

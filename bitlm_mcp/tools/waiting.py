@@ -5,8 +5,10 @@ A call that is cancelled while it waits for work that it started itself cancels 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,6 +24,9 @@ from bitlm_mcp.workspace import Workspace
 
 HEARTBEAT_S = 5.0
 MIN_INTERVAL_S = 0.25
+
+in_task: ContextVar[Callable[[str], None] | None] = ContextVar("in_task", default=None)
+"""Set where a call runs as a task: takes the id of the recorded job that the call has made."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,7 +58,16 @@ class _Teller:
 
 
 async def wait_for(workspace: Workspace, job_id: str, seconds: float, context: Context[Any, Any], *, owner: bool) -> JobView:
-    """Wait for a job, telling progress; how it stands then. `owner`: cancelling this call cancels the job."""
+    """Wait for a job, telling progress; how it stands then. `owner`: cancelling this call cancels the job.
+
+    Inside a task, where no request waits, it lasts until the job is over.
+    """
+    announce = in_task.get()
+    if announce is not None:
+        seconds = math.inf
+        job = workspace.runner.job(job_id)
+        if owner and job is not None and job.recorded:
+            announce(job_id)
     teller = _Teller(context)
     deadline = time.monotonic() + seconds
     with workspace.changes.watch() as watch:

@@ -1,0 +1,41 @@
+"""Jobs as tasks: every recorded job can be followed and stopped as a task of the same id."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.extensions.tasks import DurableTasks, TaskPolicy, durable_wire
+from bitlm_mcp.operations.reading import cancel
+from bitlm_mcp.tools.job_results import job_call_result
+from bitlm_mcp.workspace import Workspace
+
+POLICIES = {
+    **dict.fromkeys(("train_step", "evaluate", "infer_long"), TaskPolicy(quick_s=2.0, makes_job=True)),
+    **dict.fromkeys(
+        ("infer", "diffusion_sample", "init_model", "save_checkpoint", "load_checkpoint"), TaskPolicy(quick_s=10.0)
+    ),
+}
+"""Which tools may become tasks: those that can take longer than a host waits."""
+
+
+def job_tasks(workspace: Workspace) -> DurableTasks:
+    """The jobs of a workspace, as the extension wants them."""
+
+    def wire(job_id: str) -> dict[str, Any] | None:
+        try:
+            view = workspace.job(job_id)
+        except UnknownHandleError:
+            return None
+        # A tool that failed has completed, with an error as its result; `failed` is for faults of the protocol.
+        ends = {"completed": "completed", "failed": "completed", "interrupted": "completed", "cancelled": "cancelled"}
+        status = ends.get(view.status, "working")
+        message = None if view.over else f"{view.kind}: {view.progress:.0%}"
+        found = durable_wire(job_id, status, created=view.created, changed=view.finished or time.time(), message=message)
+        if status == "completed":
+            result = job_call_result(workspace, view).model_dump(mode="json", by_alias=True, exclude_none=True)
+            found["result"] = result | {"resultType": "complete"}
+        return found
+
+    return DurableTasks(wire, lambda job_id: cancel(workspace, job_id))

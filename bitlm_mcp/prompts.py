@@ -1,0 +1,70 @@
+"""Prompts: ways of working that a person can choose in a host, with the calls in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from mcp.server import MCPServer
+from pydantic import Field
+
+DatasetId = Annotated[str, Field(max_length=64, description="The dataset, as add_dataset made it.")]
+ModelId = Annotated[str, Field(max_length=64, description="The model to use or to make.")]
+
+
+def train_and_report(dataset_id: DatasetId, model_id: ModelId = "default", seconds: str = "60") -> str:
+    """Train a model on a dataset and report what it has learned."""
+    return f"""\
+Train a bitlm model on the dataset {dataset_id!r} and report what it has learned.
+
+1. list_models: if there is no model {model_id!r}, call init_model(model_id={model_id!r}).
+2. evaluate(model_id={model_id!r}, dataset_id={dataset_id!r}): note bits_per_byte before training.
+3. train_step(model_id={model_id!r}, dataset_id={dataset_id!r}, seconds={seconds}). While its status is not final, call
+   wait_job with its job_id again.
+4. evaluate again, get_telemetry(model_id={model_id!r}, last=5), and infer with a short prompt from the data.
+5. save_checkpoint(name="{model_id}-trained", model_id={model_id!r}).
+
+Report in a short table: bits per byte on the held-back part before and after (8 means that nothing is known, lower is better),
+K, C and S and what they say, alerts if there are any, one sample, and the name of the checkpoint. Read the resource
+bitlm://metrics-guide for what the numbers mean, and claim nothing that they do not say."""
+
+
+def find_anomalies(dataset_id: DatasetId, model_id: ModelId = "default") -> str:
+    """Find the parts of a dataset that a trained model did not expect."""
+    return f"""\
+Find what is unusual in the held-back part of the dataset {dataset_id!r}, with the model {model_id!r}.
+
+1. get_telemetry(model_id={model_id!r}): if its step is 0, train it first with train_step on data that is known to be normal.
+2. infer_long(model_id={model_id!r}, dataset_id={dataset_id!r}, ctx_bits=2304, overlap=1152, return_windows=1024): every window
+   has its offset (start_byte) and its bits_per_byte. If a job_id comes back, call wait_job until it has completed.
+3. Windows whose bits_per_byte is far above the median are what the model did not expect. Name the five highest with their
+   offsets and how far above the median they are.
+
+Say plainly that surprise is not guilt: rare, new and damaged data look alike to a model, and so does data of a kind that it
+was never trained on."""
+
+
+def compress_my_data(dataset_id: DatasetId, model_id: ModelId = "default") -> str:
+    """Find out how small a dataset becomes with a model that knows its kind."""
+    return f"""\
+Find out how small the dataset {dataset_id!r} becomes with a model that knows data of its kind.
+
+1. If the model {model_id!r} has not been trained on it: init_model, then train_step(dataset_id={dataset_id!r}, seconds=60).
+2. evaluate(model_id={model_id!r}, dataset_id={dataset_id!r}): bits_per_byte / 8 is the share of the original size that a
+   lossless coder driven by this model needs, learning on as it codes; bits_per_byte_static / 8 with everything frozen.
+3. If this server offers a tool named compress, call it and report the true size of its output beside the estimate.
+
+Report the original size, the estimated size, and the same for gzip or xz if you can run them on the same bytes."""
+
+
+def register_prompts(server: MCPServer[Any]) -> None:
+    """Add all prompts to a server."""
+    for function, title in _TITLES.items():
+        server.prompt(title=title)(function)
+
+
+_TITLES: dict[Callable[..., str], str] = {
+    train_and_report: "Train and report",
+    find_anomalies: "Find anomalies",
+    compress_my_data: "Compress my data",
+}

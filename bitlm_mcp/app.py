@@ -25,12 +25,16 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bitlm_mcp.event_store import RecentEvents
 from bitlm_mcp.oauth import RESOURCE_PATH, resource_metadata
 from bitlm_mcp.security import Guard
 from bitlm_mcp.server import NAME, package_version
 from bitlm_mcp.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
+
+RETRY_MS = 1000
+"""After how long a client that lost its stream comes back for the rest."""
 
 Background = Callable[[], Awaitable[None]]
 
@@ -113,7 +117,7 @@ def build_app(
     background: Sequence[Background] = (),
 ) -> Starlette:
     """The application; `background` functions live as long as its lifespan."""
-    http = server.streamable_http_app(transport_security=_GUARDED_OUTSIDE)
+    http = server.streamable_http_app(transport_security=_GUARDED_OUTSIDE, event_store=RecentEvents(), retry_interval=RETRY_MS)
     sse = server.sse_app(transport_security=_GUARDED_OUTSIDE)
 
     @asynccontextmanager

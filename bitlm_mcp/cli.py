@@ -202,7 +202,7 @@ def config(
     arguments = ["serve", "--state-dir", str((state_dir or default_state_dir()).resolve())]
     for root in allow_dir or _implicit_roots():
         arguments += ["--allow-dir", str(root.resolve())]
-    snippet = snippet_for(host, Launch(str(program), tuple(arguments)))
+    snippet = snippet_for(host, Launch(str(program), tuple(arguments), package_version()))
     typer.echo(f"# {snippet.where}", err=True)
     typer.echo(snippet.text)
 

@@ -17,7 +17,7 @@ def train_and_report(dataset_id: DatasetId, model_id: ModelId = "default", secon
     return f"""\
 Train a bitlm model on the dataset {dataset_id!r} and report what it has learned.
 
-1. list_models: if there is no model {model_id!r}, call init_model(model_id={model_id!r}).
+1. get_telemetry(model_id={model_id!r}): if there is no such model, call init_model(model_id={model_id!r}).
 2. evaluate(model_id={model_id!r}, dataset_id={dataset_id!r}): note bits_per_byte before training.
 3. train_step(model_id={model_id!r}, dataset_id={dataset_id!r}, seconds={seconds}). While its status is not final, call
    wait_job with its job_id again.

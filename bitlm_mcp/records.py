@@ -135,6 +135,15 @@ class Records:
         )
         return [_job(row) for row in rows]
 
+    def jobs_page(self, limit: int, offset: int) -> tuple[list[JobRow], int]:
+        """Jobs of all servers, and how many there are: unfinished ones as they were made, then ended ones, the latest first."""
+        rows = self._database.rows(
+            "SELECT * FROM jobs ORDER BY finished IS NOT NULL, COALESCE(-finished, created), job_id LIMIT ? OFFSET ?",
+            (limit, offset),
+        )
+        (total,) = self._database.rows("SELECT COUNT(*) AS jobs FROM jobs")
+        return [_job(row) for row in rows], total["jobs"]
+
     def to_cancel(self, server_id: str) -> list[str]:
         """Jobs of a server that another one was asked to stop."""
         rows = self._database.rows(

@@ -139,10 +139,11 @@ def output_schema_of(tool: str, model: type[Result]) -> dict[str, Any]:
     """The flat schema of the answer: the fields that are always there, and their types.
 
     It stays open: fields that need not be there come beside them, and a later version may add some. Every byte here is read
-    by every host before the first call, so what only explains is left out.
+    by every host before the first call, so what only explains is left out; and so is the version of the state, which every
+    answer has and no agent acts on.
     """
     schema = _flattened(model.model_json_schema(mode="serialization", by_alias=True), tool)
-    required = [*schema.get("required", ()), *sorted(model.keep_null)]
+    required = [*(name for name in schema.get("required", ()) if name != "version"), *sorted(model.keep_null)]
     types = {name: schema["properties"][name]["type"] for name in required}
     properties = {name: {"type": [kind, "null"] if name in model.keep_null else kind} for name, kind in types.items()}
     return {"type": "object", "properties": properties, "required": required}

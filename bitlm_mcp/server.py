@@ -36,8 +36,7 @@ Ids are handles: pass them on exactly as given, never make one up. Errors say wh
 
 # A square wave: bits, readable at 16 pixels. It travels with every answer of the modern era, so it is short.
 _ICON_SVG = (
-    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>"
-    "<path fill='none' stroke='#f90' stroke-width='2' d='M1 12h3V4h4v8h4V4h3'/></svg>"
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'><path fill='none' stroke='#f90' d='M0 6h2V2h2v4h2V2h2'/></svg>"
 )
 _LIST_CACHE = CacheHint(ttl_ms=300_000, scope="public")
 

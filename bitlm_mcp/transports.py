@@ -21,13 +21,16 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import anyio
 import anyio.to_thread
 import uvicorn
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.server import MCPServer
 from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCError
 from starlette.types import ASGIApp
 
 from bitlm_mcp.app import Background, run_background
@@ -35,6 +38,7 @@ from bitlm_mcp.descriptors import claim_standard_streams
 from bitlm_mcp.errors import PortError
 from bitlm_mcp.server_internals import low_level
 from bitlm_mcp.settings import ServerSettings
+from bitlm_mcp.stdio_lines import BoundedLines
 
 logger = logging.getLogger("bitlm")
 
@@ -47,7 +51,7 @@ PORTS_TO_TRY = 20
 class Wires:
     """The protocol's own ends of stdin and stdout, and the process that gave them to us."""
 
-    stdin: io.TextIOWrapper
+    stdin: BinaryIO
     stdout: io.TextIOWrapper
     parent: int
 
@@ -56,7 +60,7 @@ def claim_stdio() -> Wires:
     """Take stdin and stdout for the protocol, as `claim_standard_streams` does."""
     stdin, stdout = claim_standard_streams()
     return Wires(
-        io.TextIOWrapper(os.fdopen(stdin, "rb"), encoding="utf-8", errors="replace"),
+        os.fdopen(stdin, "rb"),
         io.TextIOWrapper(os.fdopen(stdout, "wb"), encoding="utf-8", newline="\n"),
         os.getppid(),
     )
@@ -194,13 +198,23 @@ async def _watch_parent(parent: int, stop: anyio.Event) -> None:
 async def _serve_wires(server: MCPServer[Any], wires: Wires, stop: anyio.Event) -> None:
     inner = low_level(server)
     try:
-        async with stdio_server(anyio.wrap_file(wires.stdin), anyio.wrap_file(wires.stdout)) as (reading, writing):
+        refuse, refused = anyio.create_memory_object_stream[JSONRPCError]()
+        lines: Any = BoundedLines(wires.stdin, refuse)  # the SDK only iterates over it
+        async with stdio_server(lines, anyio.wrap_file(wires.stdout)) as (reading, writing), anyio.create_task_group() as group:
+            group.start_soon(_answer_refused, refused, writing.clone())
             await inner.run(reading, writing, inner.create_initialization_options())
+            group.cancel_scope.cancel()
     except* (BrokenPipeError, ConnectionError):
         logger.info("bitlm: the client closed its end")
     except* Exception:
         logger.exception("bitlm: the stdio transport failed")
     stop.set()
+
+
+async def _answer_refused(refused: ObjectReceiveStream[JSONRPCError], writing: ObjectSendStream[SessionMessage]) -> None:
+    async with writing:
+        async for error in refused:
+            await writing.send(SessionMessage(error))
 
 
 async def _serve_beside(app: ASGIApp, settings: ServerSettings) -> None:

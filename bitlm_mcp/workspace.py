@@ -79,6 +79,11 @@ class Workspace:
             view = row.view
         return view
 
+    def jobs_page(self, limit: int, offset: int) -> tuple[list[JobView], int]:
+        """Some jobs of all servers, as `Records.jobs_page` has them. Blocks: not for the event loop."""
+        rows, total = self.records.jobs_page(limit, offset)
+        return [self.snapshot.jobs.get(row.view.job_id, row.view) for row in rows], total
+
     # Keeping the snapshot
 
     def refresh(self) -> None:

@@ -83,5 +83,5 @@ def trained(architecture: str, config_of: Callable[..., EngineConfig], training_
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--node", help="folder in which npm has installed node and the outside judges")
+    parser.addoption("--judges", choices=["none", "python", "all"], default="none", help="outside judges that are installed")
     parser.addoption("--update-snapshots", action="store_true", help="rewrite the recorded schemas of the tools")

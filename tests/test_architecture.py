@@ -72,6 +72,7 @@ SERVER = [
     "logs",
     "server",
     "event_store",
+    "stdio_lines",
     "app",
     "assembly",
     "transports",

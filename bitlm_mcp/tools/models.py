@@ -12,7 +12,7 @@ from bitlm_mcp.operations import models as operations
 from bitlm_mcp.results import FiniteOrNone, Result
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.snapshot import ModelView
-from bitlm_mcp.tools.parameters import NewModelId, Overwrite, Seed
+from bitlm_mcp.tools.parameters import Limit, NewModelId, Offset, Overwrite, Seed
 from bitlm_mcp.tools.waiting import answer, off_loop
 from bitlm_mcp.workspace import Workspace
 
@@ -43,12 +43,14 @@ class ModelSummary(Result):
 
 
 class ModelList(Result):
-    """All models, checkpoints and datasets."""
+    """Some models, checkpoints and datasets, in the order of their names; and how many there are of each."""
 
     models: list[ModelSummary]
     checkpoints: list[str]
     datasets: list[str]
+    totals: dict[str, int]
     version: int
+    next: str | None = None
 
 
 class DeleteResult(Result):
@@ -87,7 +89,7 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
         seed: Seed = 0,
         overwrite: Overwrite = False,
     ) -> InitResult:
-        """Create a fresh model. Call it before train_step; the defaults suit text and records alike.
+        """Create a fresh model; the defaults suit text and records alike.
 
         One that does not fit into memory is refused before anything is allocated.
         """
@@ -107,14 +109,19 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
             next=f"train_step(model_id={model_id!r}, dataset_id=…)",
         )
 
-    async def list_models() -> ModelList:
-        """List the models in memory, the saved checkpoints and the datasets."""
+    async def list_models(limit: Limit = 5, offset: Offset = 0) -> ModelList:
+        """List the models, the saved checkpoints and the datasets, by name."""
         snapshot = workspace.snapshot
+        models, checkpoints, datasets = sorted(snapshot.models), sorted(snapshot.checkpoints), sorted(snapshot.datasets)
+        totals = {"models": len(models), "checkpoints": len(checkpoints), "datasets": len(datasets)}
+        shown = slice(offset, offset + limit)
         return ModelList(
-            models=[_summary(model) for model in snapshot.models.values()],
-            checkpoints=list(snapshot.checkpoints),
-            datasets=list(snapshot.datasets),
+            models=[_summary(snapshot.models[model_id]) for model_id in models[shown]],
+            checkpoints=checkpoints[shown],
+            datasets=datasets[shown],
+            totals=totals,
             version=snapshot.version,
+            next=f"list_models(offset={offset + limit})" if offset + limit < max(totals.values()) else None,
         )
 
     async def delete(

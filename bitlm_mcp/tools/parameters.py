@@ -47,8 +47,10 @@ ResumeJob = Annotated[
 IdempotencyKey = Annotated[
     str | None, Field(min_length=1, max_length=128, description="The same call with the same key is the same job.")
 ]
+Limit = Annotated[int, Field(ge=1, le=100, description="How many to list of each.")]
+Offset = Annotated[int, Field(ge=0, le=1_000_000_000, description="How many to leave out first.")]
 WaitSeconds = Annotated[float, Field(ge=0, le=600, description="Longest wait; then only a job_id returns.")]
-Seed = Annotated[int, Field(ge=0, lt=2**31, description="Same seed, same result on one machine.")]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="Same seed, same result on one machine.")]
 
 
 def one_of(**given: str | None) -> str:

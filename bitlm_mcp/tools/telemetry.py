@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 from pydantic import Field
@@ -12,17 +11,25 @@ from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.tools.parameters import ModelId
 from bitlm_mcp.workspace import Workspace
 
+MAX_ALERTS = 2
+"""How many alerts are told, the latest; the page shows more."""
+
+Column = list[FiniteOrNone]
+
 
 class HistoryResult(Result):
-    """One recorded training step; the names mean what they mean in TelemetryResult."""
+    """Recorded training steps, in columns: the names are told once, and a column that was never measured is left out.
 
-    step: int
-    loss: FiniteOrNone = None
-    bits_per_byte: FiniteOrNone = None
-    bits_per_byte_mixed: FiniteOrNone = None
-    k: FiniteOrNone = None
-    c: FiniteOrNone = None
-    s: FiniteOrNone = None
+    The names mean what they mean in TelemetryResult; null is a step at which the value was not measured.
+    """
+
+    step: list[int]
+    loss: Column | None = None
+    bits_per_byte: Column | None = None
+    bits_per_byte_mixed: Column | None = None
+    k: Column | None = None
+    c: Column | None = None
+    s: Column | None = None
 
 
 class TelemetryResult(Result):
@@ -39,7 +46,7 @@ class TelemetryResult(Result):
     s: FiniteOrNone = None
     grad_norm: FiniteOrNone = None
     job_id: str | None = None
-    history: list[HistoryResult]
+    history: HistoryResult
     alerts: list[str]
     version: int
 
@@ -65,10 +72,11 @@ def telemetry_result(workspace: Workspace, model_id: str, last: int, since_step:
         points = view.history[len(view.history) - min(last, len(view.history)) :]
     else:
         points = tuple(point for point in view.history if point.step > since_step)[:last]
-    names = HistoryResult.model_fields
-    summary = {name: value for name, value in view.summary().items() if name in TelemetryResult.model_fields}
+    columns = {name: [getattr(point, name) for point in points] for name in HistoryResult.model_fields}
+    measured = {name: column for name, column in columns.items() if name == "step" or any(v is not None for v in column)}
+    facts = {name: value for name, value in view.summary().items() if name in TelemetryResult.model_fields}
     return TelemetryResult(
-        **summary,
-        history=[HistoryResult(**{k: v for k, v in asdict(point).items() if k in names}) for point in points],
+        **facts | {"alerts": view.alerts[-MAX_ALERTS:]},
+        history=HistoryResult(**measured),
         version=workspace.snapshot.version,
     )

@@ -22,8 +22,10 @@ from bitlm_mcp.tools.parameters import (
     IdempotencyKey,
     JobId,
     LearningRate,
+    Limit,
     ModelId,
     Objective,
+    Offset,
     OptionalDatasetId,
     Queue,
     ResumeJob,
@@ -38,6 +40,8 @@ from bitlm_mcp.tools.waiting import off_loop, raise_failure, wait_for
 from bitlm_mcp.workspace import Workspace
 
 CANCEL_WAIT_S = 10.0
+MAX_ERROR = 160
+"""Characters of an error in a list; wait_job tells the whole."""
 
 
 class JobSummary(Result):
@@ -74,10 +78,12 @@ class OutputResult(Result):
 
 
 class JobList(Result):
-    """Jobs, the latest first."""
+    """Some jobs, of how many there are."""
 
     jobs: list[JobSummary]
+    total: int
     version: int
+    next: str | None = None
 
 
 def training_tools(workspace: Workspace) -> list[ToolSpec]:
@@ -140,15 +146,16 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
             version=workspace.snapshot.version,
         )
 
-    async def list_jobs(
-        limit: Annotated[int, Field(ge=1, le=100, description="How many jobs to list at most.")] = 10,
-    ) -> JobList:
-        """List jobs: running, queued, then ended ones, the latest first."""
-        snapshot = workspace.snapshot
-        jobs = sorted(snapshot.jobs.values(), key=_rank)
-        names = JobSummary.model_fields
-        shown = [JobSummary(**{k: v for k, v in asdict(job).items() if k in names}) for job in jobs[:limit]]
-        return JobList(jobs=shown, version=snapshot.version)
+    async def list_jobs(limit: Limit = 5, offset: Offset = 0) -> JobList:
+        """List jobs: unfinished ones, then ended ones, the latest first."""
+        jobs, total = await off_loop(workspace.jobs_page, limit, offset)
+        after = offset + len(jobs)
+        return JobList(
+            jobs=[_summary(job) for job in jobs],
+            total=total,
+            version=workspace.snapshot.version,
+            next=f"list_jobs(offset={after})" if after < total else None,
+        )
 
     async def read_output(
         job_id: JobId,
@@ -176,7 +183,6 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
     ]
 
 
-def _rank(job: JobView) -> tuple[int, float]:
-    if job.over:
-        return 2, -(job.finished or 0.0)
-    return (0 if job.status == "running" else 1), job.created
+def _summary(job: JobView) -> JobSummary:
+    known = {name: value for name, value in asdict(job).items() if name in JobSummary.model_fields}
+    return JobSummary(**known | {"error": job.error and job.error[:MAX_ERROR]})

@@ -3,70 +3,58 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dummy_process import ENV, ROOT, START_S, until
+from dummy_process import ROOT
+
+from tests.judges.conftest import serve_command
 
 TOOL_ERROR = 5
 LIMIT_S = 120
 
 
-@pytest.fixture(scope="module")
-def inspector(request: pytest.FixtureRequest) -> list[str]:
-    folder = Path(request.config.getoption("--node")).resolve() / "node_modules"
-    return [str(folder / "node" / "bin" / "node"), str(folder / ".bin" / "mcp-inspector"), "--cli"]
-
-
-def command(state: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "bitlm_mcp", "serve", "--state-dir", str(state), "--threads", "1", *options]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    state = tmp_path_factory.mktemp("state")
-    with (state / "log").open("wb") as log:
-        process = subprocess.Popen(command(state, "--http", "--port", "0"), stderr=log, env=ENV)
-        try:
-            found = until(lambda: re.search(r"http://[\d.]+:\d+", (state / "log").read_text()), START_S, "the server listens")
-            yield found.group()
-        finally:
-            process.terminate()
-            assert process.wait(20) == 0
-
-
 @pytest.mark.parametrize("transport", ["stdio", "sse", "http"])
-def test_the_inspector_lists_and_calls_the_tools(inspector: list[str], base: str, transport: str, tmp_path: Path) -> None:
-    server = {"stdio": [*command(tmp_path), "-e", f"PYTHONPATH={ROOT}"], "sse": [f"{base}/sse"], "http": [f"{base}/mcp"]}[
-        transport
-    ]
-    environment = os.environ | {"PATH": f"{Path(inspector[0]).parent}:{os.environ['PATH']}"}
+def test_the_inspector_lists_and_calls_the_tools(transport: str, base: str, programs: dict[str, str], tmp_path: Path) -> None:
+    server = {
+        "stdio": [*serve_command(tmp_path / "state"), "-e", f"PYTHONPATH={ROOT}"],
+        "sse": [f"{base}/sse"],
+        "http": [f"{base}/mcp"],
+    }[transport]
 
     def ask(*arguments: str, expect: int = 0) -> dict[str, Any]:
         found = subprocess.run(
-            [*inspector, *server, *arguments], capture_output=True, text=True, timeout=LIMIT_S, env=environment, check=False
+            ["mcp-inspector", "--cli", *server, *arguments],
+            env=programs,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
         )
         assert found.returncode == expect, found.stdout + found.stderr
         answer: dict[str, Any] = json.loads(found.stdout) if found.stdout.strip() else {}
         return answer
 
+    def call(tool: str, expect: int = 0, **arguments: object) -> dict[str, Any]:
+        given = [part for key, value in arguments.items() for part in ("--tool-arg", f"{key}={value}")]
+        answer = ask("--method", "tools/call", "--tool-name", tool, *given, expect=expect)
+        return dict(answer.get("structuredContent") or {})
+
     names = {tool["name"] for tool in ask("--method", "tools/list", "--strict")["tools"]}
     assert {"init_model", "train_step", "infer", "infer_long", "diffusion_sample", "get_telemetry", "save_checkpoint"} <= names
-    model = f"m-{transport}"
-    made = ask("--method", "tools/call", "--tool-name", "init_model", "--tool-arg", f"model_id={model}", "preset=tiny")
-    assert made["structuredContent"]["model_id"] == model
-    if transport != "stdio":  # over stdio every call starts a server of its own
-        trained = ask(
-            "--method", "tools/call", "--tool-name", "train_step",
-            "--tool-arg", f"model_id={model}", "text=abc abc abc", "steps=2",
-        )  # fmt: skip
-        assert trained["structuredContent"]["steps_done"] == 2
-        answered = ask("--method", "tools/call", "--tool-name", "infer", "--tool-arg", f"model_id={model}", "prompt=a")
-        assert answered["structuredContent"]["num_bits"] == 64 * 9
-    ask("--method", "tools/call", "--tool-name", "infer", "--tool-arg", "model_id=none", "prompt=a", expect=TOOL_ERROR)
+    # Over stdio every call starts a server of its own: the model lives from one to the next.
+    model = f"inspector-{transport}"
+    assert call("init_model", model_id=model, preset="tiny")["model_id"] == model
+    assert call("train_step", model_id=model, text="abc abc abc", steps=2)["steps_done"] == 2
+    asked = {"prompt": "abc", "max_new_bytes": 8, "seed": 7}
+    answer = call("infer", model_id=model, **asked)
+    assert answer["num_bits"] == 8 * 9
+    assert call("infer_long", model_id=model, prompt="abc abc")["bits_per_byte"] > 0
+    assert call("diffusion_sample", model_id=model, num_bytes=4, seed=1)["model_step"] == 2
+    assert call("get_telemetry", model_id=model)["step"] == 2
+    call("save_checkpoint", model_id=model, name=model)
+    call("load_checkpoint", model_id=f"{model}-again", name=model)
+    assert call("infer", model_id=f"{model}-again", **asked)["data_base64"] == answer["data_base64"]
+    call("infer", model_id="none", prompt="a", expect=TOOL_ERROR)

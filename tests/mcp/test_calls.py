@@ -323,7 +323,7 @@ async def test_a_loaded_checkpoint_answers_as_before_with_its_history(tmp_path: 
         assert loaded["step"] == 2
         assert await server.call("infer", model_id="twin", **asked) == expected
         telemetry = [await server.call("get_telemetry", model_id=name) for name in ("default", "twin")]
-        assert telemetry[0]["history"] == telemetry[1]["history"] != []
+        assert telemetry[0]["history"] == telemetry[1]["history"] != {"step": []}
         listed = await server.call("list_models")
         assert [model["model_id"] for model in listed["models"]] == ["default", "twin"]
         assert listed["checkpoints"] == ["damaged", "good"] and listed["datasets"] == ["data"]

@@ -71,7 +71,7 @@ async def test_an_empty_place_is_well(tmp_path: Path) -> None:
     assert not (tmp_path / "not").exists()
 
 
-LAUNCH = Launch("/opt/bit lm/bin/bitlm", ("serve", "--state-dir", '/data/"x"'))
+LAUNCH = Launch("/opt/bit lm/bin/bitlm", ("serve", "--state-dir", '/data/"x"'), "1.2.3")
 
 
 @pytest.mark.parametrize("host", get_args(Host))
@@ -79,8 +79,9 @@ def test_every_host_gets_a_snippet_that_it_can_read(host: Host) -> None:
     snippet = snippet_for(host, LAUNCH)
     assert snippet.where
     if snippet.text.startswith("{"):
-        (servers,) = json.loads(snippet.text).values()
-        found = servers["bitlm"]["command"], tuple(servers["bitlm"]["args"])
+        printed = json.loads(snippet.text)
+        started = printed["server"]["mcp_config"] if host == "mcpb" else next(iter(printed.values()))["bitlm"]
+        found = started["command"], tuple(started["args"])
     elif snippet.text.startswith("["):
         entry = tomllib.loads(snippet.text)["mcp_servers"]["bitlm"]
         found = entry["command"], tuple(entry["args"])

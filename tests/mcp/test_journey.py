@@ -107,7 +107,7 @@ class Agent:
         assert len(base64.b64decode(filled["data_base64"])) == 8 and filled["parity_corrections"] == 0
         assert "warning" not in filled and "text" in filled
         seen = await self.call("get_telemetry", model_id=self.model, last=5)
-        assert seen["step"] == 14 and len(seen["history"]) == 5 and seen["state"] == "idle"
+        assert seen["step"] == 14 and len(seen["history"]["step"]) == 5 and seen["state"] == "idle"
         assert all(0 <= seen[name] <= 1 for name in "kcs")
         saved = await self.call("save_checkpoint", name=self.checkpoint, model_id=self.model, overwrite=True)
         assert saved["step"] == 14 and saved["bytes"] > 1000 and len(saved["sha256"]) == 64
@@ -141,7 +141,7 @@ async def test_an_agent_s_day(transport: str, era: str, tmp_path: Path, files: P
         assert agent.model in {model["model_id"] for model in status["models"]}
         uri = f"bitlm://models/{agent.model}/telemetry"
         telemetry = json.loads((await client.read_resource(uri)).contents[0].text)  # type: ignore[union-attr]
-        assert telemetry["step"] == 14 and telemetry["history"]
+        assert telemetry["step"] == 14 and telemetry["history"]["step"]
         refused = await client.call_tool("infer", {"model_id": "none", "prompt": "a"})
         assert refused.is_error
     # Over stdio this is another process; over HTTP another session of the same one.

@@ -48,6 +48,7 @@ from mcp_types import TextContent
 from bitlm_core.errors import BitLMError
 from bitlm_mcp import transports
 from bitlm_mcp.errors import PortError
+from bitlm_mcp.stdio_lines import MAX_LINE_BYTES
 from bitlm_mcp.transports import listen
 
 TOKEN = "-".join(("correct", "horse", "battery", "staple"))
@@ -142,6 +143,16 @@ def test_every_line_of_stdout_is_json(tmp_path: Path) -> None:
         out, _ = process.communicate(timeout=STOP_S)
         assert [json.loads(line) for line in out.splitlines()] == []
     assert "stray text\nstray bytes\nstray child" in log_of(tmp_path)
+
+
+def test_a_request_that_is_too_long_is_refused_and_the_next_is_answered(tmp_path: Path) -> None:
+    with child(tmp_path, "stdio") as process:
+        shake_hands(process)
+        send(process.stdin, {"id": 2, "method": "ping", "params": {"_meta": {"filler": "x" * MAX_LINE_BYTES}}})
+        (refused,) = lines_until(process.stdout, 2)
+        assert refused["error"]["code"] == -32600 and "add_dataset" in refused["error"]["message"]
+        send(process.stdin, {"id": 3, "method": "ping"})
+        assert lines_until(process.stdout, 3) == [{"jsonrpc": "2.0", "id": 3, "result": {}}]
 
 
 def assert_clean_end(state: Path, code: int) -> None:

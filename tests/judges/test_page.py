@@ -1,0 +1,30 @@
+"""The status page in a real browser, Debian's Chromium: it follows a training by itself, and breaks none of its policies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import anyio
+import pytest
+from mcp import Client
+
+from tests.judges.conftest import HERE
+
+LIMIT_S = 120
+
+
+@pytest.mark.anyio
+async def test_the_page_follows_a_training(base: str, programs: dict[str, str]) -> None:
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    assert chromium, "no chromium: install Debian's package chromium, or set CHROMIUM to its path"
+    async with Client(f"{base}/mcp") as client:
+        await client.call_tool("init_model", {"model_id": "on-the-page", "preset": "tiny"})
+        arguments = {"model_id": "on-the-page", "text": "abc " * 500, "seconds": 100, "wait_s": 0}
+        started = await client.call_tool("train_step", arguments)
+        assert started.structured_content is not None and not started.is_error
+        found = await anyio.run_process(
+            ["node", str(HERE / "page.mjs"), base, "on-the-page"], env=programs | {"CHROMIUM": chromium}, check=False
+        )
+        await client.call_tool("cancel_job", {"job_id": started.structured_content["job_id"]})
+    assert found.returncode == 0, found.stderr.decode()[-3000:]

@@ -1,0 +1,126 @@
+"""What a call costs its caller's context: every default answer and every list stay short, however much there is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from mcp import Client
+
+from bitlm_core.telemetry.drift import DriftAlert
+from bitlm_mcp.assembly import all_tools
+from bitlm_mcp.doctor import MAX_INSTRUCTIONS_BYTES, MAX_LIST_BYTES
+from bitlm_mcp.operations.data import Source, add_dataset
+from bitlm_mcp.operations.models import save
+from bitlm_mcp.server import build_server
+from bitlm_mcp.snapshot import HistoryPoint, JobView
+from tests.mcp.workspaces import TEXT, Server, server
+
+MAX_TEXT_BYTES = 2048
+LONG = "a-name-as-long-as-names-may-be.with-64-characters.0123456789-"
+NAMES = [f"{LONG}{index:03}" for index in range(7)]
+ALERT = DriftAlert("bits_per_byte_mixed", 1_000_000, 0.00012345, 0.00012345, 0.00012345).message
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with the longest names, more things than a list shows, and a model whose every number is long."""
+    with server(tmp_path_factory.mktemp("state")) as made:
+        for name in NAMES:
+            made.create(name)
+            made.completed(save(made.workspace, name, name, overwrite=False, pinned=False))
+            add_dataset(made.workspace, name, [TEXT], source="text", holdout_fraction=0.5, overwrite=False)
+            failed = JobView(
+                job_id=f"job-{name[-16:]}", kind="train_step", model_id=name, status="failed", progress=0.12345,
+                steps_done=0, steps_total=None, bytes_per_second=None, eta_s=None, created=time.time(), finished=time.time(),
+                error="something went wrong " * 50,
+            )  # fmt: skip
+            made.workspace.records.add_job(failed, {}, made.workspace.presence.server_id)
+            made.workspace.records.update_job(failed)
+        model = made.workspace.models.find(NAMES[0])
+        assert model is not None
+        names = ("loss", "bits_per_byte", "bits_per_byte_mixed", "k", "c", "s", "grad_norm", "learning_rate")
+        measured = dict.fromkeys(names, 0.00012345678)
+        for step in range(1_000_000, 1_000_040):
+            model.history.add(HistoryPoint(step=step, **measured))
+        model.history.warn([ALERT] * 10)
+        made.workspace.refresh()
+        yield made
+
+
+@asynccontextmanager
+async def client(made: Server) -> AsyncIterator[Client]:
+    async with Client(build_server(all_tools(made.workspace))) as found:
+        yield found
+
+
+@pytest.mark.anyio
+async def test_what_every_host_reads_first_is_short(full: Server) -> None:
+    async with client(full) as asked:
+        listed = await asked.list_tools()
+        assert len(listed.model_dump_json(by_alias=True, exclude_none=True).encode()) <= MAX_LIST_BYTES
+        assert len((asked.instructions or "").encode()) <= MAX_INSTRUCTIONS_BYTES
+
+
+@pytest.mark.anyio
+async def test_default_answers_are_short(full: Server) -> None:
+    model, done = {"model_id": NAMES[0]}, full.trained(NAMES[1], steps=1, source=Source(dataset_id=NAMES[0])).job_id
+    async with client(full) as asked:
+        long = await asked.call_tool("infer_long", model | {"dataset_id": NAMES[0]})
+        assert long.structured_content is not None
+        calls: list[tuple[str, dict[str, Any]]] = [
+            ("init_model", {"model_id": LONG + "new", "preset": "tiny"}),
+            ("list_models", {}),
+            ("add_dataset", {"dataset_id": LONG + "new", "text": "some text"}),
+            ("train_step", model | {"dataset_id": NAMES[0]}),
+            ("wait_job", {"job_id": done}),
+            ("wait_job", {"job_id": long.structured_content["job_id"]}),
+            ("cancel_job", {"job_id": done}),
+            ("list_jobs", {}),
+            ("read_output", {"job_id": long.structured_content["job_id"]}),
+            ("evaluate", model | {"dataset_id": NAMES[0]}),
+            ("infer", model | {"prompt": "the quick"}),
+            ("infer_long", model | {"dataset_id": NAMES[0]}),
+            ("diffusion_sample", model),
+            ("get_telemetry", model),
+            ("save_checkpoint", model | {"name": LONG + "new"}),
+            ("load_checkpoint", {"name": LONG + "new", "model_id": LONG + "two"}),
+            ("delete", {"kind": "model", "name": LONG + "two"}),
+        ]
+        assert {name for name, _ in calls} == {tool.name for tool in (await asked.list_tools()).tools}
+        for name, arguments in calls:
+            answer = await asked.call_tool(name, arguments)
+            (text,) = [getattr(part, "text", "") for part in answer.content]
+            assert not answer.is_error, f"{name}: {text}"
+            assert len(text.encode()) <= MAX_TEXT_BYTES, f"{name}: {len(text.encode())} bytes: {text}"
+        told = (await asked.call_tool("wait_job", {"job_id": f"job-{NAMES[0][-16:]}"})).content
+        assert "something went wrong" in str(told)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("tool", ["list_models", "list_jobs"])
+async def test_long_lists_come_in_pages(full: Server, tool: str) -> None:
+    async with client(full) as asked:
+
+        async def page(**arguments: int) -> dict[str, Any]:
+            return dict((await asked.call_tool(tool, arguments)).structured_content or {})
+
+        def ids(found: dict[str, Any]) -> list[str]:
+            kind, key = ("jobs", "job_id") if tool == "list_jobs" else ("models", "model_id")
+            return [item[key] for item in found[kind]]
+
+        everything = await page(limit=100)
+        assert len(ids(everything)) > 5 and "next" not in everything
+        first, offset, seen = await page(), 5, []
+        assert len(ids(first)) == 5 and first["next"] == f"{tool}(offset=5)"
+        seen += ids(first)
+        while len(seen) < len(ids(everything)):
+            seen += ids(await page(offset=offset))
+            offset += 5
+        assert seen == ids(everything)
+        assert ids(await page(offset=10_000)) == []
+        totals = everything["total"] if tool == "list_jobs" else everything["totals"]["models"]
+        assert totals == len(seen)

@@ -29,6 +29,7 @@ from bitlm_mcp.event_store import RecentEvents
 from bitlm_mcp.oauth import RESOURCE_PATH, resource_metadata
 from bitlm_mcp.security import Guard
 from bitlm_mcp.server import NAME, package_version
+from bitlm_mcp.server_internals import give_each_session_its_events
 from bitlm_mcp.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
@@ -117,7 +118,8 @@ def build_app(
     background: Sequence[Background] = (),
 ) -> Starlette:
     """The application; `background` functions live as long as its lifespan."""
-    http = server.streamable_http_app(transport_security=_GUARDED_OUTSIDE, event_store=RecentEvents(), retry_interval=RETRY_MS)
+    http = server.streamable_http_app(transport_security=_GUARDED_OUTSIDE, retry_interval=RETRY_MS)
+    give_each_session_its_events(server, RecentEvents)
     sse = server.sse_app(transport_security=_GUARDED_OUTSIDE)
 
     @asynccontextmanager

@@ -14,7 +14,7 @@ from bitlm_mcp.extensions.tasks import Tasks
 from bitlm_mcp.housekeeping import Housekeeper
 from bitlm_mcp.monitoring import Monitoring
 from bitlm_mcp.notifications import Notifications
-from bitlm_mcp.prompts import register_prompts
+from bitlm_mcp.prompts import prompt_errors, register_prompts
 from bitlm_mcp.records import Call
 from bitlm_mcp.resources import register_resources
 from bitlm_mcp.schemas import ToolSpec
@@ -73,7 +73,7 @@ def assemble(settings: ServerSettings) -> Assembly:
         register=[register_resources(workspace), register_prompts, register_completions(workspace), notifications.register],
         subscriptions=notifications.bus,
         extensions=[Tasks(POLICIES, job_tasks(workspace))],
-        middleware=[CallGate(settings.calls_per_second, observed)],
+        middleware=[CallGate(settings.calls_per_second, observed), prompt_errors],
     )
     housekeeper = Housekeeper(workspace, calls)
 

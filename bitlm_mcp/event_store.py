@@ -1,4 +1,4 @@
-"""What legacy streams have sent, for clients that lost their connection and come back with Last-Event-ID.
+"""What the streams of a legacy session have sent, for a client that lost its connection and comes back with Last-Event-ID.
 
 In memory and bounded: the oldest events make room, and a client that asks for one of those begins anew.
 """
@@ -12,8 +12,8 @@ from typing import NamedTuple
 from mcp.server.streamable_http import EventCallback, EventId, EventMessage, EventStore, StreamId
 from mcp_types import JSONRPCMessage
 
-MAX_EVENTS = 10_000
-MAX_BYTES = 16 << 20
+MAX_EVENTS = 1000
+MAX_BYTES = 1 << 20
 
 
 class _Event(NamedTuple):
@@ -23,7 +23,7 @@ class _Event(NamedTuple):
 
 
 class RecentEvents(EventStore):
-    """The latest events of all streams of this process."""
+    """The latest events of all streams of one session."""
 
     def __init__(self, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> None:
         self._max_events, self._max_bytes = max_events, max_bytes

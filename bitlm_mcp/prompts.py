@@ -6,13 +6,21 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from mcp.server import MCPServer
-from pydantic import Field
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS
+from pydantic import Field, ValidationError
 
-DatasetId = Annotated[str, Field(max_length=64, description="The dataset, as add_dataset made it.")]
-ModelId = Annotated[str, Field(max_length=64, description="The model to use or to make.")]
+from bitlm_mcp.tools.parameters import ID_PATTERN
+
+MAX_REASON = 200
+
+DatasetId = Annotated[str, Field(pattern=ID_PATTERN, description="The dataset, as add_dataset made it.")]
+ModelId = Annotated[str, Field(pattern=ID_PATTERN, description="The model to use or to make.")]
+Seconds = Annotated[str, Field(pattern=r"^[0-9]{1,5}$", description="How long to train, in whole seconds.")]
 
 
-def train_and_report(dataset_id: DatasetId, model_id: ModelId = "default", seconds: str = "60") -> str:
+def train_and_report(dataset_id: DatasetId, model_id: ModelId = "default", seconds: Seconds = "60") -> str:
     """Train a model on a dataset and report what it has learned."""
     return f"""\
 Train a bitlm model on the dataset {dataset_id!r} and report what it has learned.
@@ -61,6 +69,26 @@ def register_prompts(server: MCPServer[Any]) -> None:
     """Add all prompts to a server."""
     for function, title in _TITLES.items():
         server.prompt(title=title)(function)
+
+
+async def prompt_errors(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """A middleware: what is wrong with a request for a prompt is told; the SDK alone would call it a fault of the server."""
+    if ctx.method != "prompts/get":
+        return await call_next(ctx)
+    try:
+        return await call_next(ctx)
+    except ValueError as error:
+        raise MCPError(INVALID_PARAMS, f"{_reason(error)}: prompts/list has the prompts and their arguments") from error
+
+
+def _reason(error: BaseException) -> str:
+    """The wrong arguments by name, where the SDK's error stems from their check."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ValidationError):
+            return "; ".join(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}" for wrong in cause.errors())
+        cause = cause.__cause__
+    return str(error)[:MAX_REASON]
 
 
 _TITLES: dict[Callable[..., str], str] = {

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from bitlm_mcp.assembly import assemble
+from bitlm_mcp.call_gate import CallGate
 from bitlm_mcp.logs import JsonLines
 from bitlm_mcp.monitoring import Monitoring
 from bitlm_mcp.records import Call
@@ -69,9 +70,9 @@ def test_readiness_follows_the_workspace(made: Server) -> None:
 
 def test_calls_are_recorded_at_the_latest_when_the_server_stops(tmp_path: Path) -> None:
     parts = assemble(ServerSettings(state_dir=tmp_path / "state"))
-    gate = parts.server.middleware[-1]
+    (gate,) = (layer for layer in parts.server.middleware if isinstance(layer, CallGate))
     call = Call(time.time(), "c", "infer", "m", 30.0, "ok", None)
-    gate._observed(call)  # type: ignore[attr-defined]
+    gate._observed(call)
     parts.on_stop()
     with server(tmp_path / "state") as again:
         assert again.workspace.records.latest_calls(10) == [call]

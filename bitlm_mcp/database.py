@@ -12,7 +12,9 @@ one is set aside, and what the folders tell is indexed anew.
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -70,6 +72,10 @@ class DatabaseError(BitLMError):
     path: Path
 
 
+class _FaultFoundError(sqlite3.DatabaseError):
+    """quick_check does not say ok."""
+
+
 class Database:
     """One connection for all threads of this process, used by one at a time."""
 
@@ -81,9 +87,11 @@ class Database:
         with self._named("opened"):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                with self._alone():
+                    self._connection = self._open()
+                    self._inode = path.stat().st_ino
             except OSError as error:
                 raise sqlite3.OperationalError(str(error)) from error
-            self._connection = self._open()
         self.changed()
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
@@ -95,6 +103,7 @@ class Database:
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction: on the disk when it ends, without effect when it raises. Other writers wait meanwhile."""
         with self._lock, self._named("written"):
+            self._check_place()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -118,9 +127,9 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         try:
             return self._checked()
-        except sqlite3.OperationalError:
-            raise
         except sqlite3.DatabaseError as error:
+            if not _tells_of_damage(error):
+                raise
             aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
             log.error("the database %s is damaged (%s): it was set aside as %s", self.path, error, aside.name)
             for suffix in ("", "-wal", "-shm"):
@@ -137,7 +146,7 @@ class Database:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                raise sqlite3.DatabaseError("quick_check found a fault")
+                raise _FaultFoundError("quick_check found a fault")
             self._upgrade(connection)
         except BaseException:
             connection.close()
@@ -164,6 +173,25 @@ class Database:
             raise
 
     @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Of several processes that start at once, only one at a time judges the file, and sets a damaged one aside."""
+        descriptor = os.open(self.path.with_name(f"{self.path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _check_place(self) -> None:
+        """What is written to a file that was removed or replaced meanwhile would be lost without anybody noticing."""
+        try:
+            there = self.path.stat().st_ino == self._inode
+        except OSError:
+            there = False
+        if not there:
+            raise sqlite3.OperationalError("its file was removed or replaced under this server, which must be started anew")
+
+    @contextmanager
     def _named(self, what: str) -> Iterator[None]:
         try:
             yield
@@ -173,3 +201,9 @@ class Database:
                 "of the state directory, then call again",
                 path=self.path,
             ) from error
+
+
+def _tells_of_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file is at fault; a full disk, a lock or a missing right heals without losing it."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest is detail
+    return isinstance(error, _FaultFoundError) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -46,9 +46,14 @@ async def examine(state_dir: Path, environment: dict[str, str]) -> AsyncIterator
     with tempfile.TemporaryDirectory(prefix="bitlm-doctor-") as scratch:
         async for finding in _server(Path(scratch), environment):
             yield finding
+    for finding in examine_state(state_dir):
+        yield finding
+
+
+def examine_state(state_dir: Path) -> Iterator[Finding]:
+    """What a state directory holds, without a server; it is only read."""
     for look in (_directory, _database, _checkpoints, _datasets):
-        for finding in look(state_dir):
-            yield finding
+        yield from look(state_dir)
 
 
 async def _server(state_dir: Path, environment: dict[str, str]) -> AsyncIterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,36 @@ def test_a_damaged_file_is_set_aside(path: Path, damage: str, caplog: pytest.Log
     add_dataset(again, "new")
     aside = list(path.parent.glob("bitlm.db.damaged-*"))
     assert len(aside) == 1 and aside[0].read_bytes() == content and "set aside" in caplog.text
+
+
+def test_of_two_that_find_damage_one_sets_it_aside(path: Path) -> None:
+    Database(path).close()
+    path.write_bytes(b"no database at all" * 100)
+    with ThreadPoolExecutor(4) as threads:
+        opened = list(threads.map(lambda _: Database(path), range(4)))
+    for number, one in enumerate(opened):
+        add_dataset(one, f"d-{number}")
+    assert datasets(opened[0]) == ["d-0", "d-1", "d-2", "d-3"]
+    assert len(list(path.parent.glob("bitlm.db.damaged-*"))) == 1
+
+
+def test_a_file_that_is_locked_is_not_taken_for_damaged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
+    opened = Database(path)
+    with opened.write(), pytest.raises(DatabaseError, match="locked"):
+        Database(path)
+    assert not list(path.parent.glob("bitlm.db.damaged-*"))
+
+
+@pytest.mark.parametrize("loss", ["removed", "replaced"])
+def test_nothing_is_acknowledged_into_a_file_that_has_gone(path: Path, loss: str) -> None:
+    opened = Database(path)
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+    if loss == "replaced":
+        Database(path)
+    with pytest.raises(DatabaseError, match="removed or replaced under this server"):
+        add_dataset(opened, "lost")
 
 
 def test_older_files_are_upgraded_and_newer_ones_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

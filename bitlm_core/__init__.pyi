@@ -4,7 +4,7 @@ from .checkpoint.header import read_header
 from .checkpoint.store import NAME_PATTERN, CheckpointInfo, CheckpointStore
 from .codec import bits_from_digits, bits_to_bytes, bytes_to_bits
 from .device import free_memory_bytes, require_memory
-from .durable import create_text, digest_of, link_or_copy, replace_text, require_space, sync
+from .durable import change_within, create_text, digest_of, link_or_copy, make_folder, replace_text, require_space, sync
 from .engine import Engine, StepReport
 from .engine_config import EngineConfig, estimate_engine_bytes
 from .errors import (
@@ -67,6 +67,7 @@ __all__ = [
     "bits_to_bytes",
     "bytes_in_memory",
     "bytes_to_bits",
+    "change_within",
     "count_parameters",
     "create_text",
     "digest_of",
@@ -75,6 +76,7 @@ __all__ = [
     "free_memory_bytes",
     "learn_steps",
     "link_or_copy",
+    "make_folder",
     "preset_config",
     "read_file",
     "read_header",

@@ -1,7 +1,8 @@
 """Files that survive: what these functions have done is on the disk when they return, or has not happened at all.
 
 The order that makes a change atomic: write under a temporary name in the same folder, `sync` the file, rename it, `sync`
-the folder. Whatever moment the machine stops at, a name leads to the old content or to the new one.
+the folder. Whatever moment the machine stops at, a name leads to the old content or to the new one. A change that also
+stands elsewhere, as in a database, is made by `change_within`: both happen, or neither.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from bitlm_core.errors import ResourceLimitError
@@ -37,6 +40,19 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def make_folder(path: Path) -> None:
+    """A folder whose name is on the disk too; one that is there already stays as it is."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        make_folder(path.parent)
+        make_folder(path)
+        return
+    sync(path.parent)
+
+
 def replace_text(path: Path, text: str, scratch: Path) -> None:
     """Make `text` the content of `path`, atomically, by way of `scratch` in the same file system."""
     _write_scratch(scratch, text)
@@ -50,6 +66,30 @@ def create_text(path: Path, text: str, scratch: Path) -> None:
     os.link(scratch, path)
     scratch.unlink()
     sync(path.parent)
+
+
+def change_within(guard: AbstractContextManager[object], path: Path, change: Callable[[], object], scratch: Path) -> None:
+    """Let `change` write or remove the file at `path` inside `guard`, and undo that when `guard` fails at its end.
+
+    guard: keeps other writers of the file away, and makes the other half of the change. scratch: where the content before is
+    kept meanwhile, in the same file system. Raises what either of them raises; then the file is as it was.
+    """
+    kept = changed = False
+    try:
+        with guard:
+            with suppress(FileNotFoundError):
+                link_or_copy(path, scratch)
+                kept = True
+            change()
+            changed = True
+    except BaseException:
+        if changed and kept:
+            scratch.replace(path)
+        elif changed:
+            path.unlink(missing_ok=True)
+        raise
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

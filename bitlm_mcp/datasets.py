@@ -17,14 +17,25 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bitlm_core import NAME_PATTERN, BitLMError, ConfigError, ResourceLimitError, create_text, digest_of, replace_text
+from bitlm_core import (
+    NAME_PATTERN,
+    BitLMError,
+    ConfigError,
+    ResourceLimitError,
+    change_within,
+    create_text,
+    digest_of,
+    make_folder,
+    replace_text,
+)
 from bitlm_mcp.compute.messages import DataPart
 from bitlm_mcp.data_files import CHUNK, named_os_errors
 from bitlm_mcp.errors import UnknownHandleError
@@ -66,18 +77,28 @@ class DatasetStore:
         self._replacing = threading.Lock()
 
     def add(
-        self, dataset_id: str, chunks: Iterable[bytes], *, source: str, holdout_fraction: float, overwrite: bool
+        self,
+        dataset_id: str,
+        chunks: Iterable[bytes],
+        *,
+        source: str,
+        holdout_fraction: float,
+        overwrite: bool,
+        guard: Callable[[DatasetView], AbstractContextManager[object]] = nullcontext,
     ) -> DatasetView:
-        """Store bytes, the last `holdout_fraction` of them held back. Raises ConfigError; nothing is changed then."""
+        """Store bytes, the last `holdout_fraction` of them held back. Raises ConfigError; nothing is changed then.
+
+        The moment that counts happens inside `guard`, which may refuse it at its beginning or its end.
+        """
         self._check_free(dataset_id, overwrite)
         with named_os_errors("the data"):
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             scratch = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.root))
             try:
                 about = _store(chunks, scratch, holdout_fraction, source, shutil.disk_usage(self.root).free)
                 with self._replacing:
                     self._check_free(dataset_id, overwrite)
-                    about = self._install(dataset_id, scratch, about, overwrite)
+                    about = self._install(dataset_id, scratch, about, overwrite, guard)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
         return _view(dataset_id, about)
@@ -97,18 +118,27 @@ class DatasetStore:
         if (self._folder(dataset_id) / _ABOUT).exists() and not overwrite:
             raise _taken(dataset_id)
 
-    def _install(self, dataset_id: str, scratch: Path, about: _About, overwrite: bool) -> _About:
+    def _install(
+        self,
+        dataset_id: str,
+        scratch: Path,
+        about: _About,
+        overwrite: bool,
+        guard: Callable[[DatasetView], AbstractContextManager[object]],
+    ) -> _About:
         folder = self._folder(dataset_id)
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         before = self._about_or_none(dataset_id)
         about = about.model_copy(update={"previous": before.file if before else None})
         (scratch / "data").replace(folder / about.file)
+        write = partial(replace_text if overwrite else create_text, folder / _ABOUT, about.model_dump_json(), scratch / _ABOUT)
         try:
-            write = replace_text if overwrite else create_text
-            write(folder / _ABOUT, about.model_dump_json(), scratch / _ABOUT)
-        except FileExistsError:  # another server was quicker
+            change_within(guard(_view(dataset_id, about)), folder / _ABOUT, write, scratch / "before")
+        except BaseException as error:
             (folder / about.file).unlink()
-            raise _taken(dataset_id) from None
+            if isinstance(error, FileExistsError):  # another server was quicker
+                raise _taken(dataset_id) from None
+            raise
         if before and before.previous:
             # Of all other files, one may be what another server is about to install.
             (folder / before.previous).unlink(missing_ok=True)
@@ -153,13 +183,15 @@ class DatasetStore:
         """Ids of all datasets, damaged ones included, sorted."""
         return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{_ABOUT}"))
 
-    def delete(self, dataset_id: str) -> None:
-        """Remove a dataset, its description first. Raises UnknownHandleError."""
+    def delete(self, dataset_id: str, guard: AbstractContextManager[object] | None = None) -> None:
+        """Remove a dataset, its description first, inside `guard`. Raises UnknownHandleError, or ConfigError."""
         folder = self._folder(dataset_id)
         if dataset_id not in self.ids():
             raise UnknownHandleError("dataset", dataset_id, self.ids(), "call list_models for what there is")
-        (folder / _ABOUT).unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        about, scratch = folder / _ABOUT, folder / f".deleting-{secrets.token_hex(8)}"
+        with named_os_errors(f"dataset {dataset_id!r}"):
+            change_within(guard or nullcontext(), about, lambda: about.unlink(missing_ok=True), scratch)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def views(self) -> dict[str, DatasetView]:
         """All datasets by id; damaged ones are left out, and named when they are asked for."""
@@ -210,14 +242,16 @@ def _store(chunks: Iterable[bytes], scratch: Path, holdout_fraction: float, sour
 
 def _copy(chunks: Iterable[bytes], target: Path, free: int) -> tuple[int, str]:
     """Write all chunks; the size and SHA-256. Stops with ResourceLimitError before the disk or the limit is full."""
-    limit = min(MAX_DATASET_BYTES, free - SPARE_DISK_BYTES)
+    room = max(0, free - SPARE_DISK_BYTES)
+    limit, why = min((MAX_DATASET_BYTES, "a dataset may have"), (room, "the disk of the state directory has room for"))
     digest, size = hashlib.sha256(), 0
     with target.open("wb") as file:
         for chunk in chunks:
             size += len(chunk)
             if size > limit:
                 raise ResourceLimitError(
-                    f"the data is larger than the {limit:,} bytes that may be stored: use a part of it",
+                    f"the data has more than the {limit:,} bytes that {why}: use a part of it"
+                    + ("" if limit == MAX_DATASET_BYTES else ", or free some space"),
                     estimate=size,
                     limit=limit,
                 )

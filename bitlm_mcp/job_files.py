@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from bitlm_core import ConfigError, bytes_in_memory, sync
+from bitlm_core import ConfigError, bytes_in_memory, make_folder, sync
 from bitlm_mcp.compute.messages import DataPart
 from bitlm_mcp.data_files import named_os_errors
 from bitlm_mcp.errors import UnknownHandleError
@@ -31,7 +31,7 @@ class JobFiles:
         path = self._folder(job_id) / "input"
         part = _part(path, data)
         with named_os_errors("the data of the call"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             path.write_bytes(data)
             sync(path)
             sync(path.parent)

@@ -7,6 +7,7 @@ and comes back cannot overwrite what its successor has done.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -16,8 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bitlm_core import BitLMError
-from bitlm_mcp.database import Database
+from bitlm_mcp.database import Database, DatabaseError
 from bitlm_mcp.presence import Presence
+
+log = logging.getLogger("bitlm.leases")
 
 
 class LeaseError(BitLMError):
@@ -54,16 +57,22 @@ class Leases:
         return lease
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back; one that was lost meanwhile stays with whoever has it."""
+        """Give a lease back; one that was lost meanwhile stays with whoever has it.
+
+        When the disk refuses, it stays with this process, which may use it again, until that ends.
+        """
         with self._lock:
             self._sharers[lease] -= 1
             if self._sharers[lease] > 0:
                 return
             del self._sharers[lease]
-            with self._database.write() as transaction:
-                transaction.execute(
-                    "UPDATE leases SET server_id = NULL WHERE model_id = ? AND epoch = ?", (lease.model_id, lease.epoch)
-                )
+            try:
+                with self._database.write() as transaction:
+                    transaction.execute(
+                        "UPDATE leases SET server_id = NULL WHERE model_id = ? AND epoch = ?", (lease.model_id, lease.epoch)
+                    )
+            except DatabaseError as error:
+                log.warning("the lease of model %s could not be given back: %s", lease.model_id, error.message)
 
     def held(self, model_id: str) -> bool:
         """Whether a job of this process may write that model now."""

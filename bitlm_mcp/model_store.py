@@ -152,8 +152,7 @@ class ModelStore:
 
     def delete(self, model_id: str) -> None:
         """Remove a model with its states."""
-        self._files.delete(model_id)
-        self._records.forget_model(model_id)
+        self._files.delete(model_id, self._records.forgetting_model(model_id))
         with self._lock:
             self._models.pop(model_id, None)
 
@@ -211,7 +210,8 @@ class ModelStore:
             if name not in rows or rows[name].sha256 != info.sha256:
                 self._record_anew(info)
         for name in rows.keys() - set(self._files.names()):
-            self._records.forget_model(name)
+            with self._records.forgetting_model(name):
+                pass
 
     def _record_anew(self, info: CheckpointInfo) -> None:
         try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from bitlm_core import ConfigError
 from bitlm_mcp.database import Database
@@ -206,17 +206,24 @@ class Records:
             tuple(row["message"] for row in alerts),
         )
 
-    def forget_model(self, model_id: str) -> None:
-        """Drop a model with its history."""
+    @contextmanager
+    def forgetting_model(self, model_id: str) -> Iterator[None]:
+        """Drop a model with its history, together with what the block does."""
         with self._database.write() as transaction:
             transaction.execute("DELETE FROM models WHERE model_id = ?", (model_id,))
+            yield
 
     # The index of folders
 
-    def index(self, table: str, name: str, facts: Mapping[str, Any]) -> None:
-        """Record what a folder holds (`table`: checkpoints or datasets)."""
+    @contextmanager
+    def indexing(self, table: Literal["checkpoints", "datasets"], name: str, facts: Mapping[str, Any] | None) -> Iterator[None]:
+        """Record what a folder will hold when the block has ended; None: nothing any more."""
+        column = "name" if table == "checkpoints" else "dataset_id"
         with self._database.write() as transaction:
-            transaction.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (name, json.dumps(facts)))  # noqa: S608 - ours
+            transaction.execute(f"DELETE FROM {table} WHERE {column} = ?", (name,))  # noqa: S608 - our own names
+            if facts is not None:
+                transaction.execute(f"INSERT INTO {table} VALUES (?, ?)", (name, json.dumps(facts)))  # noqa: S608 - as above
+            yield
 
     def reindex(self, table: str, scan: Callable[[], Mapping[str, Mapping[str, Any]]]) -> None:
         """Record what all folders hold; `scan` looks at them while no other process can record anything."""

@@ -148,6 +148,10 @@ class Runner:
                 self._records.update_job(view)
         except BitLMError as refused:
             log.error("the end of %s could not be recorded: %s", job.job_id, refused.message)
+            if status == "completed":  # nobody is told of what the next server would not know
+                job.answer = job.result = None
+                error = ModelStateError(f"the work was done, but its end could not be recorded: {refused.message}")
+                view = job.view_at_end("failed", error)
         job.end(view, error)
         try:
             job.on_over()

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bitlm_core.durable import create_text, digest_of, link_or_copy, replace_text, sync
+from bitlm_core.durable import change_within, create_text, digest_of, link_or_copy, make_folder, replace_text, sync
 from bitlm_core.errors import CheckpointCorruptError, CheckpointError, CheckpointNotFoundError
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
@@ -107,8 +107,8 @@ class CheckpointStore:
         """A path to write data to, for `publish`. Raises CheckpointError for what is no name."""
         folder = self._folder(name)
         with _named(name):
-            folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{_SCRATCH}{secrets.token_hex(8)}"
+            make_folder(folder)
+        return _scratch_in(folder)
 
     def publish(
         self,
@@ -123,8 +123,9 @@ class CheckpointStore:
     ) -> CheckpointInfo:
         """Make the file at `data` (a `scratch` path) the checkpoint `name`; it is moved, and on the disk afterwards.
 
-        The moment that counts, the replacement of the manifest, happens inside `guard(info)`, which may refuse it. Raises
-        CheckpointError when the name is taken (without `overwrite`) or the disk refuses; then nothing has changed.
+        The moment that counts, the replacement of the manifest, happens inside `guard(info)`, which may refuse it at its
+        beginning or its end. Raises CheckpointError when the name is taken (without `overwrite`) or the disk refuses; then
+        nothing has changed.
         """
         self.check_free(name, overwrite)
         before = self._known(name)
@@ -142,8 +143,8 @@ class CheckpointStore:
                     previous=before.sha256 if before and self.keep_previous else None,
                 )
                 data.replace(self._data(info))
-                with guard(info):
-                    self._write(info, overwrite)
+                manifest = self._folder(name) / _MANIFEST
+                change_within(guard(info), manifest, lambda: self._write(info, overwrite), _scratch_in(manifest.parent))
         finally:
             data.unlink(missing_ok=True)
         if before:
@@ -170,8 +171,8 @@ class CheckpointStore:
             self._write(info, overwrite=True)
         return info
 
-    def delete(self, name: str) -> None:
-        """Remove a checkpoint, its manifest first: what a stop in between leaves is no checkpoint any more.
+    def delete(self, name: str, guard: AbstractContextManager[object] | None = None) -> None:
+        """Remove a checkpoint, its manifest first, inside `guard`: what a stop in between leaves is no checkpoint any more.
 
         Raises CheckpointNotFoundError when there is none; a damaged one may be removed.
         """
@@ -179,12 +180,17 @@ class CheckpointStore:
         if not (folder / _MANIFEST).exists():
             raise CheckpointNotFoundError(f"there is no checkpoint {name!r}. Available: {self._others(name)}", name=name)
         with _named(name):
-            (folder / _MANIFEST).unlink(missing_ok=True)
+            manifest = folder / _MANIFEST
+            change_within(guard or nullcontext(), manifest, lambda: manifest.unlink(missing_ok=True), _scratch_in(folder))
             shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove what writers that were killed left behind; younger things may belong to one that is running."""
-        for path in self.root.glob(f"*/{_SCRATCH}*"):
+        left_over = list(self.root.glob(f"*/{_SCRATCH}*"))
+        for info in self.infos():  # of a damaged one nobody knows what is left over
+            data = self._folder(info.name).glob("*.safetensors")
+            left_over += [path for path in data if path.stem not in (info.sha256, info.previous)]
+        for path in left_over:
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > _ABANDONED_S:
                     path.unlink()
@@ -223,7 +229,7 @@ class CheckpointStore:
     def _write(self, info: CheckpointInfo, overwrite: bool) -> None:
         folder = self._folder(info.name)
         text = json.dumps(asdict(info), indent=1, sort_keys=True)
-        scratch = folder / f"{_SCRATCH}{secrets.token_hex(8)}"
+        scratch = _scratch_in(folder)
         try:
             (replace_text if overwrite else create_text)(folder / _MANIFEST, text, scratch)
         except FileExistsError:
@@ -245,6 +251,10 @@ class CheckpointStore:
         if good is None:
             return "There is no other good one: save the model again"
         return f"Load the newest good one instead: {good.name!r} (step {good.step}, saved {good.saved_at})"
+
+
+def _scratch_in(folder: Path) -> Path:
+    return folder / f"{_SCRATCH}{secrets.token_hex(8)}"
 
 
 def _taken(name: str) -> CheckpointError:

@@ -34,7 +34,13 @@ def add_dataset(
     overwrite: bool,
 ) -> DatasetView:
     """Store data under a name."""
-    view = workspace.datasets.add(dataset_id, chunks, source=source, holdout_fraction=holdout_fraction, overwrite=overwrite)
-    workspace.records.index("datasets", dataset_id, asdict(view))
+    view = workspace.datasets.add(
+        dataset_id,
+        chunks,
+        source=source,
+        holdout_fraction=holdout_fraction,
+        overwrite=overwrite,
+        guard=lambda view: workspace.records.indexing("datasets", dataset_id, asdict(view)),
+    )
     workspace.refresh()
     return view

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from typing import Any, Literal
 
-from bitlm_core import EngineConfig
+from bitlm_core import BitLMError, EngineConfig
 from bitlm_mcp.compute import answers, commands, messages
 from bitlm_mcp.compute.messages import Saved
 from bitlm_mcp.compute.scheduler import Urgency
@@ -14,6 +15,8 @@ from bitlm_mcp.jobs import Job
 from bitlm_mcp.leases import Lease
 from bitlm_mcp.operations.writing import check_replaceable, submit_writer
 from bitlm_mcp.workspace import Workspace, checkpoint_view
+
+log = logging.getLogger("bitlm.models")
 
 
 def create_model(workspace: Workspace, model_id: str, config: EngineConfig, *, overwrite: bool) -> Job:
@@ -68,13 +71,20 @@ def save(workspace: Workspace, name: str, model_id: str, *, overwrite: bool, pin
         saved = answer.saved
         summary = saved.facts.model_dump(mode="json") | {"model_id": model_id}
         info = workspace.checkpoints.publish(
-            name, saved.path, step=saved.facts.step, summary=summary, overwrite=overwrite, pinned=pinned
+            name,
+            saved.path,
+            step=saved.facts.step,
+            summary=summary,
+            overwrite=overwrite,
+            pinned=pinned,
+            guard=lambda info: workspace.records.indexing("checkpoints", name, asdict(checkpoint_view(info))),
         )
-        view = asdict(checkpoint_view(info))
-        workspace.records.index("checkpoints", name, view)
-        _keep_last(workspace, model_id)
+        try:
+            _keep_last(workspace, model_id)
+        except BitLMError as error:  # what was asked for is done; there is a next time for this
+            log.warning("older checkpoints of model %s stay: %s", model_id, error.message)
         workspace.refresh()
-        return view
+        return asdict(checkpoint_view(info))
 
     command = commands.Write(model=ref, save_to=workspace.checkpoints.scratch(name).parent)
     return workspace.runner.submit(Job("save_checkpoint", model_id, Urgency.ANSWER, command, on_completed=publish))
@@ -83,12 +93,16 @@ def save(workspace: Workspace, name: str, model_id: str, *, overwrite: bool, pin
 def delete(workspace: Workspace, kind: Literal["model", "checkpoint", "dataset"], name: str) -> None:
     """Remove a model, a checkpoint or a dataset for ever. Raises UnknownHandleError or CheckpointNotFoundError for none."""
     if kind == "dataset":
-        workspace.datasets.delete(name)
+        workspace.datasets.delete(name, workspace.records.indexing("datasets", name, None))
     elif kind == "checkpoint":
-        workspace.checkpoints.delete(name)
+        _delete_checkpoint(workspace, name)
     else:
         _delete_model(workspace, name)
-    workspace.index_folders()
+    workspace.refresh()
+
+
+def _delete_checkpoint(workspace: Workspace, name: str) -> None:
+    workspace.checkpoints.delete(name, workspace.records.indexing("checkpoints", name, None))
 
 
 def _delete_model(workspace: Workspace, model_id: str) -> None:
@@ -111,6 +125,4 @@ def _keep_last(workspace: Workspace, model_id: str) -> None:
         return
     own = [info for info in workspace.checkpoints.infos() if info.summary.get("model_id") == model_id and not info.pinned]
     for info in own[limit:]:
-        workspace.checkpoints.delete(info.name)
-    if own[limit:]:
-        workspace.index_folders()
+        _delete_checkpoint(workspace, info.name)

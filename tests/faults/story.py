@@ -243,7 +243,8 @@ class Story:
         for job_id, told in self.jobs.items():
             found = server.call("wait_job", job_id=job_id, wait_s=0)
             assert found["status"] in FINAL, found
-            if told["status"] in FINAL:
+            if told["status"] in FINAL and (told["status"], found["status"]) != ("failed", "interrupted"):
+                # Only that something failed may be forgotten, by a disk that refused to note it.
                 assert found["status"] == told["status"], (told, found)
             assert (found.get("saved_step") or 0) >= (told.get("saved_step") or 0), (told, found)
             self.jobs[job_id] = found

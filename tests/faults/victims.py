@@ -11,6 +11,7 @@ import ctypes
 import json
 import multiprocessing
 import os
+import resource
 import select
 import signal
 import sqlite3
@@ -154,19 +155,47 @@ class SmallDisk:
 
     folder: str
     num_bytes: int
-    read_only: bool = False
 
     def install(self) -> None:
         """Mount it in a namespace of the process's own. Raises OSError where the kernel forbids that."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        new_user, new_mounts = 0x1000_0000, 0x0002_0000
-        user, group = os.getuid(), os.getgid()
-        _checked(libc.unshare(new_user | new_mounts))
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
-        options = f"size={self.num_bytes}".encode()
-        _checked(libc.mount(b"tmpfs", self.folder.encode(), b"tmpfs", 1 if self.read_only else 0, options))
+        libc, options = _own_mounts(), f"size={self.num_bytes}".encode()
+        _checked(libc.mount(b"tmpfs", self.folder.encode(), b"tmpfs", 0, options))
+
+
+@dataclass(frozen=True)
+class ReadOnly:
+    """A folder that this process alone can only read, whatever its rights."""
+
+    folder: str
+
+    def install(self) -> None:
+        """Mount it over itself in a namespace of the process's own. Raises OSError where the kernel forbids that."""
+        read_only, remount, bind = 0x1, 0x20, 0x1000
+        libc, folder = _own_mounts(), self.folder.encode()
+        _checked(libc.mount(folder, folder, None, bind, None))
+        _checked(libc.mount(None, folder, None, bind | remount | read_only, None))
+
+
+@dataclass(frozen=True)
+class SmallFiles:
+    """No file may grow beyond so many bytes: a write that would fails in its middle, as on a disk that is full."""
+
+    num_bytes: int
+
+    def install(self) -> None:
+        """Set the limit for this process."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.num_bytes, self.num_bytes))
+
+
+def _own_mounts() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    new_user, new_mounts = 0x1000_0000, 0x0002_0000
+    user, group = os.getuid(), os.getgid()
+    _checked(libc.unshare(new_user | new_mounts))
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+    return libc
 
 
 def _checked(code: int) -> None:
@@ -264,13 +293,12 @@ class Victim:
         text: str = self.ask("resources/read", {"uri": uri})["contents"][0]["text"]
         return text
 
-    def finished(self, job: dict[str, Any]) -> dict[str, Any]:
-        """A job waited for until it is over."""
+    def until(self, tool: str, condition: Callable[[dict[str, Any]], Any], **arguments: Any) -> dict[str, Any]:
+        """Call a tool until what it tells is as it should be."""
         deadline = time.monotonic() + ANSWER_S
-        while job["status"] not in ("completed", "failed", "cancelled", "interrupted"):
-            assert time.monotonic() < deadline, job
-            job = self.call("wait_job", job_id=job["job_id"], wait_s=5)
-        return job
+        while not condition(told := self.call(tool, **arguments)):
+            assert time.monotonic() < deadline, told
+        return told
 
     def kill(self) -> None:
         """End it as hard as can be."""

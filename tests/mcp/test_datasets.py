@@ -7,6 +7,7 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_refused_data_leaves_nothing_behind(store: DatasetStore, monkeypatch: py
     with pytest.raises(ConfigError, match="empty"):
         add(store, b"")
     monkeypatch.setattr(datasets, "MAX_DATASET_BYTES", 5)
-    with pytest.raises(ResourceLimitError, match="5 bytes"):
+    with pytest.raises(ResourceLimitError, match="more than the 5 bytes"):
         add(store)
     assert left_over(store) == []
     with pytest.raises(UnknownHandleError, match="add_dataset first"):
@@ -118,6 +119,31 @@ def test_a_dataset_can_be_deleted(store: DatasetStore) -> None:
     assert left_over(store) == [] and store.views() == {}
     with pytest.raises(UnknownHandleError):
         store.delete("d")
+
+
+@contextlib.contextmanager
+def failing_at_its_end() -> Iterator[None]:
+    yield
+    raise KeyError
+
+
+def test_a_guard_that_fails_at_its_end_leaves_everything(store: DatasetStore) -> None:
+    add(store)
+    before = store.views()
+    for dataset_id in ("d", "new"):
+        with pytest.raises(KeyError):
+            store.add(
+                dataset_id,
+                [b"other"],
+                source="text",
+                holdout_fraction=0,
+                overwrite=True,
+                guard=lambda view: failing_at_its_end(),
+            )
+    with pytest.raises(KeyError):
+        store.delete("d", failing_at_its_end())
+    assert store.views() == before and store.intact("d")
+    assert len(list(store.root.rglob("*.data"))) == 1
 
 
 def test_another_server_s_file_is_left_alone(store: DatasetStore) -> None:

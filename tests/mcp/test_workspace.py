@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from bitlm_core import BitLMError, CheckpointError, ConfigError, ModelStateError
+from bitlm_mcp.database import DatabaseError
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.leases import LeaseError
 from bitlm_mcp.operations.data import Source
 from bitlm_mcp.operations.models import delete, load, save
-from bitlm_mcp.operations.reading import cancel
+from bitlm_mcp.operations.reading import cancel, evaluate
 from bitlm_mcp.operations.training import resume
+from bitlm_mcp.snapshot import JobView
 from tests.mcp.workspaces import TEXT, Server, server
 
 
@@ -272,3 +276,76 @@ def test_what_is_deleted_is_gone(mine: Server, other: Server) -> None:
     for kind, name in (("model", "none"), ("dataset", "none"), ("checkpoint", "none")):
         with pytest.raises(BitLMError):
             delete(mine.workspace, kind, name)  # type: ignore[arg-type]
+
+
+# A disk that refuses
+
+
+class Refusing:
+    """A database whose transactions cannot be committed while `refusing`."""
+
+    def __init__(self, made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.refusing = False
+        write = made.workspace.database.write
+
+        @contextmanager
+        def refused() -> Iterator[sqlite3.Connection]:
+            with write() as transaction:
+                yield transaction
+                if self.refusing:
+                    raise DatabaseError("disk is full", path=Path("bitlm.db"))
+
+        monkeypatch.setattr(made.workspace.database, "write", refused)
+
+
+def test_what_the_database_refuses_has_not_happened(mine: Server, other: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine.create()
+    mine.trained(steps=2)
+    mine.completed(save(mine.workspace, "c", "m", overwrite=False, pinned=False))
+    other.tick()
+    said = other.infer()
+    before = other.workspace.snapshot.summary()
+    database = Refusing(mine, monkeypatch)
+    database.refusing = True
+    changes: list[Callable[[], object]] = [
+        mine.data,
+        lambda: mine.create(overwrite=True),
+        lambda: mine.create("new"),
+        lambda: load(mine.workspace, "c", "m", overwrite=True),
+        lambda: mine.train(steps=2),
+        lambda: delete(mine.workspace, "model", "m"),
+        lambda: delete(mine.workspace, "dataset", "data"),
+        lambda: delete(mine.workspace, "checkpoint", "c"),
+    ]
+    for change in changes:
+        with pytest.raises(DatabaseError):
+            change()
+    saving = save(mine.workspace, "c", "m", overwrite=True, pinned=False)
+    assert mine.over(saving).status == "failed"
+    other.workspace.index_folders()
+    found = other.workspace.snapshot.summary()
+    assert {**found, "version": 0} == {**before, "version": 0} and other.infer() == said
+    database.refusing = False
+    mine.trained(steps=1)
+    assert mine.infer()[1] == 3
+
+
+def test_an_end_that_cannot_be_recorded_is_not_told_as_done(mine: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine.create()
+    database = Refusing(mine, monkeypatch)
+    view = mine.train(seconds=60)
+    mine.until_step(2)
+    database.refusing = True
+    cancel(mine.workspace, view.job_id)
+    assert mine.ended(view.job_id).status == "failed"
+    job = evaluate_under(mine, database)
+    assert job.status == "failed" and job.result is None and "could not be recorded" in (job.error or "")
+    database.refusing = False
+
+
+def evaluate_under(mine: Server, database: Refusing) -> JobView:
+    """Evaluate; the database refuses from the moment at which the job is recorded."""
+    database.refusing = False
+    job = evaluate(mine.workspace, "m", Source(content=TEXT))
+    database.refusing = True
+    return mine.ended(job.job_id)

@@ -73,8 +73,12 @@ class Server:
         answer: Any = self.completed(job).answer
         return answer.data, answer.step
 
-    def completed(self, job: Job) -> Job:
+    def over(self, job: Job) -> Job:
         wait_until(lambda: job.over, f"{job.kind} ends")
+        return job
+
+    def completed(self, job: Job) -> Job:
+        self.over(job)
         assert job.status == "completed", job.error
         return job
 

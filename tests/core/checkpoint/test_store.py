@@ -209,6 +209,35 @@ def test_a_full_disk_is_seen_before_anything_is_written(store: CheckpointStore, 
     assert torch.equal(load(store, "one"), torch.ones(4, 3))
 
 
+@contextmanager
+def failing_at_its_end() -> Iterator[None]:
+    yield
+    raise KeyError
+
+
+def test_a_guard_that_fails_at_its_end_leaves_everything(store: CheckpointStore) -> None:
+    save(store, "one", 1.0)
+    for name in ("one", "new"):
+        write_file(path := store.scratch(name), {"weight": torch.full((4, 3), 2.0)}, {"step": 3})
+        with pytest.raises(KeyError):
+            store.publish(name, path, step=4, summary={}, overwrite=True, guard=lambda info: failing_at_its_end())
+    with pytest.raises(KeyError):
+        store.delete("one", failing_at_its_end())
+    assert store.names() == ["one"] and torch.equal(load(store, "one"), torch.ones(4, 3))
+
+
+def test_data_that_no_manifest_names_is_swept_when_it_is_old(store: CheckpointStore) -> None:
+    save(store, "one")
+    old, young = (store.root / "one" / f"{digit * 64}.safetensors" for digit in "ab")
+    for path in (old, young):
+        path.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    os.utime(data_file(store, "one"), (0, 0))
+    store.sweep()
+    assert not old.exists() and young.exists()
+    assert torch.equal(load(store, "one"), torch.ones(4, 3))
+
+
 def test_scratch_of_a_killed_writer_is_swept_when_it_is_old(store: CheckpointStore) -> None:
     save(store, "one")
     old, young = store.scratch("one"), store.scratch("one")

@@ -113,11 +113,14 @@ class Database:
                     self._connection.execute("ROLLBACK")
                 raise
 
+    def version(self) -> int:
+        """A number that is another one when another process has written."""
+        return int(self.rows("PRAGMA data_version")[0][0])
+
     def changed(self) -> bool:
         """Whether another process has written since this was asked last."""
-        version = int(self.rows("PRAGMA data_version")[0][0])
-        before, self._seen = self._seen, version
-        return version != before
+        before, self._seen = self._seen, self.version()
+        return self._seen != before
 
     def close(self) -> None:
         """Close the connection; the object is of no use afterwards."""

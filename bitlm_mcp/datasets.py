@@ -75,6 +75,8 @@ class DatasetStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._replacing = threading.Lock()
+        self._checked: dict[str, tuple[str, int]] = {}
+        """Of each dataset the file whose digest was right last, and the time it had then."""
 
     def add(
         self,
@@ -147,14 +149,14 @@ class DatasetStore:
     def part(self, dataset_id: str, *, holdout: bool) -> DataPart:
         """The bytes to learn from, or those held back.
 
-        Raises UnknownHandleError, DatasetError, or ConfigError when none were held back.
+        Raises UnknownHandleError, DatasetError, or ConfigError when none were held back. Reads all data at the first time.
         """
         about = self._about(dataset_id)
-        while not self._present(dataset_id, about):
+        while not self._as_stored(dataset_id, about):
             before, about = about, self._about(dataset_id)
             if about == before:  # else it was replaced between two looks
                 raise DatasetError(
-                    f"dataset {dataset_id!r} is damaged: its data is gone or cut; add it again with overwrite=true",
+                    f"dataset {dataset_id!r} is damaged: its data is not what was stored; add it again with overwrite=true",
                     dataset_id=dataset_id,
                 )
         if holdout and about.train_bytes == about.num_bytes:
@@ -167,11 +169,19 @@ class DatasetStore:
             return DataPart(path=path, start=about.train_bytes, end=about.num_bytes, digest=about.holdout_sha256)
         return DataPart(path=path, start=0, end=about.train_bytes, digest=about.train_sha256, counts=about.train_counts)
 
-    def _present(self, dataset_id: str, about: _About) -> bool:
+    def _as_stored(self, dataset_id: str, about: _About) -> bool:
+        """Whether the data is what was stored; all of it is read once, and again when the file has been touched."""
+        path = self._folder(dataset_id) / about.file
         try:
-            return (self._folder(dataset_id) / about.file).stat().st_size == about.num_bytes
+            now = path.stat()
+            if self._checked.get(dataset_id) == (about.file, now.st_mtime_ns):
+                return True
+            if now.st_size != about.num_bytes or digest_of(path) != about.sha256:
+                return False
         except OSError:
             return False
+        self._checked[dataset_id] = (about.file, now.st_mtime_ns)
+        return True
 
     def intact(self, dataset_id: str) -> bool:
         """Whether the bytes are those that were stored; reads all of them. Raises UnknownHandleError or DatasetError."""

@@ -105,7 +105,8 @@ class ModelStore:
         """What the compute side needs to use a model. Raises UnknownHandleError."""
         with self._lock:
             model = self.get(model_id)
-            return ModelRef(model_id=model_id, incarnation=model.incarnation, state=self._state_of(model))
+            state = self._state_of(model)
+            return ModelRef(model_id=model_id, incarnation=model.incarnation, state=state, sha256=model.sha256)
 
     def new_incarnation(self) -> int:
         """For a model that is about to take the place of another."""
@@ -164,13 +165,16 @@ class ModelStore:
                     del self._models[model.model_id]
             self.refresh()
 
-    def refresh(self) -> None:
-        """Take note of what other processes have published or removed."""
+    def refresh(self, taken: str | None = None) -> None:
+        """Take note of what other processes have published or removed.
+
+        What this process is writing it knows better than the database, unless its lease was `taken` only now.
+        """
         with self._lock:
             rows = self._records.models()
             for model_id, row in rows.items():
-                known = self._models.get(model_id)
-                if known is None or (known.sha256 != row.sha256 and not self._leases.held(model_id)):
+                known, own = self._models.get(model_id), model_id != taken and self._leases.held(model_id)
+                if known is None or (known.sha256 != row.sha256 and not own):
                     facts = ModelFacts.model_validate(row.facts)
                     history = History.of(*self._records.history(model_id))
                     self._incarnations += 1

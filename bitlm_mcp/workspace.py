@@ -53,6 +53,7 @@ class Workspace:
         self.changes = Changes()
         self.snapshot = Snapshot()
         self._lock = threading.Lock()
+        self._seen = 0
         self.writing = threading.Lock()
         """Held from the check whether a model may be changed until the job that changes it is known."""
         self.closing = False
@@ -86,10 +87,19 @@ class Workspace:
 
     # Keeping the snapshot
 
-    def refresh(self) -> None:
-        """Take note of what has changed on the disk, by this process or another. Blocks: not for the event loop."""
+    def catch_up(self) -> None:
+        """Take note of what other processes have done, if anything. Blocks: not for the event loop."""
+        if self.database.version() != self._seen:
+            self.refresh()
+
+    def refresh(self, taken: str | None = None) -> None:
+        """Take note of what has changed on the disk, by this process or another; `taken`: see `ModelStore.refresh`.
+
+        Blocks: not for the event loop.
+        """
         with self._lock:
-            self.models.refresh()
+            self._seen = self.database.version()
+            self.models.refresh(taken)
             holders = self._foreign_holders()
             rows = self.records.latest_jobs(MAX_SHOWN_JOBS)
             jobs = {row.view.job_id: row.view for row in rows}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import bitlm_core
-from bitlm_core import CheckpointCorruptError, ResourceLimitError, estimate_engine_bytes, require_memory
+from bitlm_core import CheckpointCorruptError, ResourceLimitError, digest_of, estimate_engine_bytes, require_memory
 from bitlm_mcp.compute.messages import ModelFacts, ModelRef
 from bitlm_mcp.compute.tracing import span
 from bitlm_mcp.history import History
@@ -59,7 +60,7 @@ class Engines:
         """The model, from memory or from its state file. Raises what reading a state file raises."""
         entry = self._entries.get(model.model_id)
         if entry is None or entry.incarnation != model.incarnation:
-            entry = self.read(model, f"the saved state of model {model.model_id!r}", trace)
+            entry = self.read(model, model.model_id, trace)
             self._entries[model.model_id] = entry
         entry.used = time.monotonic()
         return entry
@@ -70,6 +71,7 @@ class Engines:
             return self._read(model, name)
 
     def _read(self, model: ModelRef, name: str) -> Entry:
+        _check_intact(model)
         config = _config_in(model.state, name)
         self.make_room(config, f"model {model.model_id!r}", apart_from=model.model_id)
         tensors, header = bitlm_core.read_file(model.state, name)
@@ -101,6 +103,19 @@ class Engines:
                 if not idle:
                     raise
                 self.drop(min(idle)[1])
+
+
+def _check_intact(model: ModelRef) -> None:
+    if model.sha256 is None:
+        return
+    with suppress(OSError):
+        if digest_of(model.state) == model.sha256:
+            return
+    raise CheckpointCorruptError(
+        f"the saved state of model {model.model_id!r} is damaged: its data is not what was saved (SHA-256 "
+        f"{model.sha256[:12]}… expected). Make the model anew with load_checkpoint or init_model, and overwrite=true",
+        name=model.model_id,
+    )
 
 
 def _config_in(path: Path, name: str) -> EngineConfig:

@@ -43,11 +43,15 @@ class DataPart(Message):
 
 
 class ModelRef(Message):
-    """A model as the asker knows it: what is in memory under this incarnation, else what the state file holds."""
+    """A model as the asker knows it: what is in memory under this incarnation, else what the state file holds.
+
+    sha256: of the state file; None when the asker has just checked it.
+    """
 
     model_id: str
     incarnation: int
     state: Path
+    sha256: str | None = None
 
 
 class ModelFacts(Message):

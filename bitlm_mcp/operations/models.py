@@ -24,6 +24,8 @@ def create_model(workspace: Workspace, model_id: str, config: EngineConfig, *, o
     incarnation = workspace.models.new_incarnation()
 
     def make(lease: Lease) -> Job:
+        check_replaceable(workspace, model_id, overwrite)
+
         def install(answer: answers.Written) -> None:
             workspace.models.install(model_id, incarnation, answer.saved, History(), lease)
 
@@ -32,7 +34,6 @@ def create_model(workspace: Workspace, model_id: str, config: EngineConfig, *, o
         return Job("init_model", model_id, Urgency.ANSWER, command, on_completed=install)
 
     with workspace.writing:
-        check_replaceable(workspace, model_id, overwrite)
         return submit_writer(workspace, model_id, make)
 
 
@@ -42,6 +43,9 @@ def load(workspace: Workspace, name: str, model_id: str, *, overwrite: bool) -> 
     incarnation, path = workspace.models.new_incarnation(), workspace.models.scratch(model_id)
 
     def make(lease: Lease) -> Job:
+        check_replaceable(workspace, model_id, overwrite)
+        workspace.checkpoints.hold(name, path)
+
         def install(answer: answers.Loaded) -> None:
             history = History.of(answer.history, answer.alerts)
             workspace.models.install(model_id, incarnation, Saved(path=path, facts=answer.facts), history, lease)
@@ -54,8 +58,6 @@ def load(workspace: Workspace, name: str, model_id: str, *, overwrite: bool) -> 
 
     try:
         with workspace.writing:
-            check_replaceable(workspace, model_id, overwrite)
-            workspace.checkpoints.hold(name, path)
             return submit_writer(workspace, model_id, make)
     except BaseException:
         path.unlink(missing_ok=True)
@@ -64,6 +66,7 @@ def load(workspace: Workspace, name: str, model_id: str, *, overwrite: bool) -> 
 
 def save(workspace: Workspace, name: str, model_id: str, *, overwrite: bool, pinned: bool) -> Job:
     """Save a model under a name; while it trains, the state between two steps."""
+    workspace.catch_up()
     ref = workspace.models.ref(model_id)
     workspace.checkpoints.check_free(name, overwrite)
 
@@ -107,10 +110,11 @@ def _delete_checkpoint(workspace: Workspace, name: str) -> None:
 
 def _delete_model(workspace: Workspace, model_id: str) -> None:
     with workspace.writing:
-        workspace.models.get(model_id)
-        check_replaceable(workspace, model_id, overwrite=True)
         lease = workspace.leases.acquire(model_id, "delete")
         try:
+            workspace.refresh()
+            workspace.models.get(model_id)
+            check_replaceable(workspace, model_id, overwrite=True)
             workspace.models.delete(model_id)
         finally:
             workspace.leases.release(lease)

@@ -15,6 +15,7 @@ from bitlm_mcp.workspace import Workspace
 
 def evaluate(workspace: Workspace, model_id: str, source: Source) -> Job:
     """Bits per byte of data."""
+    workspace.catch_up()
     ref, job_id = workspace.models.ref(model_id), new_job_id()
     command = commands.Evaluate(model=ref, data=source.part(workspace, job_id, holdout=True))
     job = Job("evaluate", model_id, Urgency.READ, command, job_id=job_id, recorded=True)
@@ -33,6 +34,7 @@ def infer_long(
     first_windows: int,
 ) -> Job:
     """Predict along data; all predicted bits become the job's output, the first ones stand in its result."""
+    workspace.catch_up()
     ref, job_id = workspace.models.ref(model_id), new_job_id()
     command = commands.InferLong(
         model=ref,

@@ -21,11 +21,11 @@ from bitlm_mcp.workspace import Workspace
 
 @dataclass(frozen=True)
 class _Training:
-    """One training that may begin: its model, data, plan and settings."""
+    """One training that may begin: its model, data, plan (asked for when the model cannot change any more) and settings."""
 
     model_id: str
     part: DataPart
-    plan: TrainingPlan
+    plan: Callable[[], TrainingPlan]
     training: TrainingConfig
 
 
@@ -40,6 +40,7 @@ def train(
     idempotency_key: str | None,
 ) -> JobView:
     """Train a model: one training at a time, unless queued. The same call with the same key gives the same job again."""
+    workspace.catch_up()
     workspace.models.get(model_id)
     job_id = new_job_id()
     part = source.part(workspace, job_id, holdout=False)
@@ -61,7 +62,7 @@ def train(
         def record(job: Job) -> None:
             workspace.records.add_job(job.view(), request, workspace.presence.server_id, idempotency_key)
 
-        asked = _Training(model_id, part, plan, training)
+        asked = _Training(model_id, part, lambda: plan, training)
         with workspace.writing:
             _check_idle(workspace, model_id, queue)
             return _begin(workspace, asked, job_id, record).view()
@@ -72,6 +73,7 @@ def train(
 
 def resume(workspace: Workspace, job_id: str, *, queue: bool) -> JobView:
     """Let a training that was interrupted or cancelled go on from the last saved state."""
+    workspace.presence.reap()
     row = workspace.records.job(job_id)
     if row is None or row.view.kind != "train_step":
         raise UnknownHandleError("training job", job_id, list(workspace.snapshot.jobs)[-5:], "call list_jobs")
@@ -87,15 +89,16 @@ def resume(workspace: Workspace, job_id: str, *, queue: bool) -> JobView:
 
     with workspace.writing:
         _check_idle(workspace, view.model_id, queue)
-        plan = _plan_again(workspace, view, request)
-        asked = _Training(view.model_id, part, plan, TrainingConfig.model_validate(request["training"]))
+        training = TrainingConfig.model_validate(request["training"])
+        asked = _Training(view.model_id, part, lambda: _plan_again(workspace, view, request), training)
         return _begin(workspace, asked, job_id, record).view()
 
 
 def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable[[Job], None]) -> Job:
-    model_id, plan = asked.model_id, asked.plan
+    model_id = asked.model_id
 
     def make(lease: Lease) -> Job:
+        plan = asked.plan()
         command = commands.Train(
             model=workspace.models.ref(model_id),
             job_id=job_id,

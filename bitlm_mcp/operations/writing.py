@@ -14,10 +14,13 @@ MAX_MODELS = 256
 
 def submit_writer(workspace: Workspace, model_id: str, make: Callable[[Lease], Job]) -> Job:
     """Submit the job that `make` returns for the lease it is given; the lease is given back when the job ends, or when
-    `make` raises. Call it while holding `workspace.writing`.
+    `make` raises. What `make` sees of the models is what it will change: no other process can. Call this while holding
+    `workspace.writing`.
     """
     lease = workspace.leases.acquire(model_id, "a change of it")
     try:
+        if workspace.runner.writer(model_id) is None:
+            workspace.refresh(taken=model_id)
         job = make(lease)
     except BaseException:
         workspace.leases.release(lease)

@@ -11,6 +11,7 @@ import ctypes
 import json
 import multiprocessing
 import os
+import re
 import resource
 import select
 import signal
@@ -280,13 +281,7 @@ class Victim:
 
     def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """What a tool returned. Raises Refused with its text when it would not."""
-        result = self.ask("tools/call", {"name": tool, "arguments": arguments})
-        if result.get("isError"):
-            text = result["content"][0]["text"]
-            assert "Error executing tool" not in text and "Traceback" not in text, text
-            raise Refused(text)
-        found: dict[str, Any] = result["structuredContent"]
-        return found
+        return told(self.ask("tools/call", {"name": tool, "arguments": arguments}))
 
     def read(self, uri: str) -> str:
         """The text of a resource."""
@@ -296,9 +291,17 @@ class Victim:
     def until(self, tool: str, condition: Callable[[dict[str, Any]], Any], **arguments: Any) -> dict[str, Any]:
         """Call a tool until what it tells is as it should be."""
         deadline = time.monotonic() + ANSWER_S
-        while not condition(told := self.call(tool, **arguments)):
-            assert time.monotonic() < deadline, told
-        return told
+        while not condition(found := self.call(tool, **arguments)):
+            assert time.monotonic() < deadline, found
+        return found
+
+    def address(self) -> str:
+        """Where one that was started with `http=True, port=0` listens."""
+        deadline = time.monotonic() + START_S
+        while not (found := re.search(r"listening on (http://\S+)", self.log.read_text() if self.log.exists() else "")):
+            assert time.monotonic() < deadline and self.process.is_alive(), "the server does not start"
+            time.sleep(0.02)
+        return found[1]
 
     def kill(self) -> None:
         """End it as hard as can be."""
@@ -352,12 +355,22 @@ class Refused(Exception):
     """A tool said no; `str` is what it said."""
 
 
+def told(result: dict[str, Any]) -> dict[str, Any]:
+    """What the result of a call says. Raises Refused with its text when the tool would not; a fault of its own is none."""
+    if result.get("isError"):
+        text = result["content"][0]["text"]
+        assert "Error executing tool" not in text and "Traceback" not in text, text
+        raise Refused(text)
+    found: dict[str, Any] = result["structuredContent"]
+    return found
+
+
 @contextlib.contextmanager
 def victim(state: Path, fault: Fault | None = None, *, log: Path | None = None, **options: Any) -> Iterator[Victim]:
-    """A server that has shaken hands."""
+    """A server that has shaken hands, or over HTTP one that listens."""
     found = Victim(state, log or state.with_name(f"{state.name}.log"), fault, **options)
     try:
-        found.hello()
+        found.address() if options.get("http") else found.hello()
         yield found
     finally:
         found.close()

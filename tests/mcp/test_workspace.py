@@ -205,6 +205,19 @@ def test_a_model_that_one_server_trains_the_others_only_read(mine: Server, other
     other.trained(steps=1)
 
 
+def test_who_takes_a_model_over_begins_with_what_the_other_has_just_saved(mine: Server, other: Server) -> None:
+    mine.create()  # and nobody waits for the others to look
+    assert other.trained(steps=3).saved_step == 3
+    assert mine.trained(steps=2).saved_step == 5
+    other.tick()
+    assert other.infer() == mine.infer() and other.workspace.model("m").step == 5
+    with pytest.raises(ModelStateError, match="exists already"):
+        other.create("m")
+    mine.create("n")
+    with pytest.raises(ModelStateError, match="exists already"):
+        other.create("n")
+
+
 def test_the_same_call_with_the_same_key_is_one_job(mine: Server, other: Server) -> None:
     mine.create()
     other.tick()

@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 JUDGES  = tests/judges
+KILLS   = 200
+SEED   ?= $(shell date +%s)
 READY   = $(VENV)/.ready
 
-.PHONY: demo test judges lint bench clean
+.PHONY: demo test judges faults lint bench clean
 
 demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save, restart
 	$(BIN)/bitlm demo
@@ -15,6 +17,9 @@ test: $(READY) $(JUDGES)/.venv/.ready  ## everything that must hold, in under te
 
 judges: $(READY) $(JUDGES)/.venv/.ready $(JUDGES)/node_modules/.ready  ## clients, suites and validators that others wrote
 	$(BIN)/python -m pytest --judges all $(JUDGES)
+
+faults: $(READY)  ## servers killed, starved and confused: nothing acknowledged may be lost (make faults KILLS=1000 SEED=7)
+	$(BIN)/python -m pytest --kills $(KILLS) --faults-seed $(SEED) --numprocesses auto --maxprocesses 8 --dist worksteal tests/faults
 
 lint: $(READY)  ## types and style
 	$(BIN)/ruff check .

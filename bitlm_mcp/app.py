@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -86,18 +86,18 @@ def _about(settings: ServerSettings) -> list[BaseRoute]:
     return [Route(RESOURCE_PATH, about), Route(RESOURCE_PATH + "/{path:path}", about)]
 
 
-class OneResponse:
-    """Lets a stream on /sse end quietly when the server stops.
+class QuietEnds:
+    """Keeps two ends that are nobody's fault from being logged as crashes.
 
-    The SDK's endpoint answers again with an empty response after its stream has ended. Unless the client had
-    gone by then, uvicorn would log that second start as a crash.
+    A client that leaves while its request is read: the SDK lets the exception out. A stream on /sse that ends because the
+    server stops: the SDK's endpoint answers once more, with an empty response.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on except a second start on /sse."""
+        """Pass everything on, except a second start on /sse and the departure of the client."""
         started = False
 
         async def once(message: Message) -> None:
@@ -108,7 +108,8 @@ class OneResponse:
                 started = True
             await send(message)
 
-        await self.app(scope, receive, once if scope.get("path") == "/sse" else send)
+        with suppress(ClientDisconnect):
+            await self.app(scope, receive, once if scope.get("path") == "/sse" else send)
 
 
 def build_app(
@@ -132,6 +133,6 @@ def build_app(
 
     return Starlette(
         routes=[Route("/health", health), *_about(settings), *http.routes, *sse.routes, *routes],
-        middleware=[Middleware(Guard, settings=settings), Middleware(OneResponse)],
+        middleware=[Middleware(Guard, settings=settings), Middleware(QuietEnds)],
         lifespan=lifespan,
     )

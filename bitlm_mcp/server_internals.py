@@ -10,6 +10,8 @@ from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.session import ServerSession
 from mcp.server.streamable_http import EventStore, StreamableHTTPServerTransport
+from mcp.shared._context_streams import ContextSendStream
+from mcp.shared.message import SessionMessage
 
 
 def low_level(server: MCPServer[Any]) -> Server[Any]:
@@ -34,6 +36,11 @@ def give_each_session_its_events(server: MCPServer[Any], events: Callable[[], Ev
         return transport
 
     manager._admit_session = admit_with_events  # type: ignore[method-assign]
+
+
+def waiting_to_send(stream: ContextSendStream[SessionMessage]) -> int:
+    """How many messages wait until the other end of a stream takes them."""
+    return stream._inner.statistics().tasks_waiting_send
 
 
 def same_connection(one: ServerSession, other: ServerSession) -> bool:

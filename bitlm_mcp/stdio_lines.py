@@ -1,4 +1,4 @@
-"""The lines of a client on stdin, none of which can fill the memory.
+"""The lines of a client on stdin, which cannot fill the memory, neither one alone nor many whose answers nobody reads.
 
 A line that is too long is thrown away as it is read, and its request is answered with an error. JSON-RPC lets a request have
 its id before or after its parameters, so the two ends of the line are kept to find it there.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import BinaryIO
 
 import anyio
@@ -19,6 +20,10 @@ from mcp_types import INVALID_REQUEST, ErrorData, JSONRPCError
 MAX_LINE_BYTES = DEFAULT_MAX_REQUEST_BODY_SIZE
 """As long as what HTTP accepts."""
 
+MAX_UNREAD = 64
+"""While more answers than this wait for the client to read, no further line is read."""
+
+_POLL_S = 0.01
 _END_BYTES = 1024
 _VERSION = r'"jsonrpc"\s*:\s*"2\.0"'
 _ID = r'"id"\s*:\s*(-?\d{1,18}|"(?:[^"\\]|\\.){0,512}")'
@@ -27,18 +32,24 @@ _LAST = re.compile(rf",\s*{_ID}\s*(?:,\s*{_VERSION}\s*)?\}}\s*$")
 
 
 class BoundedLines:
-    """An asynchronous iterator over decoded lines; `refused` gets the error of each line that is longer than `limit` bytes."""
+    """An asynchronous iterator over decoded lines.
+
+    `refused` gets the error of each line that is longer than `limit` bytes; `unread` tells how many answers wait.
+    """
 
     def __init__(self, stdin: BinaryIO, refused: ObjectSendStream[JSONRPCError], limit: int = MAX_LINE_BYTES) -> None:
         self._stdin = stdin
         self._refused = refused
         self._limit = limit
+        self.unread: Callable[[], int] = int
 
     def __aiter__(self) -> BoundedLines:
         return self
 
     async def __anext__(self) -> str:
         """The next line that is short enough, with its end; bytes that are no UTF-8 are replaced, as the SDK does."""
+        while self.unread() > MAX_UNREAD:
+            await anyio.sleep(_POLL_S)
         while line := await anyio.to_thread.run_sync(self._stdin.readline, self._limit + 1):
             if len(line) <= self._limit:
                 return line.decode("utf-8", errors="replace")

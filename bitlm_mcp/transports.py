@@ -21,6 +21,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO, NoReturn
 
 import anyio
@@ -36,7 +37,7 @@ from starlette.types import ASGIApp
 from bitlm_mcp.app import Background, run_background
 from bitlm_mcp.descriptors import claim_standard_streams
 from bitlm_mcp.errors import PortError
-from bitlm_mcp.server_internals import low_level
+from bitlm_mcp.server_internals import low_level, waiting_to_send
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.stdio_lines import BoundedLines
 
@@ -199,8 +200,10 @@ async def _serve_wires(server: MCPServer[Any], wires: Wires, stop: anyio.Event) 
     inner = low_level(server)
     try:
         refuse, refused = anyio.create_memory_object_stream[JSONRPCError]()
-        lines: Any = BoundedLines(wires.stdin, refuse)  # the SDK only iterates over it
-        async with stdio_server(lines, anyio.wrap_file(wires.stdout)) as (reading, writing), anyio.create_task_group() as group:
+        lines = BoundedLines(wires.stdin, refuse)
+        stdin: Any = lines  # the SDK only iterates over it
+        async with stdio_server(stdin, anyio.wrap_file(wires.stdout)) as (reading, writing), anyio.create_task_group() as group:
+            lines.unread = partial(waiting_to_send, writing)
             group.start_soon(_answer_refused, refused, writing.clone())
             await inner.run(reading, writing, inner.create_initialization_options())
             group.cancel_scope.cancel()

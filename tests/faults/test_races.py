@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 
 from bitlm_mcp.doctor import examine_state
 from tests.faults.story import TINY
-from tests.faults.victims import Refused, Victim, victim
+from tests.faults.victims import Refused, Victim, saved_after, victim
 
 TEXT = "the quick brown fox jumps over the lazy dog " * 20
 
@@ -33,10 +33,6 @@ def together(servers: Sequence[Victim], tool: str, arguments: dict[str, Any]) ->
 
 def won(outcomes: list[dict[str, Any] | Refused]) -> int:
     return sum(isinstance(outcome, dict) for outcome in outcomes)
-
-
-def saved_after(step: int) -> Callable[[dict[str, Any]], bool]:
-    return lambda job: (job.get("saved_step") or 0) > step
 
 
 @pytest.fixture

@@ -273,7 +273,7 @@ class Victim:
         self._send({"id": self._ids, "method": method, "params": params})
         deadline = time.monotonic() + ANSWER_S
         while True:
-            message = json.loads(self._line(deadline))
+            message = self.receive(deadline)
             if message.get("id") == self._ids:
                 assert "result" in message, message
                 result: dict[str, Any] = message["result"]
@@ -282,6 +282,15 @@ class Victim:
     def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """What a tool returned. Raises Refused with its text when it would not."""
         return told(self.ask("tools/call", {"name": tool, "arguments": arguments}))
+
+    def send_call(self, request_id: int, tool: str, **arguments: Any) -> None:
+        """Call a tool without waiting for the answer."""
+        self._send({"id": request_id, "method": "tools/call", "params": {"name": tool, "arguments": arguments}})
+
+    def receive(self, deadline: float | None = None) -> dict[str, Any]:
+        """The next message, whatever it is; a line that is no JSON fails."""
+        message: dict[str, Any] = json.loads(self._line(deadline or time.monotonic() + ANSWER_S))
+        return message
 
     def read(self, uri: str) -> str:
         """The text of a resource."""
@@ -330,7 +339,10 @@ class Victim:
         self.process.join(STOP_S)
 
     def _send(self, message: dict[str, Any]) -> None:
-        data = json.dumps({"jsonrpc": "2.0"} | message).encode() + b"\n"
+        self.send_bytes(json.dumps({"jsonrpc": "2.0"} | message).encode() + b"\n")
+
+    def send_bytes(self, data: bytes) -> None:
+        """Write to its stdin. Raises Gone."""
         try:
             while data:
                 data = data[os.write(self._stdin, data) :]
@@ -363,6 +375,11 @@ def told(result: dict[str, Any]) -> dict[str, Any]:
         raise Refused(text)
     found: dict[str, Any] = result["structuredContent"]
     return found
+
+
+def saved_after(step: int) -> Callable[[dict[str, Any]], bool]:
+    """Whether a training has saved a later step: a condition for `Victim.until`."""
+    return lambda job: (job.get("saved_step") or 0) > step
 
 
 @contextlib.contextmanager

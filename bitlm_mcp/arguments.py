@@ -77,7 +77,7 @@ def shown(value: object) -> str:
         return f"a string of {len(value):,} characters"
     if isinstance(value, list) and len(value) > MAX_SHOWN // 4:
         return f"a list of {len(value):,} items"
-    text = json.dumps(value, ensure_ascii=False, default=repr)
+    text = json.dumps(value, ensure_ascii=False, default=repr).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
 
 
@@ -91,6 +91,11 @@ def check_arguments(
         (name, _refusal(name, value, properties[name]))
         for name, value in given.items()
         if isinstance(value, bool) and properties.get(name, {}).get("type") in {"integer", "number"}
+    ]
+    problems += [
+        (name, f"{name} has half a surrogate pair at character {at}: send whole characters, or the data as base64")
+        for name, value in given.items()
+        if (at := _torn_at(value)) is not None
     ]
     if not problems:
         try:
@@ -114,6 +119,16 @@ def _relaxed(schema: Mapping[str, Any], value: Any) -> Any:
         except (ValueError, RecursionError):
             return value
     return value
+
+
+def _torn_at(value: object) -> int | None:
+    """Where a string has half of a character, which JSON can express and UTF-8 cannot."""
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            return error.start
+    return None
 
 
 def _problem(detail: ErrorDetails, given: Mapping[str, Any], properties: Mapping[str, Mapping[str, Any]]) -> str:

@@ -70,7 +70,7 @@ class CallGate:
             outcome, message = _outcome(result)
             return result
         except MCPError as error:
-            outcome, message = "error", error.error.message
+            outcome, message = "error", storable(error.error.message, MAX_MESSAGE)
             raise
         finally:
             tool, model_id = _asked(ctx.params or {})
@@ -101,7 +101,7 @@ class CallLog:
 def _client_of(ctx: ServerRequestContext[Any, Any]) -> tuple[str, str]:
     """What tells a client from others, and how it is called in the log."""
     params = ctx.session.client_params
-    name = params.client_info.name[:80] if params else "unknown"
+    name = storable(params.client_info.name) if params else "unknown"
     request = ctx.request
     if request is None:
         return "stdio", f"{name} over stdio"
@@ -113,7 +113,7 @@ def _client_of(ctx: ServerRequestContext[Any, Any]) -> tuple[str, str]:
 def _asked(params: Any) -> tuple[str, str | None]:
     tool, arguments = params.get("name"), params.get("arguments")
     model_id = arguments.get("model_id") if isinstance(arguments, dict) else None
-    return str(tool)[:80], str(model_id)[:80] if model_id is not None else None
+    return storable(tool), storable(model_id) if model_id is not None else None
 
 
 def _refusal(text: str) -> CallToolResult:
@@ -126,4 +126,9 @@ def _outcome(result: HandlerResult) -> tuple[str, str | None]:
         result = result.model_dump(mode="json", by_alias=True)
     if not isinstance(result, dict) or not result.get("isError"):
         return "ok", None
-    return "error", " ".join(str(part.get("text", "")) for part in result.get("content", ()))[:MAX_MESSAGE]
+    return "error", storable(" ".join(str(part.get("text", "")) for part in result.get("content", ())), MAX_MESSAGE)
+
+
+def storable(text: object, length: int = 80) -> str:
+    """The beginning of what a client sent, as text that files and databases can hold."""
+    return str(text)[:length].encode("utf-8", "backslashreplace").decode()

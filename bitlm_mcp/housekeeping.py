@@ -55,6 +55,8 @@ class Housekeeper:
                     if self._workspace.closing:
                         return
                     log.warning("%s", error.message)
+                except Exception:  # the other chores must go on, and this one too, at its next turn
+                    log.exception("a chore failed")
 
     def look(self) -> None:
         """Take note of what other servers have done, and stop the jobs that they were asked to stop."""

@@ -5,7 +5,7 @@ Tools, resources and the dashboard take their facts from here, so they cannot di
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled", "interrupted"]
@@ -136,7 +136,12 @@ class Snapshot:
         return {
             "version": self.version,
             "models": [model.summary() for model in self.models.values()],
-            "jobs": [asdict(job) for job in self.jobs.values()],
-            "datasets": [asdict(dataset) for dataset in self.datasets.values()],
-            "checkpoints": [asdict(checkpoint) for checkpoint in self.checkpoints.values()],
+            "jobs": [_plain(job) for job in self.jobs.values()],
+            "datasets": [_plain(dataset) for dataset in self.datasets.values()],
+            "checkpoints": [_plain(checkpoint) for checkpoint in self.checkpoints.values()],
         }
+
+
+def _plain(view: JobView | DatasetView | CheckpointView) -> dict[str, Any]:
+    """The fields of a flat view. It is immutable, so nothing need be copied, which is most of what `asdict` does."""
+    return {name: getattr(view, name) for name in view.__slots__}

@@ -130,7 +130,9 @@ class Workspace:
             models = self.snapshot.models
             model = self.models.find(job.model_id)
             if model is not None:
+                new = job.model_id not in models
                 models = models | {job.model_id: self._view(model, {})}
+                models = dict(sorted(models.items())) if new else models
             self._replace(models=models, jobs=_shown([*self.snapshot.jobs.values(), job.view()]))
 
     def _view(self, model: Model, holders: Mapping[str, str]) -> ModelView:

@@ -45,7 +45,8 @@ def draw_byte(
         log_probs = np.where(allowed, log_probs, -np.inf)
     if sampling.temperature == 0:
         return int(log_probs.argmax())
-    scaled = (log_probs - log_probs.max()) / sampling.temperature
+    with np.errstate(over="ignore"):  # close to temperature 0 all but the likeliest overflow, to probability 0
+        scaled = (log_probs - log_probs.max()) / sampling.temperature
     probs = np.exp(scaled)
     probs /= probs.sum()
     if sampling.top_p < 1:

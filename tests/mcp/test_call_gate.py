@@ -10,7 +10,7 @@ from pydantic import Field
 
 from bitlm_core import ModelStateError
 from bitlm_mcp import call_gate
-from bitlm_mcp.call_gate import CallGate, CallLog, RateLimit
+from bitlm_mcp.call_gate import CallGate, CallLog, RateLimit, storable
 from bitlm_mcp.records import Call
 from bitlm_mcp.results import Result
 from bitlm_mcp.schemas import ToolSpec
@@ -78,6 +78,10 @@ async def test_calls_over_the_limit_are_refused_and_all_are_told() -> None:
     ]
     assert seen[1].message == "not this one: take another" and "too many" in str(seen[-1].message)
     assert all(call.duration_ms >= 0 and call.client for call in seen)
+
+
+def test_what_clients_send_can_be_stored() -> None:
+    assert storable("a\ud800b") == "a\\ud800b" and storable("é" * 100) == "é" * 80
 
 
 def test_calls_that_nobody_fetches_make_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,11 @@ def test_temperature_zero_takes_the_likeliest() -> None:
     assert draw_byte(peaked(65, 66), SamplingConfig(temperature=0), only, rng()) == 66
 
 
+def test_a_temperature_close_to_zero_takes_the_likeliest() -> None:
+    for temperature in (1e-3, 1e-200, 5e-324):
+        assert draw_byte(peaked(65, 66), SamplingConfig(temperature=temperature), None, rng()) == 65
+
+
 def test_top_p_keeps_the_smallest_sufficient_set() -> None:
     probs = np.zeros(256)
     probs[:4] = 0.4, 0.3, 0.2, 0.1

@@ -9,8 +9,6 @@ either the old one or the new one, and the file of the one before stays for whoe
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import secrets
 import shutil
@@ -22,14 +20,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from bitlm_core import (
     NAME_PATTERN,
     BitLMError,
     ConfigError,
-    ResourceLimitError,
     change_within,
     create_text,
     digest_of,
@@ -37,30 +33,13 @@ from bitlm_core import (
     replace_text,
 )
 from bitlm_mcp.compute.messages import DataPart
-from bitlm_mcp.data_files import CHUNK, named_os_errors
+from bitlm_mcp.data_files import named_os_errors
+from bitlm_mcp.dataset_files import About, store_bytes
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.snapshot import DatasetView
 
-MAX_DATASET_BYTES = 16 << 30
-SPARE_DISK_BYTES = 256 << 20
 ABANDONED_S = 24 * 3600
 _ABOUT = "about.json"
-_DIGEST = r"^[0-9a-f]{64}$"
-_FILE = r"^[0-9a-f]{32}\.data$"
-
-
-class _About(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    file: str = Field(pattern=_FILE)
-    previous: str | None = Field(default=None, pattern=_FILE)
-    num_bytes: int = Field(ge=1)
-    train_bytes: int = Field(ge=0)
-    sha256: str = Field(pattern=_DIGEST)
-    train_sha256: str = Field(pattern=_DIGEST)
-    holdout_sha256: str = Field(pattern=_DIGEST)
-    train_counts: tuple[int, ...] = Field(min_length=256, max_length=256)
-    source: str
 
 
 class DatasetError(BitLMError):
@@ -97,7 +76,7 @@ class DatasetStore:
             make_folder(self.root)
             scratch = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.root))
             try:
-                about = _store(chunks, scratch, holdout_fraction, source, shutil.disk_usage(self.root).free)
+                about = store_bytes(chunks, scratch, holdout_fraction, source, shutil.disk_usage(self.root).free)
                 with self._replacing:
                     self._check_free(dataset_id, overwrite)
                     about = self._install(dataset_id, scratch, about, overwrite, guard)
@@ -124,10 +103,10 @@ class DatasetStore:
         self,
         dataset_id: str,
         scratch: Path,
-        about: _About,
+        about: About,
         overwrite: bool,
         guard: Callable[[DatasetView], AbstractContextManager[object]],
-    ) -> _About:
+    ) -> About:
         folder = self._folder(dataset_id)
         make_folder(folder)
         before = self._about_or_none(dataset_id)
@@ -169,7 +148,7 @@ class DatasetStore:
             return DataPart(path=path, start=about.train_bytes, end=about.num_bytes, digest=about.holdout_sha256)
         return DataPart(path=path, start=0, end=about.train_bytes, digest=about.train_sha256, counts=about.train_counts)
 
-    def _as_stored(self, dataset_id: str, about: _About) -> bool:
+    def _as_stored(self, dataset_id: str, about: About) -> bool:
         """Whether the data is what was stored; all of it is read once, and again when the file has been touched."""
         path = self._folder(dataset_id) / about.file
         try:
@@ -207,7 +186,7 @@ class DatasetStore:
         """All datasets by id; damaged ones are left out, and named when they are asked for."""
         return {dataset_id: _view(dataset_id, about) for dataset_id, about in self._all().items()}
 
-    def _all(self) -> dict[str, _About]:
+    def _all(self) -> dict[str, About]:
         found = {dataset_id: self._about_or_none(dataset_id) for dataset_id in self.ids()}
         return {dataset_id: about for dataset_id, about in found.items() if about}
 
@@ -216,72 +195,18 @@ class DatasetStore:
             raise UnknownHandleError("dataset", dataset_id, self.ids(), "names are 1 to 64 of a-z 0-9 . _ -")
         return self.root / dataset_id
 
-    def _about(self, dataset_id: str) -> _About:
+    def _about(self, dataset_id: str) -> About:
         path = self._folder(dataset_id) / _ABOUT
         if not path.exists():
             raise UnknownHandleError("dataset", dataset_id, self.ids(), "call add_dataset first")
         with _whole(dataset_id):
-            return _About.model_validate_json(path.read_text("utf-8"))
+            return About.model_validate_json(path.read_text("utf-8"))
 
-    def _about_or_none(self, dataset_id: str) -> _About | None:
+    def _about_or_none(self, dataset_id: str) -> About | None:
         try:
             return self._about(dataset_id)
         except (DatasetError, UnknownHandleError):
             return None
-
-
-def _store(chunks: Iterable[bytes], scratch: Path, holdout_fraction: float, source: str, free: int) -> _About:
-    """Write the data into `scratch`, on the disk when this returns, and describe it."""
-    size, digest = _copy(chunks, scratch / "data", free)
-    if not size:
-        raise ConfigError("the data is empty (0 bytes): give data with at least 1 byte")
-    train = size - int(size * holdout_fraction)
-    train_digest, counts = _part_facts(scratch / "data", 0, train)
-    holdout_digest, _ = _part_facts(scratch / "data", train, size)
-    return _About(
-        file=f"{secrets.token_hex(16)}.data",
-        num_bytes=size,
-        train_bytes=train,
-        sha256=digest,
-        train_sha256=train_digest,
-        holdout_sha256=holdout_digest,
-        train_counts=tuple(counts.tolist()),
-        source=source,
-    )
-
-
-def _copy(chunks: Iterable[bytes], target: Path, free: int) -> tuple[int, str]:
-    """Write all chunks; the size and SHA-256. Stops with ResourceLimitError before the disk or the limit is full."""
-    room = max(0, free - SPARE_DISK_BYTES)
-    limit, why = min((MAX_DATASET_BYTES, "a dataset may have"), (room, "the disk of the state directory has room for"))
-    digest, size = hashlib.sha256(), 0
-    with target.open("wb") as file:
-        for chunk in chunks:
-            size += len(chunk)
-            if size > limit:
-                raise ResourceLimitError(
-                    f"the data has more than the {limit:,} bytes that {why}: use a part of it"
-                    + ("" if limit == MAX_DATASET_BYTES else ", or free some space"),
-                    estimate=size,
-                    limit=limit,
-                )
-            digest.update(chunk)
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    return size, digest.hexdigest()
-
-
-def _part_facts(path: Path, start: int, end: int) -> tuple[str, np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """SHA-256 and byte counts [256] of bytes [start, end)."""
-    digest, counts = hashlib.sha256(), np.zeros(256, np.int64)
-    with path.open("rb") as file:
-        file.seek(start)
-        while start < end and (chunk := file.read(min(CHUNK, end - start))):
-            digest.update(chunk)
-            counts += np.bincount(np.frombuffer(chunk, np.uint8), minlength=256)
-            start += len(chunk)
-    return digest.hexdigest(), counts
 
 
 def _taken(dataset_id: str) -> ConfigError:
@@ -300,7 +225,7 @@ def _whole(dataset_id: str) -> Iterator[None]:
         ) from error
 
 
-def _view(dataset_id: str, about: _About) -> DatasetView:
+def _view(dataset_id: str, about: About) -> DatasetView:
     return DatasetView(
         dataset_id=dataset_id,
         num_bytes=about.num_bytes,

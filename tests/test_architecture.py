@@ -52,6 +52,7 @@ SERVER = [
     "records",
     "call_gate",
     "data_files",
+    "dataset_files",
     "datasets",
     "jobs",
     "job_files",

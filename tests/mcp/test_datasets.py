@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bitlm_core import ConfigError, ResourceLimitError
-from bitlm_mcp import datasets
+from bitlm_mcp import dataset_files, datasets
 from bitlm_mcp.datasets import DatasetError, DatasetStore
 from bitlm_mcp.errors import UnknownHandleError
 
@@ -57,7 +57,7 @@ def test_a_dataset_is_replaced_only_with_leave(store: DatasetStore) -> None:
 def test_refused_data_leaves_nothing_behind(store: DatasetStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="empty"):
         add(store, b"")
-    monkeypatch.setattr(datasets, "MAX_DATASET_BYTES", 5)
+    monkeypatch.setattr(dataset_files, "MAX_DATASET_BYTES", 5)
     with pytest.raises(ResourceLimitError, match="more than the 5 bytes"):
         add(store)
     assert left_over(store) == []

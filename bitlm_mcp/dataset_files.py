@@ -1,0 +1,90 @@
+"""What a dataset is on the disk: its bytes in one file, and what is to be known of them in another."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from bitlm_core import ConfigError, ResourceLimitError
+from bitlm_mcp.data_files import CHUNK
+
+MAX_DATASET_BYTES = 16 << 30
+SPARE_DISK_BYTES = 256 << 20
+_DIGEST = r"^[0-9a-f]{64}$"
+_FILE = r"^[0-9a-f]{32}\.data$"
+
+
+class About(BaseModel):
+    """Which file is current and which was before, its split, and how often each byte occurs in the part to learn from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str = Field(pattern=_FILE)
+    previous: str | None = Field(default=None, pattern=_FILE)
+    num_bytes: int = Field(ge=1)
+    train_bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=_DIGEST)
+    train_sha256: str = Field(pattern=_DIGEST)
+    holdout_sha256: str = Field(pattern=_DIGEST)
+    train_counts: tuple[int, ...] = Field(min_length=256, max_length=256)
+    source: str
+
+
+def store_bytes(chunks: Iterable[bytes], scratch: Path, holdout_fraction: float, source: str, free: int) -> About:
+    """Write the data into `scratch`, on the disk when this returns, and describe it."""
+    size, digest = _copy(chunks, scratch / "data", free)
+    if not size:
+        raise ConfigError("the data is empty (0 bytes): give data with at least 1 byte")
+    train = size - int(size * holdout_fraction)
+    train_digest, counts = _part_facts(scratch / "data", 0, train)
+    holdout_digest, _ = _part_facts(scratch / "data", train, size)
+    return About(
+        file=f"{secrets.token_hex(16)}.data",
+        num_bytes=size,
+        train_bytes=train,
+        sha256=digest,
+        train_sha256=train_digest,
+        holdout_sha256=holdout_digest,
+        train_counts=tuple(counts.tolist()),
+        source=source,
+    )
+
+
+def _copy(chunks: Iterable[bytes], target: Path, free: int) -> tuple[int, str]:
+    """Write all chunks; the size and SHA-256. Stops with ResourceLimitError before the disk or the limit is full."""
+    room = max(0, free - SPARE_DISK_BYTES)
+    limit, why = min((MAX_DATASET_BYTES, "a dataset may have"), (room, "the disk of the state directory has room for"))
+    digest, size = hashlib.sha256(), 0
+    with target.open("wb") as file:
+        for chunk in chunks:
+            size += len(chunk)
+            if size > limit:
+                raise ResourceLimitError(
+                    f"the data has more than the {limit:,} bytes that {why}: use a part of it"
+                    + ("" if limit == MAX_DATASET_BYTES else ", or free some space"),
+                    estimate=size,
+                    limit=limit,
+                )
+            digest.update(chunk)
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    return size, digest.hexdigest()
+
+
+def _part_facts(path: Path, start: int, end: int) -> tuple[str, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    """SHA-256 and byte counts [256] of bytes [start, end)."""
+    digest, counts = hashlib.sha256(), np.zeros(256, np.int64)
+    with path.open("rb") as file:
+        file.seek(start)
+        while start < end and (chunk := file.read(min(CHUNK, end - start))):
+            digest.update(chunk)
+            counts += np.bincount(np.frombuffer(chunk, np.uint8), minlength=256)
+            start += len(chunk)
+    return digest.hexdigest(), counts

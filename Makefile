@@ -4,10 +4,11 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 JUDGES  = tests/judges
 KILLS   = 200
+SECONDS = 600
 SEED   ?= $(shell date +%s)
 READY   = $(VENV)/.ready
 
-.PHONY: demo test judges faults lint bench clean
+.PHONY: demo test judges faults soak lint bench clean
 
 demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save, restart
 	$(BIN)/bitlm demo
@@ -20,6 +21,9 @@ judges: $(READY) $(JUDGES)/.venv/.ready $(JUDGES)/node_modules/.ready  ## client
 
 faults: $(READY)  ## servers killed, starved and confused: nothing acknowledged may be lost (make faults KILLS=1000 SEED=7)
 	$(BIN)/python -m pytest --kills $(KILLS) --faults-seed $(SEED) --numprocesses auto --maxprocesses 8 --dist worksteal tests/faults
+
+soak: $(READY)  ## ten minutes: 24 clients on all transports while a training runs; the last line is JSON
+	$(BIN)/python -m tests.soak.soak --seconds $(SECONDS)
 
 lint: $(READY)  ## types and style
 	$(BIN)/ruff check .

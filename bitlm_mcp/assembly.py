@@ -82,4 +82,5 @@ def assemble(settings: ServerSettings) -> Assembly:
         workspace.close()
 
     routes = [*dashboard_routes(workspace), *monitoring.routes()]
-    return Assembly(server=server, routes=routes, background=[housekeeper.run, notifications.run], on_stop=stop)
+    background = [housekeeper.run, notifications.run, monitoring.watch_loop]
+    return Assembly(server=server, routes=routes, background=background, on_stop=stop)

@@ -25,6 +25,7 @@ import bitlm_core
 from bitlm_mcp import options
 from bitlm_mcp.app import build_app
 from bitlm_mcp.assembly import assemble
+from bitlm_mcp.bench import measure_serving
 from bitlm_mcp.database import DatabaseError
 from bitlm_mcp.demo import DemoError, DemoSettings, default_text, run_demo
 from bitlm_mcp.doctor import examine
@@ -231,10 +232,24 @@ def learn(
         report = _with_progress(bitlm_core.learn_steps(content, config, seconds=seconds, threads=threads))
     except (OSError, bitlm_core.BitLMError) as error:
         _fail(str(error), 1)
+    _report(report.flat(), json_only)
+
+
+@bench.command("serve")
+def bench_serve(
+    turns: Annotated[int, typer.Option(min=3, max=10_000, help="How often each side takes its turn.")] = 50,
+    json_only: Annotated[bool, typer.Option("--json", help="Print the JSON line alone.")] = False,
+) -> None:
+    """Measure what a call costs beyond the SDK's own empty tool, and what a start costs: CPU time."""
+    report = anyio.run(measure_serving, turns, dict(os.environ)).flat()
+    _report(report, json_only)
+
+
+def _report(report: dict[str, float | int | str], json_only: bool) -> None:
     if not json_only:
-        for name, value in report.flat().items():
+        for name, value in report.items():
             typer.echo(f"{name:22} {value}")
-    typer.echo(json.dumps(report.flat()))
+    typer.echo(json.dumps(report))
 
 
 def _with_progress(steps: Iterator[float | bitlm_core.LearnReport]) -> bitlm_core.LearnReport:

@@ -56,23 +56,42 @@ def examine_state(state_dir: Path) -> Iterator[Finding]:
         yield from look(state_dir)
 
 
-async def _server(state_dir: Path, environment: dict[str, str]) -> AsyncIterator[Finding]:
+@dataclass(frozen=True)
+class Start:
+    """A server that was started, asked for its tools, and ended: sizes on the wire, and its CPU seconds."""
+
+    num_tools: int
+    tools_list_bytes: int
+    instructions_bytes: int
+    cpu_s: float
+
+
+async def started(parameters: StdioServerParameters) -> Start:
+    """Start a server as hosts do, and end it again. Raises whatever keeps it from answering."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    async with Client(stdio_client(parameters)) as client:
+        listed, instructions = await client.list_tools(), client.instructions or ""
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Start(
+        num_tools=len(listed.tools),
+        tools_list_bytes=len(listed.model_dump_json(by_alias=True, exclude_none=True).encode()),
+        instructions_bytes=len(instructions.encode()),
+        cpu_s=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+    )
+
+
+async def _server(state_dir: Path, environment: dict[str, str]) -> AsyncIterator[Finding]:
     command = ["-m", "bitlm_mcp", "serve", "--state-dir", str(state_dir)]
     parameters = StdioServerParameters(command=sys.executable, args=command, env=environment)
     try:
-        async with Client(stdio_client(parameters)) as client:
-            listed, instructions = await client.list_tools(), client.instructions or ""
+        start = await started(parameters)
     except Exception as error:  # whatever it is, it is what was to be found out
         yield Finding("server over stdio", False, f"{type(error).__name__}: {error}")
         return
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    size = len(listed.model_dump_json(by_alias=True, exclude_none=True).encode())
-    yield Finding("server over stdio", bool(listed.tools), f"{len(listed.tools)} tools")
-    yield _at_most("tools/list", size, MAX_LIST_BYTES, "bytes")
-    yield _at_most("instructions", len(instructions.encode()), MAX_INSTRUCTIONS_BYTES, "bytes")
-    yield _at_most("start, tools/list and end", round(cpu_s, 2), MAX_START_CPU_S, "CPU-s")
+    yield Finding("server over stdio", start.num_tools > 0, f"{start.num_tools} tools")
+    yield _at_most("tools/list", start.tools_list_bytes, MAX_LIST_BYTES, "bytes")
+    yield _at_most("instructions", start.instructions_bytes, MAX_INSTRUCTIONS_BYTES, "bytes")
+    yield _at_most("start, tools/list and end", round(start.cpu_s, 2), MAX_START_CPU_S, "CPU-s")
     yield await _engine(parameters)
 
 

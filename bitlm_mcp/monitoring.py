@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter as Counted
 from collections.abc import Iterable
 
+import anyio
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -22,6 +23,8 @@ from bitlm_mcp.records import Call
 from bitlm_mcp.workspace import Workspace
 
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 45.0)
+_LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+LAG_EVERY_S = 0.1
 _OF_A_MODEL = {
     "step": "Optimizer steps.",
     "loss": "Training loss of the network, nats per byte.",
@@ -44,6 +47,9 @@ class Monitoring:
         self._seconds = Histogram(
             "bitlm_tool_seconds", "Duration of tool calls.", ("tool",), buckets=_SECONDS, registry=self._registry
         )
+        self._lag = Histogram(
+            "bitlm_event_loop_lag_seconds", "How late the event loop is.", buckets=_LAG_SECONDS, registry=self._registry
+        )
         ProcessCollector(registry=self._registry)
         self._registry.register(_State(workspace))
 
@@ -52,6 +58,13 @@ class Monitoring:
         tool = call.tool if call.tool in self._tools else "unknown"
         self._calls.labels(tool, call.outcome).inc()
         self._seconds.labels(tool).observe(call.duration_ms / 1000)
+
+    async def watch_loop(self) -> None:
+        """Measure for as long as the server lives how late the event loop wakes."""
+        while True:
+            due = anyio.current_time() + LAG_EVERY_S
+            await anyio.sleep_until(due)
+            self._lag.observe(anyio.current_time() - due)
 
     def routes(self) -> list[BaseRoute]:
         """/metrics and /ready."""

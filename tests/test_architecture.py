@@ -79,6 +79,7 @@ SERVER = [
     "transports",
     "demo",
     "doctor",
+    "bench",
     "host_config",
     "options",
     "cli",

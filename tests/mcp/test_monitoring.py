@@ -9,10 +9,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
+from prometheus_client import generate_latest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from bitlm_mcp import monitoring
 from bitlm_mcp.assembly import assemble
 from bitlm_mcp.call_gate import CallGate
 from bitlm_mcp.logs import JsonLines
@@ -20,6 +23,11 @@ from bitlm_mcp.monitoring import Monitoring
 from bitlm_mcp.records import Call
 from bitlm_mcp.settings import ServerSettings
 from tests.mcp.workspaces import Server, server
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 @pytest.fixture
@@ -37,10 +45,10 @@ def test_metrics_are_the_snapshot_and_the_calls(made: Server) -> None:
     made.data()
     made.create()
     made.trained(steps=2)
-    monitoring = Monitoring(made.workspace, ["infer"])
+    watching = Monitoring(made.workspace, ["infer"])
     for tool, outcome in (("infer", "ok"), ("infer", "error"), ("any name at all", "error"), ("another", "error")):
-        monitoring.observe(Call(0.0, "c", tool, None, 30.0, outcome, None))
-    client = TestClient(Starlette(routes=monitoring.routes()))
+        watching.observe(Call(0.0, "c", tool, None, 30.0, outcome, None))
+    client = TestClient(Starlette(routes=watching.routes()))
     response = client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=")
     found = values(response.text)
@@ -54,6 +62,20 @@ def test_metrics_are_the_snapshot_and_the_calls(made: Server) -> None:
     assert found['bitlm_tool_seconds_bucket{le="0.1",tool="infer"}'] == 2
     assert found['bitlm_jobs{status="completed"}'] == 2 and found["bitlm_models"] == found["bitlm_datasets"] == 1
     assert found["process_resident_memory_bytes"] > 1e6
+
+
+@pytest.mark.anyio
+async def test_a_loop_that_is_late_shows(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitoring, "LAG_EVERY_S", 0.001)
+    watched = Monitoring(made.workspace, [])
+    async with anyio.create_task_group() as group:
+        group.start_soon(watched.watch_loop)
+        await anyio.sleep(0.01)
+        time.sleep(0.06)  # the fault that is to be seen
+        await anyio.sleep(0.01)
+        group.cancel_scope.cancel()
+    found = values(generate_latest(watched._registry).decode())
+    assert found["bitlm_event_loop_lag_seconds_count"] > found['bitlm_event_loop_lag_seconds_bucket{le="0.05"}']
 
 
 def test_readiness_follows_the_workspace(made: Server) -> None:

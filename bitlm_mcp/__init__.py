@@ -1,9 +1,21 @@
 """The MCP server of bitlm: a shell around the engine that knows nothing of how it learns.
 
-    settings  results  errors  arguments  schemas    the wire: what may be asked and how it is answered
-    server                                          tools, resources and prompts put into one MCP server
-    security  app  transports                       one guarded web application, stdio, and clean exits
-    cli                                             the command `bitlm`; the only reader of the environment
+    the wire        settings  arguments  results  schemas  errors: what may be asked, and how it is answered
+                    tools  resources  prompts  completions  notifications  extensions: the protocol's offers
+                    server  server_internals: all of that in one MCP server of the SDK
+    the state       database  records: what is recorded, in one SQLite file
+                    presence  leases: which servers share a directory, and which of them may write a model
+                    datasets  dataset_files  data_files  job_files: bytes on the disk
+                    history  snapshot  events: what is known of each model; the one picture that everyone reads
+    the work        jobs  runner  model_store  workspace  operations: begun, followed, recorded, shown
+                    compute: the side that has torch, in a thread or in a process of its own
+                    housekeeping: what is done from time to time
+    the world       transports  stdio_lines  descriptors  app  event_store: stdio and HTTP, from the first byte to a clean exit
+                    security  oauth  call_gate: who may call, and how often
+                    dashboard  monitoring  logs: for people and operators
+                    assembly: everything of one process put together
+    the command     cli  options: the only readers of the command line and the environment
+                    demo  doctor  bench  host_config: what the command does besides serving
 
 Importing this package does nothing.
 """

@@ -1,13 +1,14 @@
-"""The dashboard's routes: the page, its static files, and the two JSON views that it polls.
+"""The dashboard's routes: the page, its static files, the two JSON views that it polls, and the one thing it can do.
 
     GET /                                                 the page
     GET /static/{file}                                    its style and scripts, nothing else
     GET /api/status                                       the snapshot without histories; 304 while nothing changed
     GET /api/models/{model_id}/history?since_step&limit   the curve of one model, thinned evenly
+    POST /api/jobs/{job_id}/cancel                        stop a job, as the tool cancel_job does; not with --read-only
 
-Everything is read-only and comes from the workspace's one immutable snapshot, so the page cannot disagree with tools and
-resources. Who may ask at all is decided before, by the guard of `bitlm_mcp.security`. `boot` names this process: versions
-and steps of another one do not compare with ours.
+Everything shown comes from the workspace's one immutable snapshot, so the page cannot disagree with tools and resources. Who
+may ask at all is decided before, by the guard of `bitlm_mcp.security`; that a cancel must be JSON keeps forms of other sites
+out a second time. `boot` names this process: versions and steps of another one do not compare with ours.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from starlette.routing import BaseRoute, Route
 
 from bitlm_core import BitLMError, ConfigError
 from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.operations.reading import cancel
 from bitlm_mcp.snapshot import HistoryPoint, Snapshot
 from bitlm_mcp.workspace import Workspace
 
@@ -55,6 +57,7 @@ def dashboard_routes(workspace: Workspace) -> list[BaseRoute]:
         Route("/static/{file:path}", files.static),
         Route("/api/status", views.status),
         Route("/api/models/{model_id:path}/history", views.history),
+        Route("/api/jobs/{job_id}/cancel", views.cancel, methods=["POST"]),
     ]
 
 
@@ -74,7 +77,8 @@ class _Views:
             return Response(status_code=304, headers={"etag": tag})
         if self._rendered is None or self._rendered[0] is not snapshot:
             # Off the loop: the latest value of a metric is searched for in the histories.
-            body = await run_in_threadpool(lambda: _json({"boot": self._boot} | snapshot.summary()))
+            about = {"boot": self._boot, "read_only": self._workspace.settings.read_only}
+            body = await run_in_threadpool(lambda: _json(about | snapshot.summary()))
             self._rendered = (snapshot, body)
         return Response(self._rendered[1], media_type="application/json", headers={"etag": tag})
 
@@ -98,6 +102,21 @@ class _Views:
             return _json(about | {"points": points})
 
         return Response(await run_in_threadpool(render), media_type="application/json")
+
+    async def cancel(self, request: Request) -> Response:
+        """Ask a job to stop at its next step; the status tells when it has."""
+        if self._workspace.settings.read_only:
+            return _error(403, ConfigError("the server was started with --read-only: nothing can be changed through it"))
+        if request.headers.get("content-type") != "application/json":
+            return _error(415, ConfigError("send content-type: application/json"))
+        job_id = request.path_params["job_id"]
+        try:
+            await run_in_threadpool(cancel, self._workspace, job_id)
+        except UnknownHandleError as error:
+            return _error(404, error)
+        except BitLMError as error:
+            return _error(503, error)
+        return Response(_json({"job_id": job_id}), status_code=202, media_type="application/json")
 
 
 class _Files:

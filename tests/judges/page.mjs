@@ -1,6 +1,6 @@
 // The status page in a headless Chromium: node page.mjs ADDRESS MODEL, while MODEL is trained at ADDRESS.
 //
-// Exits with 0 when the page shows the model, follows its steps by itself, and neither it nor its policies complained.
+// Exits with 0 when the page shows the model, follows its steps by itself, cancels the training, and neither it nor its policies complained.
 import assert from 'node:assert/strict';
 import { chromium } from 'playwright-core';
 
@@ -22,6 +22,8 @@ try {
   for (let round = 0; round < 300 && (await step()) <= first; round++) await page.waitForTimeout(100);
   assert.ok((await step()) > first, `the page stayed at step ${first}`);
   await page.locator('#bits-chart svg, #bits-chart canvas').first().waitFor();
+  await page.getByRole('button', { name: `Cancel train_step of ${model}` }).click();
+  await page.locator('#jobs tbody tr', { hasText: model }).getByText('cancelled', { exact: true }).waitFor();
   assert.equal(await page.locator('#connection').getAttribute('data-state'), 'live');
   assert.deepEqual(complaints, []);
   assert.deepEqual(outside, []);

@@ -1,4 +1,4 @@
-"""The status page in a real browser, Debian's Chromium: it follows a training by itself, and breaks none of its policies."""
+"""The status page in a real browser, Debian's Chromium: it follows a training by itself, cancels it, and keeps its policies."""
 
 from __future__ import annotations
 
@@ -26,5 +26,6 @@ async def test_the_page_follows_a_training(base: str, programs: dict[str, str]) 
         found = await anyio.run_process(
             ["node", str(HERE / "page.mjs"), base, "on-the-page"], env=programs | {"CHROMIUM": chromium}, check=False
         )
-        await client.call_tool("cancel_job", {"job_id": started.structured_content["job_id"]})
+        job = await client.call_tool("wait_job", {"job_id": started.structured_content["job_id"], "wait_s": 0})
     assert found.returncode == 0, found.stderr.decode()[-3000:]
+    assert job.structured_content is not None and job.structured_content["status"] == "cancelled"

@@ -21,6 +21,7 @@ from bitlm_mcp.security import Guard
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.snapshot import CheckpointView, DatasetView, HistoryPoint, JobView, ModelView, Snapshot
 from bitlm_mcp.workspace import Workspace
+from tests.mcp.workspaces import server
 
 STATIC = Path(dashboard.__file__).parent / "static"
 SHIPPED = {
@@ -95,7 +96,7 @@ def test_status_is_the_summary(client: TestClient) -> None:
     assert response.headers["content-type"] == "application/json"
     body = response.json()
     assert response.headers["etag"] == f'"{body.pop("boot")}-7"'
-    expected = snapshot().summary()
+    expected = snapshot().summary() | {"read_only": False}
     expected["jobs"][0]["bytes_per_second"] = None  # infinite: JSON has no such number
     assert body == expected
 
@@ -176,8 +177,38 @@ def test_history_of_an_unknown_model(client: TestClient, model_id: str) -> None:
     assert len(response.content) < 1000
 
 
+JSON = {"content-type": "application/json"}
+
+
+def test_a_job_can_be_cancelled(tmp_path: Path) -> None:
+    with server(tmp_path / "state") as made:
+        made.data()
+        made.create()
+        job = made.train(seconds=60)
+        made.until_step(2)
+        client = client_of(made.workspace)
+        path = f"/api/jobs/{job.job_id}/cancel"
+        assert client.post(path).status_code == 415
+        assert client.post(path, headers=JSON | {"origin": "https://evil.example"}).status_code == 403
+        assert not made.workspace.job(job.job_id).over
+        response = client.post(path, headers=JSON)
+        assert (response.status_code, response.json()) == (202, {"job_id": job.job_id})
+        assert made.ended(job.job_id).status == "cancelled"
+        assert client.post(path, headers=JSON).status_code == 202  # once more changes nothing
+        unknown = client.post("/api/jobs/job-none/cancel", headers=JSON)
+        assert unknown.status_code == 404 and "no job 'job-none'" in unknown.json()["error"]
+
+
+def test_with_read_only_nothing_can_be_cancelled(tmp_path: Path) -> None:
+    with server(tmp_path / "state", read_only=True) as made:
+        client = client_of(made.workspace)
+        refused = client.post("/api/jobs/job-none/cancel", headers=JSON)
+        assert refused.status_code == 403 and "--read-only" in refused.json()["error"]
+        assert client.get("/api/status").json()["read_only"] is True
+
+
 @pytest.mark.parametrize("route", ["/", "/static/style.css", "/api/status", "/api/models/main/history"])
-def test_everything_is_read_only(client: TestClient, route: str) -> None:
+def test_everything_else_is_read_only(client: TestClient, route: str) -> None:
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         assert client.request(method, route).status_code == 405
 

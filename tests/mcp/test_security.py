@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import base64
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx2
 import pytest
+from dummy_process import ENV
+from pydantic import SecretStr
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
-from bitlm_mcp.app import build_app
-from bitlm_mcp.security import Guard, split_host
+from bitlm_mcp.app import Assembly, build_app
+from bitlm_mcp.assembly import assemble
+from bitlm_mcp.security import OPEN_PATHS, Guard, split_host
 from bitlm_mcp.server import build_server
 from bitlm_mcp.settings import ServerSettings
 
@@ -186,3 +194,75 @@ async def test_streams_are_not_buffered_and_web_sockets_are_refused(tmp_path: Pa
 def test_split_host() -> None:
     assert split_host("[::1]:80") == ("::1", "80")
     assert split_host("Name") == ("name", "")
+
+
+# The whole server: every route there is, found in the application itself, so that none can be forgotten
+
+
+def whole(tmp_path: Path, **values: Any) -> tuple[Starlette, Assembly]:
+    settings = ServerSettings.model_validate({"state_dir": tmp_path / "state"} | values)
+    parts = assemble(settings)
+    return build_app(parts.server, settings, parts.routes), parts
+
+
+def routes_of(app: Starlette) -> list[tuple[str, str]]:
+    """Every method and path, with something in the place of parameters."""
+    found = []
+    for route in app.routes:
+        path = re.sub(r"\{[^}]*\}", "x", getattr(route, "path", ""))
+        assert path.startswith("/"), route
+        methods = getattr(route, "methods", None) or {"GET", "POST", "DELETE"}
+        found += [(method, path) for method in {*methods, "OPTIONS", "PUT"}]
+    return found
+
+
+@pytest.mark.anyio
+async def test_no_route_of_the_whole_server_is_left_open(tmp_path: Path) -> None:
+    app, parts = whole(tmp_path, token=TOKEN)
+    routes = routes_of(app)
+    assert {"/mcp", "/sse", "/", "/api/status", "/metrics", "/ready", "/health"} <= {path for _, path in routes}
+    good = {"authorization": f"Bearer {TOKEN}"}
+    attempts = [
+        (421, good | {"host": "evil.example"}),
+        (421, good | {"host": "127.0.0.1.evil.example"}),
+        (403, good | {"origin": "https://evil.example"}),
+        (403, good | {"origin": "null"}),
+        (401, {}),
+        (401, {"authorization": f"Bearer {TOKEN[:-1]}"}),
+        (401, {"authorization": f"Bearer {TOKEN.upper()}"}),
+    ]
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1:8765") as client:
+        for method, path in routes:
+            for status, headers in attempts:
+                if status == 401 and path in OPEN_PATHS:
+                    continue
+                response = await client.request(method, path, headers=headers)
+                assert response.status_code == status, (method, path, headers)
+                assert_hardened(response)
+                assert TOKEN not in response.text
+    parts.on_stop()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])  # noqa: S104
+def test_beyond_loopback_nothing_is_served_without_a_token(tmp_path: Path, host: str) -> None:
+    command = [sys.executable, "-m", "bitlm_mcp", "serve", "--http", "--host", host, "--port", "0"]
+    environment = {name: value for name, value in ENV.items() if name != "BITLM_TOKEN"}
+    done = subprocess.run(
+        [*command, "--state-dir", str(tmp_path)], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2 and "no token is set" in done.stderr and done.stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_token_is_in_no_log_and_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    app, parts = whole(tmp_path, token=TOKEN)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        for headers in ({"authorization": f"Bearer {TOKEN}"}, {"authorization": f"Bearer {TOKEN}", "host": "evil.example"}, {}):
+            answers = [client.get(path, headers=headers) for path in ("/", "/api/status", "/metrics", "/mcp")]
+            assert all(TOKEN not in answer.text and TOKEN not in str(answer.headers) for answer in answers)
+    parts.on_stop()
+    assert "refused" in caplog.text and TOKEN not in caplog.text
+    assert TOKEN not in repr(ServerSettings(state_dir=tmp_path, token=SecretStr(TOKEN)))
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file())
+    assert TOKEN.encode() not in kept

@@ -44,8 +44,8 @@ function moment(iso) {
   return date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
 
-// Tables. A cell is a text, or {text, title, tone, note, progress}; only what differs is written, so that a selection in
-// the page survives the refresh.
+// Tables. A cell is a text, or {text, title, tone, note, progress, action}; only what differs is written, so that a
+// selection in the page survives the refresh.
 
 function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
@@ -65,7 +65,8 @@ function drop(parent, className) {
 }
 
 function fillCell(cell, value) {
-  const { text, title = "", tone = "", note = "", progress = null } = typeof value === "string" ? { text: value } : value;
+  const filled = typeof value === "string" ? { text: value } : value;
+  const { text, title = "", tone = "", note = "", progress = null, action = null } = filled;
   const main = child(cell, "span", "value");
   write(main, text);
   main.title = title;
@@ -74,6 +75,19 @@ function fillCell(cell, value) {
   else fillBar(child(cell, "progress", "bar"), progress, text);
   if (note) write(child(cell, "small", "note"), note);
   else drop(cell, "note");
+  if (action) fillButton(child(cell, "button", "action"), action);
+  else drop(cell, "action");
+}
+
+/** One press at a time; the row may come to show another job, so what it does is set anew each time. */
+function fillButton(button, { label, about, run }) {
+  write(button, label);
+  button.type = "button";
+  button.setAttribute("aria-label", about);
+  button.onclick = () => {
+    button.disabled = true;
+    run().finally(() => (button.disabled = false));
+  };
 }
 
 function fillBar(bar, progress, label) {
@@ -136,7 +150,7 @@ function showJobs(jobs) {
   const row = (job) => [
     { text: job.kind, note: job.job_id },
     long(job.model_id),
-    { text: job.status, tone: job.status, note: job.error ?? "" },
+    { text: job.status, tone: job.status, note: job.error ?? "", action: cancelling(job) },
     { text: `${Math.floor(job.progress * 100)} %`, progress: job.progress },
     job.steps_done ? `${count(job.steps_done)}${job.steps_total ? ` of ${count(job.steps_total)}` : ""}` : NONE,
     job.bytes_per_second === null ? NONE : `${bytes(job.bytes_per_second)}/s`,
@@ -147,6 +161,19 @@ function showJobs(jobs) {
   page("jobs-more").hidden = more <= 0;
   write(page("jobs-more"), `${count(more)} older jobs are not shown.`);
   showJobLine(sorted[0]);
+}
+
+function cancelling(job) {
+  if (state.status.read_only || !["running", "queued"].includes(job.status)) return null;
+  const path = `api/jobs/${encodeURIComponent(job.job_id)}/cancel`;
+  const run = async () => {
+    try {
+      await ask(path, { "Content-Type": "application/json" }, "POST");
+    } catch (error) {
+      write(page("job-line"), `${job.kind} of ${job.model_id} was not cancelled: ${error.message}.`);
+    }
+  };
+  return { label: "Cancel", about: `Cancel ${job.kind} of ${job.model_id}`, run };
 }
 
 // A screen reader speaks this line whenever it changes, so it only changes at quarters.
@@ -269,10 +296,10 @@ class ServerError extends Error {
 }
 
 /** The response, if it is one that we can use (200 or 304). Throws ServerError. */
-async function ask(path, headers = {}) {
+async function ask(path, headers = {}, method = "GET") {
   let response;
   try {
-    response = await fetch(path, { headers, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
+    response = await fetch(path, { method, headers, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
   } catch {
     throw new ServerError("the server does not answer");
   }

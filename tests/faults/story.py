@@ -33,10 +33,6 @@ class Known:
         """What it may be."""
         return self.values.get(name, {None})
 
-    def certain(self) -> list[str]:
-        """Names that stand for something, whatever it is."""
-        return [name for name, values in self.values.items() if None not in values]
-
 
 ANY = object()
 """A value that only the answer would have told."""

@@ -18,7 +18,8 @@ class Watch:
     async def next(self, seconds: float) -> bool:
         """Wait for a change since the last one that was told here, at most `seconds`; whether there was one."""
         try:
-            await asyncio.wait_for(self.changed.wait(), seconds)
+            async with asyncio.timeout(seconds):  # before Python 3.12, wait_for forgets a cancel that meets the change
+                await self.changed.wait()
         except TimeoutError:
             return False
         self.changed.clear()

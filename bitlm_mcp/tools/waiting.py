@@ -71,8 +71,8 @@ async def wait_for(workspace: Workspace, job_id: str, seconds: float, context: C
     teller = _Teller(context)
     deadline = time.monotonic() + seconds
     with workspace.changes.watch() as watch:
-        view = await off_loop(workspace.job, job_id)
         try:
+            view = await off_loop(workspace.job, job_id)
             await teller.tell(view)
             while not view.over and (left := deadline - time.monotonic()) > 0:
                 await watch.next(min(left, HEARTBEAT_S))

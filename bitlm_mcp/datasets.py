@@ -14,9 +14,8 @@ import secrets
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +37,6 @@ from bitlm_mcp.dataset_files import About, store_bytes
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.snapshot import DatasetView
 
-ABANDONED_S = 24 * 3600
 _ABOUT = "about.json"
 
 
@@ -85,15 +83,14 @@ class DatasetStore:
         return _view(dataset_id, about)
 
     def sweep(self) -> None:
-        """Remove what a server that was killed left behind; younger things may belong to a server that is running."""
-        left_over = list(self.root.glob(".adding-*"))
+        """Remove what servers that were killed left behind. Only for when nobody writes: it would be taken for left behind."""
         for dataset_id, about in self._all().items():  # of a damaged one nobody knows what is left over
-            files = self._folder(dataset_id).glob("*.data")
-            left_over += [file for file in files if file.name not in (about.file, about.previous)]
-        for path in left_over:
-            with suppress(FileNotFoundError):  # another server may sweep too
-                if time.time() - path.stat().st_mtime > ABANDONED_S:
-                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+            for file in self._folder(dataset_id).iterdir():
+                if file.name not in (_ABOUT, about.file, about.previous):
+                    file.unlink()
+        for folder in self.root.glob("*/"):
+            if not (folder / _ABOUT).exists() or folder.name.startswith("."):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _check_free(self, dataset_id: str, overwrite: bool) -> None:
         if (self._folder(dataset_id) / _ABOUT).exists() and not overwrite:

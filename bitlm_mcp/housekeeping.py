@@ -92,4 +92,3 @@ class Housekeeper:
         workspace = self._workspace
         forgotten = workspace.records.purge_jobs(time.time() - workspace.settings.job_ttl_s)
         workspace.job_files.forget(forgotten)
-        workspace.job_files.sweep(workspace.records.job_ids())

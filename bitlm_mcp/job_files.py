@@ -7,7 +7,6 @@ jobs/JOB_ID/output    read piece by piece with read_output
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -16,8 +15,6 @@ from bitlm_core import ConfigError, bytes_in_memory, make_folder, sync
 from bitlm_mcp.compute.messages import DataPart
 from bitlm_mcp.data_files import named_os_errors
 from bitlm_mcp.errors import UnknownHandleError
-
-_ABANDONED_S = 24 * 3600
 
 
 class JobFiles:
@@ -73,12 +70,9 @@ class JobFiles:
         for job_id in job_ids:
             shutil.rmtree(self._folder(job_id), ignore_errors=True)
 
-    def sweep(self, known: Iterable[str]) -> None:
-        """Remove folders of jobs that nobody knows any more, unless they are young."""
-        keep = set(known)
-        for folder in self.root.glob("job-*"):
-            if folder.name not in keep and time.time() - folder.stat().st_mtime > _ABANDONED_S:
-                shutil.rmtree(folder, ignore_errors=True)
+    def sweep(self, known: set[str]) -> None:
+        """Remove folders of jobs that nobody knows. Only for when nobody makes jobs: one that is about to be known has one."""
+        self.forget(folder.name for folder in self.root.glob("job-*") if folder.name not in known)
 
     def _folder(self, job_id: str) -> Path:
         return self.root / job_id

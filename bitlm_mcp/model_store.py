@@ -79,9 +79,12 @@ class ModelStore:
         self._lock = threading.RLock()
         self._models: dict[str, Model] = {}
         self._incarnations = 0
-        self._files.sweep()
         self._reconcile()
         self.refresh()
+
+    def sweep(self) -> None:
+        """As `CheckpointStore.sweep`."""
+        self._files.sweep()
 
     def get(self, model_id: str) -> Model:
         """The model. Raises UnknownHandleError."""

@@ -64,6 +64,11 @@ class Presence:
         found = (ServerView(**row) for row in self._database.rows("SELECT * FROM servers ORDER BY started"))
         return {server.server_id: server for server in found}
 
+    def is_alone(self, transaction: sqlite3.Connection) -> bool:
+        """Whether no other server is registered; until the transaction ends, none can be."""
+        others = transaction.execute("SELECT 1 FROM servers WHERE server_id != ?", (self.server_id,))
+        return others.fetchone() is None
+
     def reap(self) -> list[ServerView]:
         """Take the leases and running jobs from processes that have ended or hang; those processes."""
         ended = [server for server in self.servers().values() if not self._works(server)]

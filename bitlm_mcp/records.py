@@ -108,9 +108,9 @@ class Records:
                 (view.status, _progress(view), view.job_id),
             )
 
-    def job_ids(self) -> set[str]:
+    def job_ids(self, transaction: sqlite3.Connection) -> set[str]:
         """Ids of all jobs."""
-        return {row["job_id"] for row in self._database.rows("SELECT job_id FROM jobs")}
+        return {row["job_id"] for row in transaction.execute("SELECT job_id FROM jobs")}
 
     def take_job(self, view: JobView, server_id: str) -> bool:
         """Make a job that has ended this server's own again, as `view` shows it; False when another server was quicker."""

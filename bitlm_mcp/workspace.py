@@ -8,6 +8,7 @@ snapshots. What a client is told is done is on the disk before it is told. What 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
@@ -28,6 +29,8 @@ from bitlm_mcp.records import Records
 from bitlm_mcp.runner import Runner
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.snapshot import CheckpointView, DatasetView, JobView, ModelView, Snapshot
+
+log = logging.getLogger("bitlm.workspace")
 
 MAX_SHOWN_JOBS = 200
 
@@ -57,8 +60,7 @@ class Workspace:
         self.writing = threading.Lock()
         """Held from the check whether a model may be changed until the job that changes it is known."""
         self.closing = False
-        self.checkpoints.sweep()
-        self.datasets.sweep()
+        self._sweep()
         self.index_folders()
 
     # Reading
@@ -123,6 +125,17 @@ class Workspace:
         self.runner.close()
         self.presence.close()
         self.database.close()
+
+    def _sweep(self) -> None:
+        """Remove what servers that were killed left behind, if this is the only one that lives: no clock is asked."""
+        try:
+            with self.database.write() as transaction:
+                if self.presence.is_alone(transaction):
+                    for store in (self.models, self.checkpoints, self.datasets):
+                        store.sweep()
+                    self.job_files.sweep(self.records.job_ids(transaction))
+        except OSError as error:
+            log.warning("what earlier servers left behind could not be removed: %s", error)
 
     def _publish(self, job: Job) -> None:
         """A job has moved: show it, and its model."""

@@ -14,7 +14,6 @@ import json
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +27,6 @@ from bitlm_core.errors import CheckpointCorruptError, CheckpointError, Checkpoin
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
 _MANIFEST = "manifest.json"
 _SCRATCH = ".saving-"
-_ABANDONED_S = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -185,15 +183,16 @@ class CheckpointStore:
             shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what writers that were killed left behind; younger things may belong to one that is running."""
+        """Remove what writers that were killed left behind. Only for when nobody writes: it would be taken for left behind."""
         left_over = list(self.root.glob(f"*/{_SCRATCH}*"))
         for info in self.infos():  # of a damaged one nobody knows what is left over
             data = self._folder(info.name).glob("*.safetensors")
             left_over += [path for path in data if path.stem not in (info.sha256, info.previous)]
         for path in left_over:
-            with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > _ABANDONED_S:
-                    path.unlink()
+            path.unlink(missing_ok=True)
+        for folder in self.root.glob("*/"):
+            if not (folder / _MANIFEST).exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _folder(self, name: str) -> Path:
         if not re.fullmatch(NAME_PATTERN, name):

@@ -48,6 +48,7 @@ def test_a_killed_server_has_lost_nothing(tmp_path: Path, story_seed: str, recor
         assert server.stop() == 0
     assert [finding for finding in examine_state(state) if not finding.good] == []
     assert not list(state.glob("bitlm.db.damaged-*"))
+    assert not list(state.rglob(".*")), "something was left behind"
     record_property("kills", LIVES)
     record_property("acknowledged", story.acknowledged)
     record_property("verified", verified + 1)

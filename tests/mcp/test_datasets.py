@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bitlm_core import ConfigError, ResourceLimitError
-from bitlm_mcp import dataset_files, datasets
+from bitlm_mcp import dataset_files
 from bitlm_mcp.datasets import DatasetError, DatasetStore
 from bitlm_mcp.errors import UnknownHandleError
 
@@ -153,21 +151,19 @@ def test_another_server_s_file_is_left_alone(store: DatasetStore) -> None:
     assert (store.root / "d" / f"{'0' * 32}.data").exists()
 
 
-def test_what_a_killed_server_left_is_swept_when_it_is_old(store: DatasetStore) -> None:
+def test_what_killed_servers_left_is_swept(store: DatasetStore) -> None:
     add(store)
-    current = next((store.root / "d").glob("*.data"))
-    for path in (store.root / ".adding-old", store.root / ".adding-young"):
-        path.mkdir()
-    for name in ("old", "young"):
-        (store.root / "d" / f"{name}.data").write_bytes(b"left")
-    (store.root / "damaged").mkdir()
-    for name in ("about.json", "whole.data"):
-        (store.root / "damaged" / name).write_bytes(b"not JSON")
-    for path in (store.root / ".adding-old", store.root / "d" / "old.data", current, store.root / "damaged" / "whole.data"):
-        os.utime(path, (time.time() - 2 * datasets.ABANDONED_S,) * 2)
+    add(store, b"abcdefghij", overwrite=True)
+    kept = sorted(path.name for path in (store.root / "d").iterdir())
+    for folder in (".adding-x", "damaged", "half-deleted"):
+        (store.root / folder).mkdir()
+        (store.root / folder / "whole.data").write_bytes(b"left")
+    (store.root / "damaged" / "about.json").write_bytes(b"not JSON")
+    for name in ("other.data", ".deleting-x"):
+        (store.root / "d" / name).write_bytes(b"left")
     store.sweep()
-    assert left_over(store) == [".adding-young", "d", "damaged"]
-    assert sorted(path.name for path in (store.root / "d").glob("*.data")) == sorted([current.name, "young.data"])
+    assert left_over(store) == ["d", "damaged"]
+    assert sorted(path.name for path in (store.root / "d").iterdir()) == kept and len(kept) == 3
     assert (store.root / "damaged" / "whole.data").exists()
 
 

@@ -244,6 +244,26 @@ def test_jobs_that_ended_long_ago_are_forgotten(state: Path, monkeypatch: pytest
         assert made.workspace.records.job(job.job_id) is None
 
 
+def test_what_killed_servers_left_goes_when_nobody_else_is_there(state: Path) -> None:
+    with server(state) as made:
+        made.data()
+        made.create()
+        left = [
+            state / "models" / "m" / ".saving-x",
+            state / "checkpoints" / "c" / ".saving-x",
+            state / "datasets" / ".adding-x" / "data",
+            state / "jobs" / "job-unknown" / "input",
+        ]
+        for path in left:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"left, or being written")
+        with server(state):
+            assert all(path.exists() for path in left)
+    with server(state) as made:
+        assert not any(path.exists() for path in left)
+        made.infer()
+
+
 # Checkpoints
 
 

@@ -226,26 +226,19 @@ def test_a_guard_that_fails_at_its_end_leaves_everything(store: CheckpointStore)
     assert store.names() == ["one"] and torch.equal(load(store, "one"), torch.ones(4, 3))
 
 
-def test_data_that_no_manifest_names_is_swept_when_it_is_old(store: CheckpointStore) -> None:
+def test_what_killed_writers_left_is_swept(store: CheckpointStore) -> None:
     save(store, "one")
-    old, young = (store.root / "one" / f"{digit * 64}.safetensors" for digit in "ab")
-    for path in (old, young):
-        path.write_bytes(b"x")
-    os.utime(old, (0, 0))
-    os.utime(data_file(store, "one"), (0, 0))
+    store.scratch("one").write_bytes(b"half")
+    store.scratch("unpublished").write_bytes(b"half")
+    (store.root / "one" / f"{'a' * 64}.safetensors").write_bytes(b"x")
+    save(store, "damaged")
+    (store.root / "damaged" / "manifest.json").write_text("{")
     store.sweep()
-    assert not old.exists() and young.exists()
-    assert torch.equal(load(store, "one"), torch.ones(4, 3))
-
-
-def test_scratch_of_a_killed_writer_is_swept_when_it_is_old(store: CheckpointStore) -> None:
-    save(store, "one")
-    old, young = store.scratch("one"), store.scratch("one")
-    for path in (old, young):
-        path.write_bytes(b"half")
-    os.utime(old, (0, 0))
-    store.sweep()
-    assert young.exists() and not old.exists() and store.verified("one")
+    assert sorted(path.name for path in store.root.iterdir()) == ["damaged", "one"]
+    assert sorted(path.name for path in (store.root / "one").iterdir()) == sorted(
+        [data_file(store, "one").name, "manifest.json"]
+    )
+    assert torch.equal(load(store, "one"), torch.ones(4, 3)) and data_file(store, "damaged").exists()
 
 
 class Bomb:

@@ -1,10 +1,23 @@
 from .bench.learn import LearnReport, learn_steps
 from .checkpoint.format import read_file, write_file
 from .checkpoint.header import read_header
-from .checkpoint.store import NAME_PATTERN, CheckpointInfo, CheckpointStore
+from .checkpoint.manifest import CheckpointInfo
+from .checkpoint.store import NAME_PATTERN, CheckpointStore
 from .codec import bits_from_digits, bits_to_bytes, bytes_to_bits
 from .device import free_memory_bytes, require_memory
-from .durable import change_within, create_text, digest_of, link_or_copy, make_folder, replace_text, require_space, sync
+from .durable import (
+    alone_in,
+    change_within,
+    create_text,
+    digest_of,
+    link_or_copy,
+    make_folder,
+    remove_within,
+    replace_text,
+    require_space,
+    sweep_folders,
+    sync,
+)
 from .engine import Engine, StepReport
 from .engine_config import EngineConfig, estimate_engine_bytes
 from .errors import (
@@ -63,6 +76,7 @@ __all__ = [
     "TrainingPlan",
     "Verdict",
     "WindowSummary",
+    "alone_in",
     "bits_from_digits",
     "bits_to_bytes",
     "bytes_in_memory",
@@ -80,9 +94,11 @@ __all__ = [
     "preset_config",
     "read_file",
     "read_header",
+    "remove_within",
     "replace_text",
     "require_memory",
     "require_space",
+    "sweep_folders",
     "sync",
     "write_file",
 ]

@@ -7,11 +7,13 @@ stands elsewhere, as in a database, is made by `change_within`: both happen, or 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import secrets
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from bitlm_core.errors import ResourceLimitError
@@ -20,6 +22,7 @@ SPARE_DISK_BYTES = 64 << 20
 """What is left free for everybody else: a file that would take it is not begun."""
 
 _CHUNK = 1 << 22
+_REMOVING = ".removing-"
 
 
 def sync(path: Path) -> None:
@@ -53,6 +56,36 @@ def make_folder(path: Path) -> None:
     sync(path.parent)
 
 
+def remove_within(guard: AbstractContextManager[object], folder: Path) -> None:
+    """Remove a folder with all that is in it inside `guard`, whose failure at its end brings it back.
+
+    It goes under another name at once, so that nobody can put anything into it meanwhile; that is what a stop on the way
+    leaves for `sweep_folders`. Raises FileNotFoundError when there is no such folder.
+    """
+    hidden, moved = folder.with_name(f"{_REMOVING}{secrets.token_hex(8)}"), False
+    try:
+        with guard:
+            folder.rename(hidden)
+            moved = True
+            sync(folder.parent)
+    except BaseException:
+        if moved:
+            hidden.rename(folder)
+        raise
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def sweep_folders(root: Path) -> None:
+    """Remove what stops of `remove_within` left below `root`, and empty folders. Data that lacks its description stays: it
+    may be all that is left of something.
+    """
+    for hidden in root.glob(f"{_REMOVING}*"):
+        shutil.rmtree(hidden, ignore_errors=True)
+    for folder in root.glob("*/"):
+        with suppress(OSError):  # it is not empty
+            folder.rmdir()
+
+
 def replace_text(path: Path, text: str, scratch: Path) -> None:
     """Make `text` the content of `path`, atomically, by way of `scratch` in the same file system."""
     _write_scratch(scratch, text)
@@ -68,8 +101,22 @@ def create_text(path: Path, text: str, scratch: Path) -> None:
     sync(path.parent)
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep all others, threads and processes, from being in here with the same folder. Raises FileNotFoundError."""
+    while True:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_ino == folder.stat().st_ino:  # else it was replaced while we waited
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
 def change_within(guard: AbstractContextManager[object], path: Path, change: Callable[[], object], scratch: Path) -> None:
-    """Let `change` write or remove the file at `path` inside `guard`, and undo that when `guard` fails at its end.
+    """Let `change` write the file at `path` inside `guard`, and undo that when `guard` fails at its end.
 
     guard: keeps other writers of the file away, and makes the other half of the change. scratch: where the content before is
     kept meanwhile, in the same file system. Raises what either of them raises; then the file is as it was.

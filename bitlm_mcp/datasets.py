@@ -10,13 +10,11 @@ either the old one or the new one, and the file of the one before stays for whoe
 from __future__ import annotations
 
 import re
-import secrets
 import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -29,7 +27,9 @@ from bitlm_core import (
     create_text,
     digest_of,
     make_folder,
+    remove_within,
     replace_text,
+    sweep_folders,
 )
 from bitlm_mcp.compute.messages import DataPart
 from bitlm_mcp.data_files import named_os_errors
@@ -88,9 +88,9 @@ class DatasetStore:
             for file in self._folder(dataset_id).iterdir():
                 if file.name not in (_ABOUT, about.file, about.previous):
                     file.unlink()
-        for folder in self.root.glob("*/"):
-            if not (folder / _ABOUT).exists() or folder.name.startswith("."):
-                shutil.rmtree(folder, ignore_errors=True)
+        for scratch in self.root.glob(".adding-*"):
+            shutil.rmtree(scratch, ignore_errors=True)
+        sweep_folders(self.root)
 
     def _check_free(self, dataset_id: str, overwrite: bool) -> None:
         if (self._folder(dataset_id) / _ABOUT).exists() and not overwrite:
@@ -105,15 +105,19 @@ class DatasetStore:
         guard: Callable[[DatasetView], AbstractContextManager[object]],
     ) -> About:
         folder = self._folder(dataset_id)
-        make_folder(folder)
         before = self._about_or_none(dataset_id)
         about = about.model_copy(update={"previous": before.file if before else None})
-        (scratch / "data").replace(folder / about.file)
-        write = partial(replace_text if overwrite else create_text, folder / _ABOUT, about.model_dump_json(), scratch / _ABOUT)
+        text, write = about.model_dump_json(), replace_text if overwrite else create_text
+
+        def change() -> None:
+            make_folder(folder)
+            (scratch / "data").replace(folder / about.file)  # in here, where nobody can remove the folder between the two
+            write(folder / _ABOUT, text, scratch / _ABOUT)
+
         try:
-            change_within(guard(_view(dataset_id, about)), folder / _ABOUT, write, scratch / "before")
+            change_within(guard(_view(dataset_id, about)), folder / _ABOUT, change, scratch / "before")
         except BaseException as error:
-            (folder / about.file).unlink()
+            (folder / about.file).unlink(missing_ok=True)
             if isinstance(error, FileExistsError):  # another server was quicker
                 raise _taken(dataset_id) from None
             raise
@@ -170,14 +174,12 @@ class DatasetStore:
         return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{_ABOUT}"))
 
     def delete(self, dataset_id: str, guard: AbstractContextManager[object] | None = None) -> None:
-        """Remove a dataset, its description first, inside `guard`. Raises UnknownHandleError, or ConfigError."""
+        """Remove a dataset inside `guard`, as `add` has it. Raises UnknownHandleError, or ConfigError."""
         folder = self._folder(dataset_id)
         if dataset_id not in self.ids():
             raise UnknownHandleError("dataset", dataset_id, self.ids(), "call list_models for what there is")
-        about, scratch = folder / _ABOUT, folder / f".deleting-{secrets.token_hex(8)}"
         with named_os_errors(f"dataset {dataset_id!r}"):
-            change_within(guard or nullcontext(), about, lambda: about.unlink(missing_ok=True), scratch)
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_within(guard or nullcontext(), folder)
 
     def views(self) -> dict[str, DatasetView]:
         """All datasets by id; damaged ones are left out, and named when they are asked for."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from bitlm_core import CheckpointInfo, CheckpointStore
+from bitlm_core import BitLMError, CheckpointInfo, CheckpointStore
 from bitlm_mcp.data_files import DataFiles
 from bitlm_mcp.database import Database
 from bitlm_mcp.datasets import DatasetStore
@@ -112,6 +112,13 @@ class Workspace:
                 checkpoints={name: CheckpointView(**facts) for name, facts in self.records.indexed("checkpoints").items()},
                 datasets={name: DatasetView(**facts) for name, facts in self.records.indexed("datasets").items()},
             )
+
+    def show(self) -> None:
+        """As `refresh`, after something was done: that it cannot be shown yet is no reason to call it refused."""
+        try:
+            self.refresh()
+        except BitLMError as error:
+            log.warning("changes are shown later: %s", error.message)
 
     def index_folders(self) -> None:
         """Look at all checkpoints and datasets, and take note of them. Blocks: not for the event loop."""

@@ -13,37 +13,31 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bitlm_core.durable import change_within, create_text, digest_of, link_or_copy, make_folder, replace_text, sync
+from bitlm_core.checkpoint.manifest import CheckpointInfo, read_manifest
+from bitlm_core.durable import (
+    alone_in,
+    change_within,
+    create_text,
+    digest_of,
+    link_or_copy,
+    make_folder,
+    remove_within,
+    replace_text,
+    sweep_folders,
+    sync,
+)
 from bitlm_core.errors import CheckpointCorruptError, CheckpointError, CheckpointNotFoundError
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
 _MANIFEST = "manifest.json"
 _SCRATCH = ".saving-"
-
-
-@dataclass(frozen=True)
-class CheckpointInfo:
-    """What the manifest says. `bytes_` and `sha256` are those of the data file; `saved_at` is UTC, ISO 8601.
-
-    `pinned`: whoever tidies up must leave it. `previous`: digest of the generation before, where the store keeps one.
-    """
-
-    name: str
-    step: int
-    bytes_: int
-    sha256: str
-    saved_at: str
-    summary: dict[str, Any]
-    pinned: bool = False
-    previous: str | None = None
 
 
 class CheckpointStore:
@@ -126,28 +120,43 @@ class CheckpointStore:
         nothing has changed.
         """
         self.check_free(name, overwrite)
-        before = self._known(name)
         try:
             with _named(name):
                 sync(data)
-                info = CheckpointInfo(
-                    name=name,
-                    step=step,
-                    bytes_=data.stat().st_size,
-                    sha256=digest_of(data),
-                    saved_at=datetime.now(UTC).isoformat(timespec="microseconds"),
-                    summary=summary,
-                    pinned=pinned,
-                    previous=before.sha256 if before and self.keep_previous else None,
-                )
-                data.replace(self._data(info))
-                manifest = self._folder(name) / _MANIFEST
-                change_within(guard(info), manifest, lambda: self._write(info, overwrite), _scratch_in(manifest.parent))
+                size, digest = data.stat().st_size, digest_of(data)
+                with alone_in(self._folder(name)):
+                    before = self._known(name)
+                    info = CheckpointInfo(
+                        name=name,
+                        step=step,
+                        bytes_=size,
+                        sha256=digest,
+                        saved_at=datetime.now(UTC).isoformat(timespec="microseconds"),
+                        summary=summary,
+                        pinned=pinned,
+                        previous=before.sha256 if before and self.keep_previous else None,
+                    )
+                    self._install(info, data, overwrite, guard)
+                    if before:
+                        self._drop(name, {before.sha256, before.previous} - {info.sha256, info.previous})
         finally:
             data.unlink(missing_ok=True)
-        if before:
-            self._drop(name, {before.sha256, before.previous} - {info.sha256, info.previous})
         return info
+
+    def _install(
+        self,
+        info: CheckpointInfo,
+        data: Path,
+        overwrite: bool,
+        guard: Callable[[CheckpointInfo], AbstractContextManager[object]],
+    ) -> None:
+        folder = self._folder(info.name)
+
+        def change() -> None:
+            data.replace(self._data(info))
+            self._write(info, overwrite)
+
+        change_within(guard(info), folder / _MANIFEST, change, _scratch_in(folder))
 
     def save(
         self, name: str, write: Callable[[Path], None], *, step: int, summary: dict[str, Any], overwrite: bool
@@ -164,23 +173,22 @@ class CheckpointStore:
 
     def pin(self, name: str, pinned: bool) -> CheckpointInfo:
         """Protect a checkpoint from tidying up, or no longer. Raises as `info`."""
-        info = replace(self.info(name), pinned=pinned)
-        with _named(name):
+        self.info(name)
+        with _named(name), alone_in(self._folder(name)):
+            info = replace(self.info(name), pinned=pinned)
             self._write(info, overwrite=True)
         return info
 
     def delete(self, name: str, guard: AbstractContextManager[object] | None = None) -> None:
-        """Remove a checkpoint, its manifest first, inside `guard`: what a stop in between leaves is no checkpoint any more.
+        """Remove a checkpoint inside `guard`, which may refuse it at its beginning or its end.
 
         Raises CheckpointNotFoundError when there is none; a damaged one may be removed.
         """
         folder = self._folder(name)
         if not (folder / _MANIFEST).exists():
             raise CheckpointNotFoundError(f"there is no checkpoint {name!r}. Available: {self._others(name)}", name=name)
-        with _named(name):
-            manifest = folder / _MANIFEST
-            change_within(guard or nullcontext(), manifest, lambda: manifest.unlink(missing_ok=True), _scratch_in(folder))
-            shutil.rmtree(folder, ignore_errors=True)
+        with _named(name), alone_in(folder):
+            remove_within(guard or nullcontext(), folder)
 
     def sweep(self) -> None:
         """Remove what writers that were killed left behind. Only for when nobody writes: it would be taken for left behind."""
@@ -190,9 +198,7 @@ class CheckpointStore:
             left_over += [path for path in data if path.stem not in (info.sha256, info.previous)]
         for path in left_over:
             path.unlink(missing_ok=True)
-        for folder in self.root.glob("*/"):
-            if not (folder / _MANIFEST).exists():
-                shutil.rmtree(folder, ignore_errors=True)
+        sweep_folders(self.root)
 
     def _folder(self, name: str) -> Path:
         if not re.fullmatch(NAME_PATTERN, name):
@@ -219,11 +225,7 @@ class CheckpointStore:
 
     def _known(self, name: str) -> CheckpointInfo | None:
         """The manifest; None where there is none that can be read."""
-        try:
-            info = CheckpointInfo(**json.loads((self._folder(name) / _MANIFEST).read_text("utf-8")))
-        except (ValueError, TypeError, OSError, RecursionError):
-            return None
-        return info if _sound(info, name) else None
+        return read_manifest(self._folder(name) / _MANIFEST, name)
 
     def _write(self, info: CheckpointInfo, overwrite: bool) -> None:
         folder = self._folder(info.name)
@@ -237,7 +239,7 @@ class CheckpointStore:
             scratch.unlink(missing_ok=True)
 
     def _drop(self, name: str, digests: set[str | None]) -> None:
-        """Only data that a manifest has named: of all other files, one may be what another process is about to name."""
+        """Data that the manifest named before and does not name now; others may hold scratch files in the same folder."""
         for digest in digests - {None}:
             (self._folder(name) / f"{digest}.safetensors").unlink(missing_ok=True)
 
@@ -271,21 +273,3 @@ def _named(name: str) -> Iterator[None]:
             "unchanged: free some space or check the state directory",
             name=name,
         ) from error
-
-
-def _sound(info: CheckpointInfo, name: str) -> bool:
-    """Whether every field has its type and range: the digests become paths, so nothing else may stand there."""
-    return (
-        info.name == name
-        and type(info.step) is int
-        and type(info.bytes_) is int
-        and min(info.step, info.bytes_) >= 0
-        and all(_is_digest(value) for value in (info.sha256, info.previous or info.sha256))
-        and isinstance(info.saved_at, str)
-        and isinstance(info.summary, dict)
-        and type(info.pinned) is bool
-    )
-
-
-def _is_digest(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None

@@ -42,5 +42,5 @@ def add_dataset(
         overwrite=overwrite,
         guard=lambda view: workspace.records.indexing("datasets", dataset_id, asdict(view)),
     )
-    workspace.refresh()
+    workspace.show()
     return view

@@ -86,7 +86,7 @@ def save(workspace: Workspace, name: str, model_id: str, *, overwrite: bool, pin
             _keep_last(workspace, model_id)
         except BitLMError as error:  # what was asked for is done; there is a next time for this
             log.warning("older checkpoints of model %s stay: %s", model_id, error.message)
-        workspace.refresh()
+        workspace.show()
         return asdict(checkpoint_view(info))
 
     command = commands.Write(model=ref, save_to=workspace.checkpoints.scratch(name).parent)
@@ -101,7 +101,7 @@ def delete(workspace: Workspace, kind: Literal["model", "checkpoint", "dataset"]
         _delete_checkpoint(workspace, name)
     else:
         _delete_model(workspace, name)
-    workspace.refresh()
+    workspace.show()
 
 
 def _delete_checkpoint(workspace: Workspace, name: str) -> None:

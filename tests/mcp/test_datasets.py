@@ -155,14 +155,14 @@ def test_what_killed_servers_left_is_swept(store: DatasetStore) -> None:
     add(store)
     add(store, b"abcdefghij", overwrite=True)
     kept = sorted(path.name for path in (store.root / "d").iterdir())
-    for folder in (".adding-x", "damaged", "half-deleted"):
+    for folder in (".adding-x", "damaged", ".removing-x", "lost-its-description"):
         (store.root / folder).mkdir()
         (store.root / folder / "whole.data").write_bytes(b"left")
     (store.root / "damaged" / "about.json").write_bytes(b"not JSON")
     for name in ("other.data", ".deleting-x"):
         (store.root / "d" / name).write_bytes(b"left")
     store.sweep()
-    assert left_over(store) == ["d", "damaged"]
+    assert left_over(store) == ["d", "damaged", "lost-its-description"]
     assert sorted(path.name for path in (store.root / "d").iterdir()) == kept and len(kept) == 3
     assert (store.root / "damaged" / "whole.data").exists()
 

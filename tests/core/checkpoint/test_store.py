@@ -230,11 +230,14 @@ def test_what_killed_writers_left_is_swept(store: CheckpointStore) -> None:
     save(store, "one")
     store.scratch("one").write_bytes(b"half")
     store.scratch("unpublished").write_bytes(b"half")
+    (store.root / ".removing-x").mkdir()
+    (store.root / "lost its manifest").mkdir()
+    (store.root / "lost its manifest" / "data").write_bytes(b"all that is left")
     (store.root / "one" / f"{'a' * 64}.safetensors").write_bytes(b"x")
     save(store, "damaged")
     (store.root / "damaged" / "manifest.json").write_text("{")
     store.sweep()
-    assert sorted(path.name for path in store.root.iterdir()) == ["damaged", "one"]
+    assert sorted(path.name for path in store.root.iterdir()) == ["damaged", "lost its manifest", "one"]
     assert sorted(path.name for path in (store.root / "one").iterdir()) == sorted(
         [data_file(store, "one").name, "manifest.json"]
     )

@@ -192,7 +192,7 @@ class CheckpointStore:
 
     def sweep(self) -> None:
         """Remove what writers that were killed left behind. Only for when nobody writes: it would be taken for left behind."""
-        left_over = list(self.root.glob(f"*/{_SCRATCH}*"))
+        left_over = list(self.root.glob("*/.*"))  # ours, and those of the library that writes tensors
         for info in self.infos():  # of a damaged one nobody knows what is left over
             data = self._folder(info.name).glob("*.safetensors")
             left_over += [path for path in data if path.stem not in (info.sha256, info.previous)]

@@ -230,6 +230,7 @@ def test_what_killed_writers_left_is_swept(store: CheckpointStore) -> None:
     save(store, "one")
     store.scratch("one").write_bytes(b"half")
     store.scratch("unpublished").write_bytes(b"half")
+    (store.root / "one" / ".tmpAbCdEf").write_bytes(b"half of a safetensors file")
     (store.root / ".removing-x").mkdir()
     (store.root / "lost its manifest").mkdir()
     (store.root / "lost its manifest" / "data").write_bytes(b"all that is left")

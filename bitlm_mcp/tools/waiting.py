@@ -23,6 +23,7 @@ from bitlm_mcp.snapshot import JobView
 from bitlm_mcp.workspace import Workspace
 
 HEARTBEAT_S = 5.0
+STOP_WAIT_S = 10.0
 MIN_INTERVAL_S = 0.25
 
 in_task: ContextVar[Callable[[str], None] | None] = ContextVar("in_task", default=None)
@@ -91,10 +92,13 @@ async def answer(workspace: Workspace, job: Job, context: Context[Any, Any]) -> 
     view = await wait_for(workspace, job.job_id, seconds, context, owner=True)
     if not view.over:
         cancel(workspace, job.job_id)
-        raise BitLMError(
-            f"{job.kind} was stopped after {seconds:g} s at {view.progress:.0%}: ask for less, "
-            "or wait until other work has ended (list_jobs)"
-        )
+        # It may be past its last safe point: then it ends as asked, and must not be called refused.
+        view = await wait_for(workspace, job.job_id, STOP_WAIT_S, context, owner=False)
+        if view.status != "completed":
+            raise BitLMError(
+                f"{job.kind} was stopped after {seconds:g} s at {view.progress:.0%}: ask for less, "
+                "or wait until other work has ended (list_jobs)"
+            )
     raise_failure(view)
     return job.answer
 

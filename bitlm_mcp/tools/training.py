@@ -36,10 +36,9 @@ from bitlm_mcp.tools.parameters import (
     one_of,
 )
 from bitlm_mcp.tools.sources import given_data
-from bitlm_mcp.tools.waiting import off_loop, raise_failure, wait_for
+from bitlm_mcp.tools.waiting import STOP_WAIT_S, off_loop, raise_failure, wait_for
 from bitlm_mcp.workspace import Workspace
 
-CANCEL_WAIT_S = 10.0
 MAX_ERROR = 160
 """Characters of an error in a list; wait_job tells the whole."""
 
@@ -136,7 +135,7 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
     async def cancel_job(ctx: Context[Any, Any], job_id: JobId) -> CancelResult:
         """Stop a job at its next step. A cancelled training keeps what it has learned, and can be resumed."""
         await off_loop(cancel, workspace, job_id)
-        view = await wait_for(workspace, job_id, CANCEL_WAIT_S, ctx, owner=False)
+        view = await wait_for(workspace, job_id, STOP_WAIT_S, ctx, owner=False)
         model = workspace.snapshot.models.get(view.model_id)
         return CancelResult(
             job_id=job_id,

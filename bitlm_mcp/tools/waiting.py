@@ -24,6 +24,8 @@ from bitlm_mcp.workspace import Workspace
 
 HEARTBEAT_S = 5.0
 STOP_WAIT_S = 10.0
+"""What a job that was stopped gets to reach its next safe point, and to save."""
+
 MIN_INTERVAL_S = 0.25
 
 in_task: ContextVar[Callable[[str], None] | None] = ContextVar("in_task", default=None)

@@ -18,7 +18,7 @@ from .durable import (
     sweep_folders,
     sync,
 )
-from .engine import Engine, StepReport
+from .engine import Engine
 from .engine_config import EngineConfig, estimate_engine_bytes
 from .errors import (
     BitLMError,
@@ -37,6 +37,7 @@ from .errors import (
 from .generation.autoregressive import Generation
 from .generation.long_context import LongInference, WindowSummary
 from .generation.sampling import SamplingConfig
+from .learning import StepReport
 from .mixing.config import MixingConfig
 from .models.config import ModelConfig, count_parameters, preset_config
 from .safety.floors import Floors, Verdict

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bitlm_core.checkpoint.format import as_tensor
-from bitlm_core.checkpoint.state_check import Layout, check_tensors, checked_count, checked_counts, layout_of
+from bitlm_core.checkpoint.state_check import Layout, check_tensors, checked_count, layout_of
 from bitlm_core.codec.bits import bytes_to_bits
 from bitlm_core.diffusion.schedule import Schedule
 from bitlm_core.engine_config import EngineConfig
@@ -33,55 +33,34 @@ from bitlm_core.generation.autoregressive import Generation, generate_steps
 from bitlm_core.generation.long_context import LongInference, infer_long_steps
 from bitlm_core.generation.masked_diffusion import diffusion_steps
 from bitlm_core.generation.sampling import SamplingConfig
-from bitlm_core.mixing.expert import expert_path_logits
+from bitlm_core.learning import ReadAhead, StepReport, held_out_loss
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.predictor import Predictor
-from bitlm_core.mixing.windows import stream_windows
 from bitlm_core.models.build import build_model
-from bitlm_core.models.config import count_parameters
+from bitlm_core.models.config import BITS_PER_GROUP, count_parameters
 from bitlm_core.safety.floors import Safety, Verdict
 from bitlm_core.safety.gate import enforce, judge
-from bitlm_core.scoring.likelihood import Likelihood, score_steps, total_nats
-from bitlm_core.telemetry.drift import DriftAlert, DriftDetector
+from bitlm_core.scoring.likelihood import Likelihood, score_steps
+from bitlm_core.telemetry.drift import DriftDetector
 from bitlm_core.telemetry.metrics import lz_complexity
 from bitlm_core.telemetry.snapshot import TelemetrySnapshot, measure_window
-from bitlm_core.training.batches import sample_windows
+from bitlm_core.training.batches import Batch, sample_windows
 from bitlm_core.training.config import TrainingConfig, TrainingPlan, learning_rate
 from bitlm_core.training.data import ByteData, byte_counts
+from bitlm_core.training.segments import Segments, segment_layout
+from bitlm_core.training.segments import State as SegmentState
 from bitlm_core.training.trainer import StepResult, Trainer
-
-READ_AHEAD_BYTES = 4096
-"""What the context mixer reads per training step, until it has read all: enough to finish well before the network."""
 
 _MISFITS = (AttributeError, ConfigError, KeyError, OverflowError, RuntimeError, TypeError, ValueError)
 """What a state that fits nowhere runs into; anything else is a defect of ours."""
 
 
-@dataclass(frozen=True)
-class StepReport:
-    """One training step. `loss` in nats per byte and `bits_per_byte` are the network's, on its batch.
-
-    `bits_per_byte_mixed`: what the network and the context mixer together gave, on bytes the mixer had never seen, while it
-    read ahead; None once it has read all of the data. `telemetry` only in the steps that measure it.
-    """
-
-    step: int
-    loss: float
-    bits_per_byte: float
-    bits_per_byte_mixed: float | None
-    grad_norm: float
-    learning_rate: float
-    num_bytes: int
-    telemetry: TelemetrySnapshot | None
-    alerts: tuple[DriftAlert, ...]
-
-
 class Engine:
     """A fresh engine is a function of its config; `from_state` makes one that continues where `state` was taken."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, device: str = "cpu") -> None:
         self.config = config
-        self.model = build_model(config.model, config.seed).eval()
+        self.model = build_model(config.model, config.seed).to(device).eval()
         self.mixer = ContextMixer(config.mixing) if config.mixing else None
         _compile_kernels(self.mixer)
         self.trainer = Trainer(self.model, config.training, config.seed)
@@ -91,10 +70,11 @@ class Engine:
         self.plan: TrainingPlan | None = None
         self.reference = np.zeros(256)
         """[256] byte counts of all training data: what S compares with."""
-        self._read_to: dict[str, int] = {}
-        """For each data set (by digest), how far the context mixer has read it."""
-        self._reading: str | None = None
-        """The data set that the context mixer read last: its context is of that one."""
+        self._read_ahead = ReadAhead(self.mixer)
+        self._segments: Segments | None = None
+        """Of a training that carries keys and values: where it stands in its data."""
+        self._carried: SegmentState | None = None
+        """The same as a checkpoint told it, until the training goes on."""
 
     @property
     def num_parameters(self) -> int:
@@ -108,33 +88,65 @@ class Engine:
 
     # Learning
 
-    def train_steps(self, data: ByteData, plan: TrainingPlan) -> Generator[StepReport, None, None]:
+    def train_steps(
+        self, data: ByteData, plan: TrainingPlan, held: ByteData | None = None
+    ) -> Generator[StepReport, None, None]:
         """Train until the plan is finished, one yielded report per step. Stopping between steps loses nothing.
 
-        Raises ConfigError for data shorter than two bytes; ModelStateError for a step whose loss is not finite, which
-        leaves the engine as it was before that step.
+        `held`: held-out data, for a plan that looks at it. Raises ConfigError for data shorter than two bytes or missing;
+        ModelStateError for a step whose loss is not finite, which leaves the engine as it was before that step.
         """
         if len(data) < 2:
             raise ConfigError(f"the training data has {len(data)} byte(s); nothing can be learned from less than 2: give more")
+        if plan.validate_every is not None and (held is None or len(held) < 2):
+            raise ConfigError(
+                f"validate_every={plan.validate_every} looks at held-out data, and there is none (less than 2 bytes): train on "
+                "a dataset with a held-out part, or without validation"
+            )
         self.plan = plan
+        carried = self._carried_state() if plan.steps_done else None
+        self._segments, self._carried = self._open_segments(data) if plan.carry else None, None
+        if self._segments and carried:
+            self._segments.go_on_from(carried)
         while not self.plan.finished:
             started = time.perf_counter()
             report = self._train_one(data, self.plan)
+            if held is not None and self.plan.validates_next:
+                report = replace(report, held_out_loss=held_out_loss(self.model, held))
             self.plan = self.plan.after_step(time.perf_counter() - started)
+            if report.held_out_loss is not None:
+                self.plan = self.plan.after_validation(report.held_out_loss)
             yield report
 
+    def train_full_sequence(
+        self, data: ByteData, *, ctx_bits: int = 4096, passes: int = 1
+    ) -> Generator[StepReport, None, None]:
+        """Slide over the data in segments of `ctx_bits` (9-bit groups), `passes` times, with keys and values carried from
+        segment to segment as constants: memory is that of one segment, attention reaches back beyond it.
+
+        Full attention sees its own segment and the whole one before; chunked attention its chunks. Raises ConfigError for
+        sinusoidal positions, and as `train_steps`.
+        """
+        length = max(2, ctx_bits // BITS_PER_GROUP)
+        self.set_training(self.config.training.model_copy(update={"window_bytes": length}))
+        steps = passes * self._open_segments(data).num_segments
+        return self.train_steps(data, TrainingPlan(steps=steps, carry=True))
+
     def _train_one(self, data: ByteData, plan: TrainingPlan) -> StepReport:
-        training = self.config.training
-        length = min(training.window_bytes or self.config.model.max_bytes, self.config.model.max_bytes)
-        batch = sample_windows(data, batch=training.batch_size, length=length, seed=self.config.seed, step=self.step)
+        training, segments = self.config.training, self._segments
         rate = learning_rate(training, plan, self.step)
-        result = self.trainer.step(batch, objective=plan.objective, step=self.step, lr=rate)
+        batch = segments.next_batch() if segments else self._sample(data)
+        carried = segments.carried if segments else None
+        result = self.trainer.step(batch, objective=plan.objective, step=self.step, lr=rate, carried=carried)
+        if segments:
+            segments.commit(batch)
         self.step += 1
         self.diffusion_steps += plan.objective == "diffusion"
-        self._count(data)
-        mixed = self._read_ahead(data)
+        if not self._read_ahead.knows(data):  # new data counts into the reference, once, after its first step
+            self.reference = self.reference + (byte_counts(data.array) if data.counts is None else data.counts)
+        with self.trainer.training_dtype():
+            mixed = self._read_ahead.read(self.model, data)
         telemetry = self._measure(batch, result) if self.step % training.telemetry_every == 0 else None
-        alerts = self.drift.observe(self.step, vars(telemetry)) if telemetry else []
         return StepReport(
             step=self.step,
             loss=result.loss,
@@ -142,36 +154,30 @@ class Engine:
             bits_per_byte_mixed=mixed,
             grad_norm=result.grad_norm,
             learning_rate=rate,
-            num_bytes=batch.numel(),
+            num_bytes=batch.num_bytes,
             telemetry=telemetry,
-            alerts=tuple(alerts),
+            alerts=tuple(self.drift.observe(self.step, vars(telemetry))) if telemetry else (),
+            halt_probs=result.trace.halt_probs,
+            mean_layers=result.trace.mean_layers or None,
         )
 
-    def _count(self, data: ByteData) -> None:
-        """Data that is new here counts into the reference, once, after its first step."""
-        if data.digest not in self._read_to:
-            self._read_to[data.digest] = 0
-            self.reference = self.reference + (byte_counts(data.array) if data.counts is None else data.counts)
+    def _sample(self, data: ByteData) -> Batch:
+        training, longest = self.config.training, self.config.model.max_bytes
+        length = min(training.window_bytes or longest, longest)
+        return sample_windows(data, batch=training.batch_size, length=length, seed=self.config.seed, step=self.step)
 
-    def _read_ahead(self, data: ByteData) -> float | None:
-        """Let the context mixer read the next bytes, in order: predict, then update. Returns its bits per byte there."""
-        start = self._read_to[data.digest]
-        part = np.asarray(data.array[start : start + READ_AHEAD_BYTES])
-        if self.mixer is None or not len(part):
-            return None
-        windows = stream_windows(len(part), self.config.model.max_bytes, 0)
-        with self.trainer.training_dtype():
-            expert = np.concatenate([logits for _, logits in expert_path_logits(self.model, part, windows)])
-        if data.digest != self._reading:
-            self.mixer.start_document()
-            self._reading = data.digest
-        logits = self.mixer.read(part, expert, learn=True)
-        self._read_to[data.digest] = start + len(part)
-        return total_nats(logits, part) / (math.log(2) * len(part))
+    def _open_segments(self, data: ByteData) -> Segments:
+        training = self.config.training
+        return Segments(
+            self.model, data, batch=training.batch_size, length=training.window_bytes or self.config.model.max_bytes
+        )
 
-    def _measure(self, batch: Tensor, result: StepResult) -> TelemetrySnapshot:
-        window = batch[0].numpy().astype(np.uint8)
-        return measure_window(self.model, window, result.path_logits[0].numpy(), self.reference)
+    def _carried_state(self) -> SegmentState | None:
+        return self._segments.state() if self._segments else self._carried
+
+    def _measure(self, batch: Batch, result: StepResult) -> TelemetrySnapshot:
+        window = batch.data[0].numpy().astype(np.uint8)
+        return measure_window(self.model, window, result.path_logits[0].cpu().numpy(), self.reference)
 
     # Answering
 
@@ -219,27 +225,33 @@ class Engine:
         """Tensors and a JSON header from which `from_state` makes an engine that continues bit for bit."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"optimizer.{name}": value for name, value in self.trainer.state().items()}
+        tensors = {name: value.cpu() for name, value in tensors.items()}
         tensors["reference"] = torch.from_numpy(self.reference)
         if self.mixer:
             tensors |= {f"mixer.{name}": as_tensor(value) for name, value in self.mixer.state_arrays().items()}
+        carried = self._carried_state()
+        if carried:
+            tensors |= {f"carried.{name}": value for name, value in carried[0].items()}
         header = {
             "config": self.config.model_dump(mode="json"),
             "step": self.step,
             "diffusion_steps": self.diffusion_steps,
             "plan": self.plan.model_dump(mode="json") if self.plan else None,
-            "read_to": dict(self._read_to),
-            "reading": self._reading,
+            **self._read_ahead.state(),
+            "carried": carried[1] if carried else None,
             "drift": self.drift.state(),
         }
         return tensors, header
 
     @classmethod
-    def from_state(cls, tensors: dict[str, Tensor], header: dict[str, Any]) -> Engine:
+    def from_state(cls, tensors: dict[str, Tensor], header: dict[str, Any], device: str = "cpu") -> Engine:
         """The engine that `state` was taken of. Raises ModelStateError when tensors and header do not fit together."""
         try:
-            engine = cls(EngineConfig(**header["config"]))
+            engine = cls(EngineConfig(**header["config"]), device)
             moments = _under("optimizer.", tensors)
-            check_tensors(tensors, engine._layout(with_moments=bool(moments)))
+            carried, told = _under("carried.", tensors), header["carried"]
+            layout = engine._layout(with_moments=bool(moments)) | engine._carried_layout(carried, told)
+            check_tensors(tensors, layout)
             engine.model.load_state_dict(_under("model.", tensors))
             engine.trainer.restore(moments)
             if engine.mixer:
@@ -249,8 +261,8 @@ class Engine:
             engine.reference = tensors["reference"].numpy()
             engine.step, engine.diffusion_steps = checked_count(header["step"]), checked_count(header["diffusion_steps"])
             engine.plan = TrainingPlan(**header["plan"]) if header["plan"] else None
-            engine._read_to = checked_counts(header["read_to"])
-            engine._reading = header.get("reading") if header.get("reading") in engine._read_to else None
+            engine._read_ahead.restore(header)
+            engine._carried = (carried, told) if told else None
             engine.drift.restore(header["drift"])
         except _MISFITS as error:
             raise ModelStateError(
@@ -266,6 +278,14 @@ class Engine:
         if self.mixer:
             layout |= {f"mixer.{name}": layout_of(as_tensor(array)) for name, array in self.mixer.own_arrays.items()}
         return {**layout, "reference": ((256,), torch.float64)}
+
+    def _carried_layout(self, tensors: dict[str, Tensor], told: dict[str, Any] | None) -> dict[str, Layout]:
+        if told is None:
+            return {}
+        layout = segment_layout(self.config.model, told, set(tensors), self.trainer.dtype)
+        if not 0 <= int(tensors["last_symbol"].min()) <= int(tensors["last_symbol"].max()) <= self.model.start_symbol:
+            raise ValueError("last_symbol holds what is no symbol")
+        return {f"carried.{name}": like for name, like in layout.items()}
 
 
 def _compile_kernels(mixer: ContextMixer | None) -> None:

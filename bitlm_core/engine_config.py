@@ -32,7 +32,7 @@ def estimate_engine_bytes(config: EngineConfig) -> int:
         config.model,
         batch_size=-(-config.training.batch_size // config.training.accumulation),
         window_bytes=window,
-        element_bytes=4 if config.training.dtype == "float32" else 2,
+        element_bytes=2 if config.training.use_autocast else 4,
         # Scoring keeps two copies of the tables beside the original; saving or loading meanwhile, one more.
         mixing_bytes=4 * (config.mixing.memory_mib << 20) if config.mixing else 0,
     )

@@ -30,6 +30,7 @@ CORE = [
     "engine_config",
     "transform",
     "checkpoint",
+    "learning",
     "engine",
     "bench",
 ]

@@ -12,14 +12,15 @@ from safetensors import SafetensorError, safe_open
 
 from bitlm_core.errors import CheckpointCorruptError, CheckpointVersionError
 
-VERSION = 1
+VERSION = 2
+"""1: networks with one residual stream, before there was a release."""
 KEY = "bitlm"
 
 
 def read_header(path: Path, name: str) -> dict[str, Any]:
     """The header of the checkpoint called `name`.
 
-    Raises CheckpointCorruptError for a file that is not one of ours, CheckpointVersionError for a newer format.
+    Raises CheckpointCorruptError for a file that is not one of ours, CheckpointVersionError for another format.
     """
     with readable(name), safe_open(path, framework="np") as file:
         return header_of(file.metadata(), name)
@@ -31,9 +32,10 @@ def header_of(metadata: dict[str, str] | None, name: str) -> dict[str, Any]:
     version = header.pop("version")
     if type(version) is not int or version < 1:
         raise ValueError(f"no format has version {version!r:.20}")
-    if version > VERSION:
+    if version != VERSION:
+        remedy = "update bitlm" if version > VERSION else "its network computes what this one does not, so train it anew"
         raise CheckpointVersionError(
-            f"checkpoint {name!r} has format version {version}; this program reads version {VERSION}: update bitlm",
+            f"checkpoint {name!r} has format version {version}; this program reads version {VERSION}: {remedy}",
             name=name,
             version=version,
         )

@@ -73,7 +73,7 @@ def _reveal(model: LanguageModel, data: Tensor, hidden: Tensor, parity: Tensor, 
     if keep <= 0:
         return 0.0
     prediction = model.predict_masked(data, hidden)
-    log_probs = byte_log_probs(prediction.nodes[0][hidden[0]])
+    log_probs = byte_log_probs(prediction.nodes[0].cpu()[hidden[0]])
     drawn = torch.multinomial(log_probs.exp(), 1, generator=generator)
     confidence = log_probs.gather(1, drawn).squeeze(1)
     chosen = confidence.topk(keep).indices
@@ -81,7 +81,7 @@ def _reveal(model: LanguageModel, data: Tensor, hidden: Tensor, parity: Tensor, 
     data[0, places] = drawn.squeeze(1)[chosen]
     hidden[0, places] = False
     if prediction.parity is not None:
-        parity[0, places] = (prediction.parity[0, places] > 0).long()
+        parity[0, places] = (prediction.parity[0].cpu()[places] > 0).long()
     return -float(confidence[chosen].sum())
 
 

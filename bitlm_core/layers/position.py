@@ -1,6 +1,7 @@
 """Positions: rotary (in attention) or sinusoidal (added to the embedding). Tables are derived, never saved.
 
-Rotary (arXiv 2104.09864): pairs (x_i, x_{i+d/2}) are turned by the angle t·base^(−2i/d).
+Rotary (arXiv 2104.09864): pairs (x_i, x_{i+d/2}) are turned by the angle t·base^(−2i/d). Scores depend on distances alone,
+so positions may run on for ever.
 Sinusoidal (arXiv 1706.03762): PE(t, 2i) = sin(t·base^(−2i/D)), PE(t, 2i+1) = cos(same).
 
 B batch, T positions, H heads, D width.
@@ -14,10 +15,10 @@ from torch import Tensor
 BASE = 10_000.0
 
 
-def rotary_table(num_positions: int, head_dim: int) -> tuple[Tensor, Tensor]:
-    """cos and sin, each [num_positions, head_dim]."""
-    frequency = BASE ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
-    angle = torch.outer(torch.arange(num_positions, dtype=torch.float64), frequency)
+def rotary_table(positions_T: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
+    """cos and sin of any positions, each [T, head_dim], fp32."""
+    frequency = BASE ** (-torch.arange(0, head_dim, 2, dtype=torch.float64, device=positions_T.device) / head_dim)
+    angle = torch.outer(positions_T.double(), frequency)
     angle = torch.cat([angle, angle], dim=-1)
     return angle.cos().float(), angle.sin().float()
 

@@ -40,7 +40,7 @@ def _logits(model: LanguageModel, data: NDArray[np.uint8], batch: list[Window]) 
     rows = np.zeros((len(batch), size), np.int64)
     for row, window in zip(rows, batch, strict=True):
         row[: window.end - window.start] = data[window.start : window.end]
-    logits = model.path_logits(torch.from_numpy(rows), start_bytes=start_bytes).numpy()
+    logits = model.path_logits(torch.from_numpy(rows), start_bytes=start_bytes).cpu().numpy()
     if np.isnan(logits).any():
         raise ModelStateError(
             "the network gives NaN, it has diverged: load an earlier checkpoint and train it with a smaller rate"

@@ -77,5 +77,5 @@ class Predictor:
 
     def _network_nodes(self) -> NDArray[np.float32]:
         if self._nodes is None:
-            self._nodes = self._decoder.node_logits().numpy()
+            self._nodes = self._decoder.node_logits().cpu().numpy()
         return self._nodes

@@ -10,13 +10,17 @@ the whole sequence and its own ancestors.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from bitlm_core.layers.embedding import BitEmbedding
+from bitlm_core.layers.halting import Trace
 from bitlm_core.layers.linear import Linear
+from bitlm_core.layers.memory import Locality
+from bitlm_core.models.carried import Carried
 from bitlm_core.models.config import BITS_PER_GROUP, ModelConfig
 from bitlm_core.models.interface import Decoder, LanguageModel, MaskedPrediction
 from bitlm_core.models.output import path_bits
@@ -32,6 +36,7 @@ class BitLM(LanguageModel):
     """Sizes from `config`; `compute_dtype` is what activations use (weights stay fp32)."""
 
     predicts_parity = True
+    start_symbol = BitEmbedding.START
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -39,10 +44,21 @@ class BitLM(LanguageModel):
         self.embedding = BitEmbedding(config.d_model)
         self.head = Linear(config.d_model, 1, zero_init=True)
 
-    def path_logits(self, data_BT: Tensor, *, start_bytes: int = 0) -> Tensor:
-        bits_BN = data_to_groups(data_BT).flatten(1)
-        logits_BN = self._logits(self._hidden(F.pad(bits_BN[:, :-1], (1, 0), value=BitEmbedding.START), causal=True))
-        return _groups(logits_BN)[:, start_bytes:, :8]
+    def symbols(self, data_BT: Tensor) -> Tensor:
+        return data_to_groups(data_BT.to(self.device)).flatten(1)
+
+    def path_logits(
+        self,
+        data_BT: Tensor,
+        *,
+        start_bytes: int = 0,
+        documents: Tensor | None = None,
+        carried: Carried | None = None,
+        trace: Trace | None = None,
+    ) -> Tensor:
+        inputs = self._inputs(self.symbols(data_BT)[:, :-1], documents, carried)
+        hidden = self._hidden(inputs, causal=True, trace=trace, **self._sight(documents, carried))
+        return _groups(self._logits(hidden))[:, start_bytes:, :8]
 
     def predicted_nodes(self, data_BT: Tensor, *, start_bytes: int = 0) -> Tensor:
         rows = []
@@ -55,24 +71,29 @@ class BitLM(LanguageModel):
             rows.append(torch.stack(nodes))
         return torch.stack(rows)
 
-    def predict_masked(self, data_BT: Tensor, hidden_BT: Tensor) -> MaskedPrediction:
-        groups = data_to_groups(data_BT).masked_fill(hidden_BT[..., None], BitEmbedding.MASK)
-        symbols_BN = F.pad(groups.flatten(1), (1, 0), value=BitEmbedding.START)
-        logits_BN = self._logits(self._hidden(symbols_BN, causal=False)[:, :-1])
+    def predict_masked(
+        self, data_BT: Tensor, hidden_BT: Tensor, *, documents: Tensor | None = None, trace: Trace | None = None
+    ) -> MaskedPrediction:
+        groups = _groups(self.symbols(data_BT)).masked_fill(hidden_BT.to(self.device)[..., None], BitEmbedding.MASK)
+        inputs = self._inputs(groups.flatten(1), documents, None)
+        of_bits = self._sight(documents, None)["documents"]
+        if of_bits is not None:
+            of_bits = F.pad(of_bits, (0, 1), mode="replicate")
+        logits_BN = self._logits(self._hidden(inputs, causal=False, documents=of_bits, trace=trace)[:, :-1])
         groups_BT9 = _groups(logits_BN)
         # Hidden bits of one byte are predicted side by side, so every node of a level shares its level's logit.
-        level = F.pad(_tree()[0], (1, 0))
+        level = F.pad(_tree()[0], (1, 0)).to(self.device)
         return MaskedPrediction(groups_BT9[..., level], groups_BT9[..., 8])
 
-    def open_decoder(self, prefix_T: Tensor) -> Decoder:
-        return _BitDecoder(self, prefix_T)
+    def open_decoder(self, prefix_T: Tensor, *, locality: Locality | None = None) -> Decoder:
+        return _BitDecoder(self, prefix_T, locality)
 
-    def _hidden(self, symbols_BN: Tensor, *, causal: bool) -> Tensor:
-        return self.stack(self._embed(symbols_BN, 0), causal=causal)  # type: ignore[no-any-return]
-
-    def _embed(self, symbols_BN: Tensor, start: int) -> Tensor:
-        phases = (start + torch.arange(symbols_BN.shape[1])) % BITS_PER_GROUP
-        return self.embedding(symbols_BN, phases).to(self.compute_dtype)  # type: ignore[no-any-return]
+    def _hidden(self, inputs_BN: Tensor, *, causal: bool, **passed: Any) -> Tensor:
+        memory = passed.get("memory")
+        start = memory[0].length if memory else 0
+        phases = (start + torch.arange(inputs_BN.shape[1], device=self.device)) % BITS_PER_GROUP
+        embedded = self.embedding(inputs_BN, phases)
+        return self.stack(embedded, causal=causal, dtype=self.compute_dtype, **passed)  # type: ignore[no-any-return]
 
     def _logits(self, hidden: Tensor) -> Tensor:
         return self.head(hidden).float().squeeze(-1)  # type: ignore[no-any-return]
@@ -81,9 +102,9 @@ class BitLM(LanguageModel):
 class _BitDecoder(Decoder):
     """Holds every bit of whole bytes in the cache but the last parity bit, which is the root of the next byte's tree."""
 
-    def __init__(self, model: BitLM, prefix_T: Tensor) -> None:
-        self._model = model
-        self._cache = model.stack.open_cache(model.config.max_seq_len + 256)
+    def __init__(self, model: BitLM, prefix_T: Tensor, locality: Locality | None) -> None:
+        self._model, self._locality = model, locality
+        self._cache = model.stack.open_cache(model.config.max_seq_len + 256, locality)
         self.length = len(prefix_T)
         bits = F.pad(data_to_groups(prefix_T).flatten(), (1, 0), value=BitEmbedding.START)
         self._read(bits[:-1])
@@ -104,20 +125,27 @@ class _BitDecoder(Decoder):
 
     def _read(self, bits_N: Tensor) -> None:
         if len(bits_N):
-            embedded = self._model._embed(bits_N[None], self._cache[0].length)
-            self._model.stack(embedded, causal=True, cache=self._cache)
+            inputs = bits_N[None].to(self._model.device)
+            self._model._hidden(inputs, causal=True, memory=self._cache, locality=self._locality)
 
     def _read_tree(self) -> Tensor:
-        held = self._cache[0].length
-        depth, last_bit, ancestors = _tree()
-        symbols = torch.where(depth == 0, torch.tensor(self._root), last_bit)
-        embedded = self._model.embedding(symbols[None], depth).to(self._model.compute_dtype)
-        sees_sequence = torch.ones(255, held, dtype=torch.bool)
+        model, held = self._model, self._cache[0].length
+        depth, last_bit, ancestors = (part.to(model.device) for part in _tree())
+        symbols = torch.where(depth == 0, self._root, last_bit)
+        sees_sequence = torch.ones(255, held, dtype=torch.bool, device=model.device)
         mask = torch.cat([sees_sequence, ancestors], dim=1)
-        hidden = self._model.stack(embedded, causal=True, cache=self._cache, positions=held + depth, mask=mask)
+        hidden = model.stack(
+            model.embedding(symbols[None], depth),
+            causal=True,
+            dtype=model.compute_dtype,
+            memory=self._cache,
+            locality=self._locality,
+            positions=held + depth,
+            mask=mask,
+        )
         for layer in self._cache:
-            layer.length = held
-        return F.pad(self._model._logits(hidden[0]), (1, 0))
+            layer.truncate(held)
+        return F.pad(model._logits(hidden[0]), (1, 0))
 
 
 def _groups(bits_BN: Tensor) -> Tensor:

@@ -6,12 +6,17 @@ that one set of weights can serve both. B batch, T bytes, M model width.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from bitlm_core.layers.embedding import MASK, START, ByteEmbedding
+from bitlm_core.layers.halting import Trace
 from bitlm_core.layers.linear import Linear
+from bitlm_core.layers.memory import Locality
+from bitlm_core.models.carried import Carried
 from bitlm_core.models.config import ModelConfig
 from bitlm_core.models.interface import Decoder, LanguageModel, MaskedPrediction
 from bitlm_core.models.output import path_logits
@@ -21,6 +26,7 @@ class ByteLM(LanguageModel):
     """Sizes from `config`; `compute_dtype` is what activations use (weights stay fp32)."""
 
     predicts_parity = False
+    start_symbol = START
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -28,31 +34,51 @@ class ByteLM(LanguageModel):
         self.embedding = ByteEmbedding(config.d_model)
         self.head = Linear(config.d_model, 256, zero_init=True)
 
-    def path_logits(self, data_BT: Tensor, *, start_bytes: int = 0) -> Tensor:
-        return path_logits(self.predicted_nodes(data_BT, start_bytes=start_bytes), data_BT[:, start_bytes:])
+    def symbols(self, data_BT: Tensor) -> Tensor:
+        return data_BT.to(self.device)
+
+    def path_logits(
+        self,
+        data_BT: Tensor,
+        *,
+        start_bytes: int = 0,
+        documents: Tensor | None = None,
+        carried: Carried | None = None,
+        trace: Trace | None = None,
+    ) -> Tensor:
+        data_BT = self.symbols(data_BT)
+        inputs = self._inputs(data_BT[:, :-1], documents, carried)
+        hidden = self._hidden(inputs, causal=True, trace=trace, **self._sight(documents, carried))
+        return path_logits(self._nodes(hidden[:, start_bytes:]), data_BT[:, start_bytes:])
 
     def predicted_nodes(self, data_BT: Tensor, *, start_bytes: int = 0) -> Tensor:
-        inputs = F.pad(data_BT[:, :-1], (1, 0), value=START)
-        return self._nodes(self.stack(self._embed(inputs), causal=True)[:, start_bytes:])
+        inputs = self._inputs(self.symbols(data_BT)[:, :-1], None, None)
+        return self._nodes(self._hidden(inputs, causal=True)[:, start_bytes:])
 
-    def predict_masked(self, data_BT: Tensor, hidden_BT: Tensor) -> MaskedPrediction:
-        inputs = F.pad(data_BT.masked_fill(hidden_BT, MASK), (1, 0), value=START)
-        return MaskedPrediction(self._nodes(self.stack(self._embed(inputs), causal=False)[:, :-1]), None)
+    def predict_masked(
+        self, data_BT: Tensor, hidden_BT: Tensor, *, documents: Tensor | None = None, trace: Trace | None = None
+    ) -> MaskedPrediction:
+        inputs = self._inputs(self.symbols(data_BT).masked_fill(hidden_BT.to(self.device), MASK), documents, None)
+        if documents is not None:
+            documents = F.pad(documents, (0, 1), mode="replicate")
+        hidden = self._hidden(inputs, causal=False, documents=documents, trace=trace)
+        return MaskedPrediction(self._nodes(hidden[:, :-1]), None)
 
-    def open_decoder(self, prefix_T: Tensor) -> Decoder:
-        return _ByteDecoder(self, prefix_T)
+    def open_decoder(self, prefix_T: Tensor, *, locality: Locality | None = None) -> Decoder:
+        return _ByteDecoder(self, prefix_T, locality)
 
-    def _embed(self, symbols_BT: Tensor) -> Tensor:
-        return self.embedding(symbols_BT).to(self.compute_dtype)  # type: ignore[no-any-return]
+    def _hidden(self, inputs_BT: Tensor, *, causal: bool, **passed: Any) -> Tensor:
+        embedded = self.embedding(inputs_BT)
+        return self.stack(embedded, causal=causal, dtype=self.compute_dtype, **passed)  # type: ignore[no-any-return]
 
     def _nodes(self, hidden: Tensor) -> Tensor:
         return self.head(hidden).float()  # type: ignore[no-any-return]
 
 
 class _ByteDecoder(Decoder):
-    def __init__(self, model: ByteLM, prefix_T: Tensor) -> None:
-        self._model = model
-        self._cache = model.stack.open_cache(model.config.max_seq_len)
+    def __init__(self, model: ByteLM, prefix_T: Tensor, locality: Locality | None) -> None:
+        self._model, self._locality = model, locality
+        self._cache = model.stack.open_cache(model.config.max_seq_len, locality)
         self.length = len(prefix_T)
         self._logits = self._read(F.pad(prefix_T, (1, 0), value=START))
 
@@ -67,8 +93,10 @@ class _ByteDecoder(Decoder):
 
     def _read(self, symbols_T: Tensor) -> Tensor | None:
         # The position after the last byte of a full window is never predicted from this cache.
-        symbols_T = symbols_T[: self._model.config.max_seq_len - self._cache[0].length]
+        if self._locality is None:
+            symbols_T = symbols_T[: self._model.config.max_seq_len - self._cache[0].length]
         if not len(symbols_T):
             return None
-        hidden = self._model.stack(self._model._embed(symbols_T[None]), causal=True, cache=self._cache)
+        inputs = symbols_T[None].to(self._model.device)
+        hidden = self._model._hidden(inputs, causal=True, memory=self._cache, locality=self._locality)
         return self._model._nodes(hidden[0, -1])

@@ -9,41 +9,87 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from bitlm_core.errors import ConfigError
 
 Architecture = Literal["byte", "bit"]
+Attention = Literal["full", "chunked", "differential"]
 Position = Literal["rotary", "sinusoidal"]
 Preset = Literal["tiny", "small", "base"]
 
 BITS_PER_GROUP = 9  # eight data bits and one parity bit
+MAX_POSITIONS = 131_072
+DEFAULT_CHUNK = 128
+DEFAULT_THRESHOLD = 0.99
 
 
 class ModelConfig(BaseModel):
-    """One network. `max_seq_len` counts positions: bytes for `byte`, bits (nine a byte) for `bit`."""
+    """One network. `max_seq_len`, `chunk_size` and `overlap` count positions: bytes for `byte`, bits (nine a byte) for `bit`.
+
+    `reversible` and `use_checkpoint` are ways to run the same weights; everything else decides what the weights are.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: Annotated[Architecture, Field(description="one position per byte, or one per bit")] = "byte"
-    d_model: Annotated[int, Field(ge=16, le=8192, description="width of the residual stream")] = 192
+    d_model: Annotated[int, Field(ge=16, le=8192, description="width of the two residual streams")] = 192
     nhead: Annotated[int, Field(ge=1, le=128, description="attention heads; must divide d_model")] = 3
     num_layers: Annotated[int, Field(ge=1, le=128, description="residual blocks")] = 4
     dim_feedforward: Annotated[int, Field(ge=16, le=65536, description="inner width of the feed-forward part")] = 768
-    max_seq_len: Annotated[int, Field(ge=16, le=131_072, description="positions in one window")] = 256
+    max_seq_len: Annotated[int, Field(ge=16, le=MAX_POSITIONS, description="positions in one window")] = 256
     dropout: Annotated[float, Field(ge=0.0, le=0.9, description="share of activations dropped in training")] = 0.0
     position: Annotated[Position, Field(description="how positions are encoded")] = "rotary"
+    attention: Annotated[Attention, Field(description="chunked: cost linear in length; differential: heads in pairs")] = "full"
+    chunk_size: Annotated[int | None, Field(ge=1, le=MAX_POSITIONS, description="positions in a chunk of attention")] = None
+    overlap: Annotated[int | None, Field(ge=0, le=MAX_POSITIONS, description="positions seen before the chunk")] = None
+    reversible: Annotated[bool, Field(description="activation memory flat in depth, for about half more time")] = False
+    use_checkpoint: Annotated[bool, Field(description="keep only the streams between blocks, compute the rest again")] = False
+    use_act: Annotated[bool, Field(description="positions halt at the layer where they know enough")] = False
+    act_threshold: Annotated[float | None, Field(gt=0, lt=1, description="sum of halting probabilities that ends it")] = None
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.d_model % (2 * self.nhead):
+    def _fits_together(self) -> Self:
+        parts = 4 * self.nhead if self.attention == "differential" else 2 * self.nhead
+        if self.d_model % parts:
             raise ValueError(
                 f"d_model={self.d_model} cannot be split into nhead={self.nhead} heads of even width: "
-                f"choose d_model as a multiple of {2 * self.nhead} (64 per head works best)"
+                f"choose d_model as a multiple of {parts} (64 per head works best)"
             )
         if self.architecture == "bit" and self.max_seq_len < 2 * BITS_PER_GROUP:
             raise ValueError(f"max_seq_len={self.max_seq_len} holds less than two bytes of nine bits: use at least 18")
+        if self.reversible and self.use_checkpoint:
+            raise ValueError("reversible and use_checkpoint both compute activations again: choose one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _chunks_fit(self) -> Self:
+        if self.attention == "chunked" and self.chunk_size is None:
+            raise ValueError(f"attention='chunked' needs a chunk_size: {DEFAULT_CHUNK} is a good one")
+        if self.attention == "full" and self.chunk_size is not None:
+            raise ValueError(f"chunk_size={self.chunk_size} means attention='chunked' (or 'differential'), not 'full'")
+        if self.overlap is not None and self.overlap > (self.chunk_size or 0):
+            raise ValueError(f"overlap={self.overlap} is more than chunk_size={self.chunk_size}: give at most that")
+        if self.act_threshold is not None and not self.use_act:
+            raise ValueError(f"act_threshold={self.act_threshold} has no meaning without use_act=true")
         return self
 
     @property
     def max_bytes(self) -> int:
         """Whole bytes that one window holds."""
         return self.max_seq_len if self.architecture == "byte" else self.max_seq_len // BITS_PER_GROUP
+
+    @property
+    def positions_per_byte(self) -> int:
+        """Positions that one byte takes."""
+        return 1 if self.architecture == "byte" else BITS_PER_GROUP
+
+    @property
+    def chunks(self) -> tuple[int, int] | None:
+        """Chunk and overlap of attention in positions; None for full attention. The overlap is a whole chunk by default."""
+        if self.chunk_size is None:
+            return None
+        return self.chunk_size, self.chunk_size if self.overlap is None else self.overlap
+
+    @property
+    def halting_threshold(self) -> float | None:
+        """Where halting ends a position; None: no halting."""
+        return (self.act_threshold or DEFAULT_THRESHOLD) if self.use_act else None
 
 
 _SIZES: dict[str, dict[str, Any]] = {
@@ -58,9 +104,11 @@ _WINDOWS: dict[str, dict[str, int]] = {
 
 
 def preset_config(preset: Preset, architecture: Architecture = "byte", **overrides: Any) -> ModelConfig:
-    """The preset with the given fields replaced.
+    """The preset with the given fields replaced; None leaves a field as the preset has it.
 
-    A new `d_model` without `nhead` keeps heads of 64 where it can, and without `dim_feedforward` keeps the ratio of 4.
+    A new `d_model` without `nhead` keeps heads of 64 where it can, and without `dim_feedforward` keeps the ratio of 4. A
+    `chunk_size` without `attention` means chunked, and chunked without `chunk_size` 128; an `act_threshold` without `use_act`
+    means halting.
     Raises ConfigError, naming each field, when a value is out of range or fields do not fit together.
     """
     fields = dict(_SIZES[preset], architecture=architecture, max_seq_len=_WINDOWS[architecture][preset])
@@ -68,6 +116,12 @@ def preset_config(preset: Preset, architecture: Architecture = "byte", **overrid
     if "d_model" in given:
         given.setdefault("nhead", max(1, given["d_model"] // 64))
         given.setdefault("dim_feedforward", 4 * given["d_model"])
+    if "chunk_size" in given or "overlap" in given:
+        given.setdefault("attention", "chunked")
+    if given.get("attention") == "chunked":
+        given.setdefault("chunk_size", DEFAULT_CHUNK)
+    if "act_threshold" in given:
+        given.setdefault("use_act", True)
     try:
         return ModelConfig(**{**fields, **given})
     except ValidationError as error:
@@ -88,5 +142,9 @@ def count_parameters(config: ModelConfig) -> int:
     """Parameters of the network that `build_model` would make, without making it."""
     d, ff = config.d_model, config.dim_feedforward
     block = 4 * d * d + 2 * d * ff
+    if config.attention == "differential":
+        block += 4 * (d // config.nhead // 2)
+    if config.use_act:
+        block += d + 1
     embedding, head = ((258 + 9) * d, 256 * d) if config.architecture == "byte" else ((4 + 9) * d, d)
     return config.num_layers * block + embedding + head

@@ -15,12 +15,12 @@ from torch import Tensor
 
 def path_bits(bytes_: Tensor) -> Tensor:
     """[...] bytes → [..., 8] bits, most significant first."""
-    return (bytes_[..., None] >> torch.arange(7, -1, -1)) & 1
+    return (bytes_[..., None] >> torch.arange(7, -1, -1, device=bytes_.device)) & 1
 
 
 def path_nodes(bytes_: Tensor) -> Tensor:
     """[...] bytes → [..., 8] the nodes on the way from the root to each byte."""
-    depth = torch.arange(8)
+    depth = torch.arange(8, device=bytes_.device)
     return (bytes_[..., None] >> (8 - depth)) | (1 << depth)
 
 

@@ -49,4 +49,4 @@ def mean_byte_distribution(model: LanguageModel, window: NDArray[np.uint8]) -> N
     size = min(len(window), model.config.max_bytes)
     row = torch.from_numpy(window[-size:].astype(np.int64))[None]
     nodes = model.predicted_nodes(row, start_bytes=max(0, size - model.probe_bytes))
-    return byte_log_probs(nodes[0]).double().exp().mean(dim=0).numpy()
+    return byte_log_probs(nodes[0]).double().exp().mean(dim=0).cpu().numpy()

@@ -27,7 +27,9 @@ class TrainingConfig(BaseModel):
     weight_decay: Annotated[float, Field(ge=0, le=10, description="decoupled, on matrices only")] = 0.1
     beta2: Annotated[float, Field(gt=0, lt=1, description="decay of the squared-gradient average")] = 0.95
     max_grad_norm: Annotated[float, Field(gt=0, le=1e6, description="gradients are scaled down to this norm")] = 1.0
-    dtype: Annotated[Literal["bfloat16", "float32"], Field(description="activations in training")] = "bfloat16"
+    use_autocast: Annotated[bool, Field(description="sub-blocks compute in bf16 in training; streams and loss in fp32")] = True
+    compile: Annotated[bool, Field(description="torch.compile the sub-blocks: needs a C++ compiler, slow to start")] = False
+    ponder_cost: Annotated[float, Field(ge=0, le=10, description="nats per layer of halting models: more is faster")] = 0.01
     telemetry_every: Annotated[int, Field(ge=1, le=100_000, description="steps between K, C, S measurements")] = 10
 
 
@@ -44,11 +46,20 @@ class TrainingPlan(BaseModel):
     seconds: Annotated[float | None, Field(gt=0, le=1_000_000)] = None
     steps_done: Annotated[int, Field(ge=0, lt=2**40)] = 0
     seconds_done: Annotated[float, Field(ge=0, lt=2**40)] = 0.0
+    validate_every: Annotated[int | None, Field(ge=1, le=1_000_000, description="steps between looks at held-out data")] = None
+    carry: Annotated[bool, Field(description="read the data in order, keys and values carried from window to window")] = False
+    patience: Annotated[int | None, Field(ge=1, le=10_000, description="looks without a new best after which it ends")] = None
+    best_loss: Annotated[float | None, Field(description="lowest held-out loss so far, nats per byte")] = None
+    looks_since_best: Annotated[int, Field(ge=0, lt=2**40)] = 0
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
         if self.steps is None and self.seconds is None:
             raise ValueError("neither steps nor seconds is given, so the run would never end: give one of them, or both")
+        if self.carry and self.objective != "causal":
+            raise ValueError(f"carry reads a stream in order, which objective={self.objective!r} does not: use 'causal'")
+        if self.patience is not None and self.validate_every is None:
+            raise ValueError(f"patience={self.patience} counts looks at held-out data: give validate_every too")
         return self
 
     @property
@@ -61,12 +72,28 @@ class TrainingPlan(BaseModel):
     @property
     def finished(self) -> bool:
         """Whether no step is left."""
-        return self.progress >= 1.0
+        return self.progress >= 1.0 or self.stopped_early
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the held-out loss has not fallen for as many looks as there was patience for."""
+        return self.patience is not None and self.looks_since_best >= self.patience
+
+    @property
+    def validates_next(self) -> bool:
+        """Whether held-out data is looked at after the step that is next."""
+        return self.validate_every is not None and (self.steps_done + 1) % self.validate_every == 0
 
     def after_step(self, seconds: float) -> TrainingPlan:
         """The plan one step of the given duration later."""
         spent = self.seconds_done + seconds if self.seconds else self.seconds_done
         return self.model_copy(update={"steps_done": self.steps_done + 1, "seconds_done": spent})
+
+    def after_validation(self, loss: float) -> TrainingPlan:
+        """The plan that knows of one more look at held-out data."""
+        if self.best_loss is None or loss < self.best_loss:
+            return self.model_copy(update={"best_loss": loss, "looks_since_best": 0})
+        return self.model_copy(update={"looks_since_best": self.looks_since_best + 1})
 
 
 def learning_rate(config: TrainingConfig, plan: TrainingPlan, model_step: int) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +21,21 @@ class ByteData:
     """Bytes to learn or to score; `digest` (SHA-256, hex) names them.
 
     `counts` [256]: how often each byte occurs, where that is known; else the first training step must read all of them.
+    `document_starts`: where the second and later documents begin, ascending; nothing is predicted across these places.
     """
 
     array: NDArray[np.uint8]
     digest: str
     counts: NDArray[np.int64] | None = None
+    document_starts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.array)
+
+    def documents(self) -> Iterator[tuple[int, int]]:
+        """Where each document begins and ends."""
+        edges = [0, *self.document_starts.tolist(), len(self.array)]
+        return ((start, end) for start, end in pairwise(edges) if start < end)
 
 
 def bytes_in_memory(data: bytes) -> ByteData:

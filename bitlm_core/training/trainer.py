@@ -16,8 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from bitlm_core.errors import ModelStateError
+from bitlm_core.layers.halting import Trace
+from bitlm_core.models.carried import Carried
 from bitlm_core.models.interface import LanguageModel
+from bitlm_core.training.batches import Batch
 from bitlm_core.training.config import Objective, TrainingConfig
+from bitlm_core.training.muon import Muon
 from bitlm_core.training.objective import batch_loss
 
 # Rates relative to `learning_rate`: each row of an embedding sees few gradients, and Muon's updates have a fixed norm.
@@ -28,11 +32,12 @@ _SEED_STRIDE = 1_000_003  # keeps the streams of neighbouring seeds apart
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one optimizer step did. `loss` in nats per byte; `path_logits` [B, T, 8] are those of its forward pass."""
+    """What one optimizer step did. `loss` in nats per byte; `path_logits` [B, T, 8] and `trace` are of its forward pass."""
 
     loss: float
     grad_norm: float
     path_logits: Tensor
+    trace: Trace
 
 
 class Trainer:
@@ -42,16 +47,19 @@ class Trainer:
         self.model, self.config, self.seed = model, config, seed
         self._optimizers = _make_optimizers(model, config)
 
-    def step(self, data_BT: Tensor, *, objective: Objective, step: int, lr: float) -> StepResult:
-        """Train on one batch. A loss that is not finite raises ModelStateError and leaves the weights as they were."""
+    def step(self, batch: Batch, *, objective: Objective, step: int, lr: float, carried: Carried | None = None) -> StepResult:
+        """Train on one batch. A loss that is not finite raises ModelStateError and leaves the weights as they were.
+
+        `carried`: the rows go on where these streams stand; it is the caller who then commits the batch to them.
+        """
         model = self.model
         random_seed = self.seed * _SEED_STRIDE + step
         generator = torch.Generator().manual_seed(random_seed)
         model.train()
         try:
-            with self.training_dtype(), torch.random.fork_rng(devices=[]):
+            with self.training_dtype(), torch.random.fork_rng(devices=_cuda_devices(model)):
                 torch.manual_seed(random_seed)
-                loss, logits = self._backward(data_BT, objective, generator)
+                loss, logits, trace = self._backward(batch.to(model.device), objective, generator, carried)
             norm = float(nn.utils.clip_grad_norm_(model.parameters(), self.config.max_grad_norm))
             if not math.isfinite(loss) or not math.isfinite(norm):
                 raise ModelStateError(
@@ -67,12 +75,17 @@ class Trainer:
         finally:
             model.zero_grad(set_to_none=True)
             model.eval()
-        return StepResult(loss, norm, logits)
+        return StepResult(loss, norm, logits, trace)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the sub-blocks in training."""
+        return torch.bfloat16 if self.config.use_autocast else torch.float32
 
     @contextmanager
     def training_dtype(self) -> Iterator[None]:
         """While it lasts, activations use the dtype of training; afterwards fp32 again, as all answers do."""
-        self.model.compute_dtype = torch.bfloat16 if self.config.dtype == "bfloat16" else torch.float32
+        self.model.compute_dtype = self.dtype
         try:
             yield
         finally:
@@ -103,7 +116,7 @@ class Trainer:
             name, key = path.rsplit("/", 1)
             by_parameter.setdefault(name, {})[key] = value.clone()
         for name, parameter, optimizer in self._owned():
-            optimizer.state[parameter] = by_parameter[name]
+            optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in by_parameter[name].items()}
 
     def layout(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         """Shape and dtype of every tensor that `state` gives after a step."""
@@ -126,31 +139,48 @@ class Trainer:
         for name, parameter in self.model.named_parameters():
             yield name, parameter, owner[id(parameter)]
 
-    def _backward(self, data_BT: Tensor, objective: Objective, generator: torch.Generator) -> tuple[float, Tensor]:
-        parts = data_BT.chunk(min(self.config.accumulation, len(data_BT)))
-        total, logits = 0.0, []
-        for part in parts:
-            share = len(part) / len(data_BT)
-            loss, nats, part_logits = batch_loss(self.model, part, objective, generator)
-            (loss * share).backward()  # type: ignore[no-untyped-call]
-            total += nats.item() * share
-            logits.append(part_logits)
-        return total, torch.cat(logits)
+    def _backward(
+        self, batch: Batch, objective: Objective, generator: torch.Generator, carried: Carried | None
+    ) -> tuple[float, Tensor, Trace]:
+        total, logits, trace = 0.0, [], Trace()
+        # Streams are carried for the whole batch, so it is not cut then.
+        for part in batch.parts(1 if carried else self.config.accumulation):
+            share = part.num_bytes / batch.num_bytes
+            found = batch_loss(self.model, part, objective, generator, ponder_cost=self.config.ponder_cost, carried=carried)
+            (found.minimised * share).backward()  # type: ignore[no-untyped-call]
+            total += found.nats.item() * share
+            logits.append(found.path_logits)
+            trace = found.trace
+        return total, torch.cat(logits), trace
 
 
 def _make_optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Optimizer]:
-    blocks: list[nn.Parameter] = []
+    """Matrices of blocks and head decay; embeddings, vectors and scalars do not."""
+    matrices: list[nn.Parameter] = []
     heads: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
     embeddings: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        (blocks if "blocks." in name else embeddings if "embedding" in name else heads).append(parameter)
-    unscaled = {"rate": 1.0, "weight_decay": config.weight_decay}
-    embedding_group = {"params": embeddings, "rate": _EMBEDDING_RATE, "weight_decay": 0.0}
+        if "embedding" in name:
+            embeddings.append(parameter)
+        elif parameter.dim() < 2 or name.endswith(".vectors"):
+            vectors.append(parameter)
+        else:
+            (matrices if "blocks." in name else heads).append(parameter)
+    decayed = {"rate": 1.0, "weight_decay": config.weight_decay}
+    undecayed = [
+        {"params": embeddings, "rate": _EMBEDDING_RATE, "weight_decay": 0.0},
+        *([{"params": vectors, "rate": 1.0, "weight_decay": 0.0}] if vectors else []),
+    ]
     betas = (0.9, config.beta2)
     if config.optimizer == "adamw":
-        groups = [{"params": blocks + heads, **unscaled}, embedding_group]
-        return [torch.optim.AdamW(groups, betas=betas, fused=True)]
+        return [torch.optim.AdamW([{"params": matrices + heads, **decayed}, *undecayed], betas=betas, fused=True)]
     return [
-        torch.optim.Muon([{"params": blocks, "rate": _MUON_RATE, "weight_decay": config.weight_decay}]),
-        torch.optim.AdamW([{"params": heads, **unscaled}, embedding_group], betas=betas, fused=True),
+        Muon([{"params": matrices, "rate": _MUON_RATE, "weight_decay": config.weight_decay}]),
+        torch.optim.AdamW([{"params": heads, **decayed}, *undecayed], betas=betas, fused=True),
     ]
+
+
+def _cuda_devices(model: LanguageModel) -> list[torch.device]:
+    """The devices beside the CPU whose random state a step draws from."""
+    return [model.device] if model.device.type == "cuda" else []

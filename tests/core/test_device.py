@@ -31,17 +31,19 @@ print(peak() - before)
 
 
 @pytest.mark.parametrize(
-    ("architecture", "batch_size", "dtype", "dropout"),
+    ("architecture", "batch_size", "use_autocast", "dropout"),
     [
-        ("byte", 4, "bfloat16", 0.0),
-        ("byte", 4, "float32", 0.1),
-        ("bit", 1, "bfloat16", 0.1),
+        ("byte", 4, True, 0.0),
+        ("byte", 4, False, 0.1),
+        ("bit", 1, True, 0.1),
     ],
 )
-def test_the_estimate_is_an_upper_one_and_not_absurd(architecture: str, batch_size: int, dtype: str, dropout: float) -> None:
+def test_the_estimate_is_an_upper_one_and_not_absurd(
+    architecture: str, batch_size: int, use_autocast: bool, dropout: float
+) -> None:
     preset = "base" if architecture == "byte" else "small"
     model = preset_config(preset, architecture, dropout=dropout)  # type: ignore[arg-type]
-    training = TrainingConfig(batch_size=batch_size, dtype=dtype)  # type: ignore[arg-type]
+    training = TrainingConfig(batch_size=batch_size, use_autocast=use_autocast)
     config = EngineConfig(model=model, training=training, mixing=None)
     command = [sys.executable, "-c", MEASURE, config.model_dump_json()]
     measured = int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bitlm_core.layers.attention import KeyValueCache, SelfAttention, _attend_explicit, attend, causal_mask
-from bitlm_core.layers.block import BlockStack
+from bitlm_core.layers.attend import _attend_explicitly, attend, causal_mask
+from bitlm_core.layers.attention import SelfAttention, Sight
 from bitlm_core.layers.embedding import MASK, START, ByteEmbedding
 from bitlm_core.layers.feedforward import SquaredReLU
+from bitlm_core.layers.memory import KeyValueCache
 from bitlm_core.layers.position import rotary_table, sinusoidal_table
+from bitlm_core.layers.stack import BlockStack
 
 
 def qkv(seed: int, T: int, S: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -27,7 +29,7 @@ def test_the_explicit_form_equals_sdpa_with_gradients(T: int, S: int, causal: bo
     tensors = [tensor.requires_grad_() for tensor in qkv(0, T, S)]
     fused = attend(*tensors, causal=causal)
     fused_grads = torch.autograd.grad(fused.square().sum(), tensors)
-    explicit = _attend_explicit(*tensors, causal_mask(T, S) if causal else None)
+    explicit = _attend_explicitly(*tensors, causal_mask(T, S) if causal else None)
     explicit_grads = torch.autograd.grad(explicit.square().sum(), tensors)
     torch.testing.assert_close(explicit, fused, rtol=1e-5, atol=1e-5)
     for one, other in zip(explicit_grads, fused_grads, strict=True):
@@ -39,7 +41,7 @@ def test_a_causal_mask_by_hand() -> None:
 
 
 def test_a_cache_returns_all_that_was_stored() -> None:
-    cache = KeyValueCache(1, 3, 8, 8)
+    cache = KeyValueCache(8)
     _, k, v = qkv(1, 1, 4)
     cache.append(k[:1, :, :3], v[:1, :, :3])
     keys, values = cache.append(k[:1, :, 3:], v[:1, :, 3:])
@@ -49,13 +51,13 @@ def test_a_cache_returns_all_that_was_stored() -> None:
 
 def test_rotary_scores_depend_on_distance_alone() -> None:
     module = SelfAttention(16, 2)
-    cos, sin = rotary_table(32, 8)
+    cos, sin = rotary_table(torch.arange(32), 8)
     x = torch.randn(1, 4, 16, generator=torch.Generator().manual_seed(2))
-    near = module(x, causal=True, rotary=(cos[:4], sin[:4]))
+    near = module(x, Sight(causal=True, rotary=(cos[:4], sin[:4])))
     with torch.no_grad():
         module.out.weight.normal_(generator=torch.Generator().manual_seed(3))
-    near = module(x, causal=True, rotary=(cos[:4], sin[:4]))
-    far = module(x, causal=True, rotary=(cos[20:24], sin[20:24]))
+    near = module(x, Sight(causal=True, rotary=(cos[:4], sin[:4])))
+    far = module(x, Sight(causal=True, rotary=(cos[20:24], sin[20:24])))
     torch.testing.assert_close(near, far, rtol=1e-4, atol=1e-5)
 
 

@@ -26,9 +26,9 @@ from bitlm_core import (
     read_file,
     write_file,
 )
-from bitlm_core.engine import READ_AHEAD_BYTES
 from bitlm_core.kernels.mixing_layout import DOC
-from bitlm_core.training.batches import sample_windows
+from bitlm_core.learning import READ_AHEAD_BYTES
+from bitlm_core.training.batches import Batch, sample_windows
 from bitlm_core.training.config import learning_rate
 from bitlm_core.training.data import byte_counts
 from bitlm_core.training.objective import batch_loss
@@ -47,7 +47,7 @@ def same_tensors(one: Engine, other: Engine) -> bool:
 
 def test_batches_are_a_function_of_seed_and_step(training_data: ByteData) -> None:
     def batch(seed: int, step: int) -> torch.Tensor:
-        return sample_windows(training_data, batch=4, length=32, seed=seed, step=step)
+        return sample_windows(training_data, batch=4, length=32, seed=seed, step=step).data
 
     assert torch.equal(batch(1, 5), batch(1, 5))
     assert not torch.equal(batch(1, 5), batch(1, 6))
@@ -57,7 +57,7 @@ def test_batches_are_a_function_of_seed_and_step(training_data: ByteData) -> Non
 
 
 def test_short_data_gives_short_windows() -> None:
-    assert sample_windows(bytes_in_memory(b"abc"), batch=2, length=32, seed=0, step=0).shape == (2, 3)
+    assert sample_windows(bytes_in_memory(b"abc"), batch=2, length=32, seed=0, step=0).data.shape == (2, 3)
 
 
 def test_a_file_is_mapped_and_cut(tmp_path: Path) -> None:
@@ -78,16 +78,16 @@ def test_the_schedule_by_hand() -> None:
 
 # Losses after 20 steps in fp32. They change only when the mathematics does: then say why in the commit.
 GOLDEN = {
-    ("byte", "causal"): 3.6885,
-    ("byte", "diffusion"): 3.8038,
-    ("bit", "causal"): 4.2978,
-    ("bit", "diffusion"): 4.2779,
+    ("byte", "causal"): 3.8188,
+    ("byte", "diffusion"): 3.9361,
+    ("bit", "causal"): 4.4199,
+    ("bit", "diffusion"): 4.4154,
 }
 
 
 @pytest.mark.parametrize("objective", ["causal", "diffusion"])
 def test_twenty_steps_learn(config_of: Configs, architecture: str, objective: str, training_data: ByteData) -> None:
-    engine = Engine(config_of(architecture, training=TrainingConfig(batch_size=8, dtype="float32", warmup_steps=5)))
+    engine = Engine(config_of(architecture, training=TrainingConfig(batch_size=8, use_autocast=False, warmup_steps=5)))
     found = losses(engine, training_data, TrainingPlan(steps=20, objective=objective))  # type: ignore[arg-type]
     assert found[0] == pytest.approx(8 * math.log(2), abs=1e-4)
     assert found[-1] == pytest.approx(GOLDEN[architecture, objective], rel=0.01)
@@ -116,7 +116,7 @@ def test_resumed_training_equals_uninterrupted_training_bit_for_bit(
 
 def test_parts_of_a_batch_add_up_to_the_batch(config_of: Configs, training_data: ByteData) -> None:
     def after(accumulation: int) -> Engine:
-        engine = Engine(config_of("byte", training=TrainingConfig(batch_size=8, accumulation=accumulation, dtype="float32")))
+        engine = Engine(config_of("byte", training=TrainingConfig(batch_size=8, accumulation=accumulation, use_autocast=False)))
         losses(engine, training_data, TrainingPlan(steps=1))
         return engine
 
@@ -213,7 +213,7 @@ def test_one_byte_is_too_little_to_learn(config_of: Configs) -> None:
 def test_parity_is_trained_but_not_reported(config_of: Configs, architecture: str, objective: str) -> None:
     model = Engine(config_of(architecture, mixing=None)).model
     data = torch.arange(64).view(2, 32)
-    minimised, nats, _ = batch_loss(model, data, objective, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+    minimised, nats, _, _ = batch_loss(model, Batch(data), objective, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
     extra = math.log(2) if (architecture, objective) == ("bit", "diffusion") else 0.0
     assert float(minimised.detach() - nats) == pytest.approx(extra, abs=1e-5)
     assert float(nats) == pytest.approx(8 * math.log(2), abs=1e-4)

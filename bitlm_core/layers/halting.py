@@ -1,0 +1,73 @@
+"""Adaptive computation time over layers (ACT, arXiv 1603.08983): easy positions stop early.
+
+After layer l, with s the state there, p_l = sigmoid(w_l·norm(s) + b_l). A position halts at the first layer N where
+Σ p ≥ threshold (or at the last); its output is Σ_{l<N} p_l s_l + R s_N with the remainder R = 1 − Σ_{l<N} p_l, so the weights
+sum to 1. Its ponder cost is N + R, of which R has a gradient. From then on its state stays as it is, and where all positions
+have halted the layers left are not computed.
+
+B batch, T positions, M model width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bitlm_core.layers.norm import norm
+
+INITIAL_BIAS = -2.0
+"""A fresh unit halts with probability 0.12, so at first nearly all of the weight is on the last layer."""
+
+
+class Halt(NamedTuple):
+    """What one layer adds. weighted [B, T, M]: to the output; spent [B, T]: Σ p after it, 1 where halted; remainder [B, T]:
+    R where a position halted here, else 0; probability [B, T]: p where it was still active, else 0."""
+
+    weighted: Tensor
+    spent: Tensor
+    remainder: Tensor
+    probability: Tensor
+
+
+class HaltingUnit(nn.Module):
+    """One layer's decision whether to go on."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(d_model))
+        self.bias = nn.Parameter(torch.full((), INITIAL_BIAS))
+
+    def forward(self, state_BTM: Tensor, spent_BT: Tensor, *, threshold: float, last: bool) -> Halt:
+        active = spent_BT < threshold
+        p = torch.sigmoid(norm(state_BTM) @ self.weight + self.bias)
+        halts = active & (torch.ones_like(active) if last else spent_BT + p >= threshold)
+        left = 1 - spent_BT
+        weight = torch.where(halts, left, torch.where(active, p, 0.0))
+        spent = torch.where(halts, 1.0, torch.where(active, spent_BT + p, spent_BT))
+        return Halt(weight[..., None] * state_BTM, spent, torch.where(halts, left, 0.0), torch.where(active, p, 0.0))
+
+
+@dataclass
+class Trace:
+    """What a pass through the stack tells about itself; empty until then, and for stacks without halting.
+
+    halt_probs: of each layer, the mean halting probability of the positions that reached it (0 where none did).
+    mean_layers: layers per position. layers_computed: how many were computed at all. ponder: [] mean of N + R.
+    """
+
+    halt_probs: tuple[float, ...] = ()
+    mean_layers: float = 0.0
+    layers_computed: int = 0
+    ponder: Tensor | None = None
+
+    def note(self, probabilities: list[Tensor], reached: list[Tensor], remainder: Tensor, num_layers: int) -> None:
+        """Sum up a pass: per computed layer [B, T] probabilities and which positions reached it; R [B, T]."""
+        counts = [layer.sum() for layer in reached]
+        means = [float(p.sum() / count.clamp(min=1)) for p, count in zip(probabilities, counts, strict=True)]
+        self.halt_probs = (*means, *[0.0] * (num_layers - len(means)))
+        self.mean_layers = float(sum(counts, start=torch.zeros(())).item()) / remainder.numel()
+        self.layers_computed = len(reached)
+        self.ponder = self.mean_layers + remainder.mean()

@@ -1,0 +1,188 @@
+"""The trunk that every architecture shares: two-stream blocks over positions, run in the way that is asked for.
+
+    x1 = x2 = norm(embedding);   blocks;   norm(x1 + x2), or norm of the halting-weighted output
+
+`plain`, `checkpointed` and `reversible` are ways to run the same weights: outputs and gradients agree. Plain keeps what
+backward needs; checkpointed keeps the streams between blocks and computes the rest again; reversible keeps one pair.
+
+B batch, T positions, S positions that may be seen, M model width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from bitlm_core.layers.attention import Sight
+from bitlm_core.layers.block import Block, Layer
+from bitlm_core.layers.halting import Trace
+from bitlm_core.layers.memory import CarriedMemory, KeyValueCache, Locality, Memory
+from bitlm_core.layers.norm import norm
+from bitlm_core.layers.position import rotary_table, sinusoidal_table
+from bitlm_core.layers.reversible import Streams, run_reversibly
+
+Running = Literal["plain", "checkpointed", "reversible", "nested"]
+
+
+class BlockStack(nn.Module):
+    """`num_layers` blocks. Sinusoidal positions end at `max_seq_len`, rotary ones nowhere.
+
+    `running` may be changed at any time. `act_threshold`: None, no halting.
+    """
+
+    blocks: nn.ModuleList
+    cos: Tensor
+    sin: Tensor
+    sinusoid: Tensor
+
+    def __init__(
+        self,
+        *,
+        d_model: int,
+        nhead: int,
+        num_layers: int,
+        dim_feedforward: int,
+        max_seq_len: int,
+        dropout: float = 0.0,
+        position: Literal["rotary", "sinusoidal"] = "rotary",
+        differential: bool = False,
+        locality: Locality | None = None,
+        act_threshold: float | None = None,
+        running: Running = "plain",
+    ) -> None:
+        super().__init__()
+        self.d_model, self.dropout, self.position = d_model, dropout, position
+        self.rotary_width = d_model // nhead // (2 if differential else 1)
+        self.locality, self.act_threshold, self.running = locality, act_threshold, running
+        act = act_threshold is not None
+        self.blocks = nn.ModuleList(
+            Block(d_model, nhead, dim_feedforward, dropout, differential_layer=index + 1 if differential else None, act=act)
+            for index in range(num_layers)
+        )
+        self.expand_positional_encoding(max_seq_len)
+
+    def expand_positional_encoding(self, num_positions: int) -> None:
+        """Positions 0 … num_positions − 1 from now on; those there were stay what they are."""
+        device = self.cos.device if hasattr(self, "cos") else self.sinusoid.device if hasattr(self, "sinusoid") else None
+        if self.position == "rotary":
+            cos, sin = rotary_table(torch.arange(num_positions, device=device), self.rotary_width)
+            self.register_buffer("cos", cos, persistent=False)
+            self.register_buffer("sin", sin, persistent=False)
+        else:
+            self.register_buffer("sinusoid", sinusoidal_table(num_positions, self.d_model).to(device), persistent=False)
+
+    def open_cache(self, capacity: int, locality: Locality | None = None) -> list[KeyValueCache]:
+        """An empty cache per layer for one sequence, to be read without gradients. `locality`: another than the stack's."""
+        near = locality or self.locality
+        if near is not None:
+            capacity = min(capacity, near.chunk + near.overlap + 256)
+        return [KeyValueCache(capacity, near) for _ in self.blocks]
+
+    def open_memory(self, locality: Locality) -> list[CarriedMemory]:
+        """An empty memory per layer for the segments of one stream."""
+        return [CarriedMemory(locality) for _ in self.blocks]
+
+    def forward(
+        self,
+        x_BTM: Tensor,
+        *,
+        causal: bool,
+        dtype: torch.dtype = torch.float32,
+        memory: Sequence[Memory] | None = None,
+        locality: Locality | None = None,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+        documents: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> Tensor:
+        """Hidden states [B, T, M] in `dtype`, normalised. With a memory, the T positions follow those it already holds.
+
+        `positions` [T] and `mask` [T, S] (True = may see; S counts from the first position of the sequence) replace the
+        running order, for positions that form a tree. `documents` [B, S]: positions see only those of the same number.
+        `locality`: another than the stack's. `trace` is filled in.
+        """
+        for layer_memory in memory or ():
+            layer_memory.reserve(x_BTM.shape[1])
+        start = memory[0].length if memory else 0
+        end = start + x_BTM.shape[1]
+        if positions is None:
+            positions = torch.arange(start, end, device=x_BTM.device)
+        near = locality or self.locality
+        if mask is not None and near is not None and memory:
+            mask = _local_mask(mask, positions, memory[0].first, start, near)
+        if documents is not None and near is None:
+            mask = _document_mask(documents, causal=causal)
+        rotary = self._rotary(positions, end, dtype) if self.position == "rotary" else None
+        sight = Sight(causal, start, rotary, near, mask, documents)
+        layers = self._layers(sight, memory, dtype)
+        if self.position == "sinusoidal":
+            x_BTM = x_BTM + self.sinusoid[positions]
+        streams = self._run(self._opened(self._drop(norm(x_BTM))), layers, trace)
+        out = streams.x1 + streams.x2 if streams.out is None else streams.out
+        return norm(out.to(dtype))
+
+    def _opened(self, x: Tensor) -> Streams:
+        if self.act_threshold is None:
+            return Streams(x, x)
+        zeros = torch.zeros(x.shape[:2], dtype=x.dtype, device=x.device)
+        return Streams(x, x, torch.zeros_like(x), zeros, zeros)
+
+    def _layers(self, sight: Sight, memory: Sequence[Memory] | None, dtype: torch.dtype) -> list[Layer]:
+        last = len(self.blocks) - 1
+        replays = self.running in ("reversible", "nested")
+        threshold = self.act_threshold or 1.0
+        return [
+            Layer(sight, memory[index] if memory else None, dtype, threshold, last=index == last, replays=replays)
+            for index in range(last + 1)
+        ]
+
+    def _run(self, streams: Streams, layers: list[Layer], trace: Trace | None) -> Streams:
+        blocks = list(cast("list[Block]", self.blocks))
+        before = streams.spent
+        if torch.is_grad_enabled() and self.running in ("reversible", "nested"):
+            streams = run_reversibly(blocks, layers, streams, nested=self.running == "nested")
+        else:
+            streams = self._run_storing(blocks, streams, layers)
+        if trace is not None and before is not None and streams.remainder is not None:
+            computed = [layer for layer in layers if layer.probability is not None and layer.reached is not None]
+            probabilities = [cast(Tensor, layer.probability) for layer in computed]
+            trace.note(probabilities, [cast(Tensor, layer.reached) for layer in computed], streams.remainder, len(layers))
+        return streams
+
+    def _run_storing(self, blocks: list[Block], streams: Streams, layers: list[Layer]) -> Streams:
+        checkpointed = torch.is_grad_enabled() and self.running == "checkpointed"
+        for block, layer in zip(blocks, layers, strict=True):
+            if layer.all_halted(streams):
+                block.remember(streams, layer)
+            elif checkpointed:
+                streams = checkpoint(block, streams, layer, use_reentrant=False)
+            else:
+                streams = block(streams, layer)
+        return streams
+
+    def _rotary(self, positions: Tensor, end: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        if end <= len(self.cos):
+            return self.cos[positions].to(dtype), self.sin[positions].to(dtype)
+        cos, sin = rotary_table(positions, self.rotary_width)
+        return cos.to(dtype), sin.to(dtype)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+
+
+def _local_mask(mask: Tensor, positions: Tensor, first: int, start: int, near: Locality) -> Tensor:
+    """A mask over all S positions, of which those before `first` were forgotten, and what is too far away is not seen."""
+    keys = torch.cat([torch.arange(first, start, device=mask.device), positions])
+    seen_from = positions // near.chunk * near.chunk - near.overlap
+    return mask[:, first:] & (keys >= seen_from[:, None])
+
+
+def _document_mask(documents: Tensor, *, causal: bool) -> Tensor:
+    """[B, 1, T, T]."""
+    same = documents[:, None, :, None] == documents[:, None, None, :]
+    return same.tril() if causal else same

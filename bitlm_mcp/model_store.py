@@ -20,6 +20,7 @@ from bitlm_core import (
     BitLMError,
     CheckpointInfo,
     CheckpointStore,
+    CheckpointVersionError,
     count_parameters,
     estimate_engine_bytes,
     read_header,
@@ -178,7 +179,7 @@ class ModelStore:
             for model_id, row in rows.items():
                 known, own = self._models.get(model_id), model_id != taken and self._leases.held(model_id)
                 if known is None or (known.sha256 != row.sha256 and not own):
-                    facts = ModelFacts.model_validate(row.facts)
+                    facts = ModelFacts.told(row.facts)
                     history = History.of(*self._records.history(model_id))
                     self._incarnations += 1
                     self._models[model_id] = _model(model_id, self._incarnations, facts, row.sha256, history)
@@ -222,15 +223,22 @@ class ModelStore:
 
     def _record_anew(self, info: CheckpointInfo) -> None:
         try:
-            ModelFacts.model_validate(info.summary)
-            header = read_header(self._files.verified_path(info.name), info.name)
-            points = [HistoryPoint(**point) for point in header["history"]]
-            alerts = [str(alert) for alert in header["alerts"]]
+            ModelFacts.told(info.summary)
+            points, alerts = _record_in(self._files.verified_path(info.name), info.name)
         except (BitLMError, ValidationError, KeyError, TypeError):
             return  # it stays where it is, and is named when it is asked for
         with self._records.transaction() as transaction:
             row = ModelRow(info.name, info.sha256, info.summary)
             self._records.save_model(transaction, row, points, alerts, afresh=True)
+
+
+def _record_in(path: Path, name: str) -> tuple[list[HistoryPoint], list[str]]:
+    """History and alerts in a state file; none from one of another format, which is named when it is used."""
+    try:
+        header = read_header(path, name)
+    except CheckpointVersionError:
+        return [], []
+    return [HistoryPoint(**point) for point in header["history"]], [str(alert) for alert in header["alerts"]]
 
 
 def _model(model_id: str, incarnation: int, facts: ModelFacts, sha256: str, history: History) -> Model:

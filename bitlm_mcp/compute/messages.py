@@ -5,7 +5,9 @@ Large things travel as files: data to learn or score, the states of models, long
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -62,6 +64,11 @@ class ModelFacts(Message):
     diffusion_steps: int
     plan: TrainingPlan | None
     trained_by: str | None
+
+    @classmethod
+    def told(cls, facts: Mapping[str, Any]) -> ModelFacts:
+        """Facts as any version of this program has recorded them; what this one does not know is left out."""
+        return cls.model_validate(facts, extra="ignore")
 
 
 class Saved(Message):

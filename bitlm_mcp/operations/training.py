@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from bitlm_core import ConfigError, ModelStateError, TrainingConfig, TrainingPlan
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.messages import DataPart, Saved
@@ -80,6 +82,7 @@ def resume(workspace: Workspace, job_id: str, *, queue: bool) -> JobView:
     view, request = row.view, row.request
     if view.status not in ("interrupted", "cancelled"):
         raise ModelStateError(f"job {job_id} is {view.status}, not interrupted or cancelled: start a new training")
+    plan, training = _recorded(job_id, request)
     part = _data_again(workspace, job_id, request)
 
     def record(job: Job) -> None:
@@ -89,8 +92,7 @@ def resume(workspace: Workspace, job_id: str, *, queue: bool) -> JobView:
 
     with workspace.writing:
         _check_idle(workspace, view.model_id, queue)
-        training = TrainingConfig.model_validate(request["training"])
-        asked = _Training(view.model_id, part, lambda: _plan_again(workspace, view, request), training)
+        asked = _Training(view.model_id, part, lambda: _plan_again(workspace, view, plan), training)
         return _begin(workspace, asked, job_id, record).view()
 
 
@@ -138,7 +140,17 @@ def _check_idle(workspace: Workspace, model_id: str, queue: bool) -> None:
         )
 
 
-def _plan_again(workspace: Workspace, view: JobView, request: dict[str, Any]) -> TrainingPlan:
+def _recorded(job_id: str, request: dict[str, Any]) -> tuple[TrainingPlan, TrainingConfig]:
+    try:
+        return TrainingPlan.model_validate(request["plan"]), TrainingConfig.model_validate(request["training"])
+    except ValidationError as error:
+        raise ModelStateError(
+            f"job {job_id} was recorded by another version of this program, with settings that this one does not have: "
+            "start a new training"
+        ) from error
+
+
+def _plan_again(workspace: Workspace, view: JobView, plan: TrainingPlan) -> TrainingPlan:
     """What is left of a plan, as of the saved state."""
     facts = workspace.models.get(view.model_id).facts
     if facts.trained_by == view.job_id and facts.plan is not None:
@@ -148,7 +160,7 @@ def _plan_again(workspace: Workspace, view: JobView, request: dict[str, Any]) ->
             f"model {view.model_id!r} has been changed since {view.job_id} saved its step {view.saved_step}: start a new "
             "training, or load a checkpoint of then"
         )
-    return TrainingPlan.model_validate(request["plan"])
+    return plan
 
 
 def _data_again(workspace: Workspace, job_id: str, request: dict[str, Any]) -> DataPart:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,51 @@ def test_a_model_whose_state_is_damaged_is_named_and_harms_no_other(state: Path)
             second.infer("bad")
         second.create("bad", overwrite=True)
         second.infer("bad")
+
+
+@pytest.mark.parametrize("database", ["kept", "lost"])
+def test_states_of_another_format_stop_neither_the_start_nor_other_work(
+    state: Path, monkeypatch: pytest.MonkeyPatch, database: str
+) -> None:
+    with monkeypatch.context() as earlier, server(state) as first:
+        earlier.setattr("bitlm_core.checkpoint.format.VERSION", 1)
+        first.data()
+        first.create("old")
+        first.trained("old", steps=2)
+        job = first.train("old", seconds=600)
+        first.until_step(3, "old")
+        first.completed(save(first.workspace, "old", "old", overwrite=False, pinned=False))
+    as_an_earlier_version_told(state)
+    if database == "lost":
+        (state / "bitlm.db").unlink()
+    with server(state) as second:
+        shown = second.workspace.snapshot
+        assert shown.models["old"].step >= 3 and shown.checkpoints["old"].step >= 3
+        if database == "kept":
+            with pytest.raises(ModelStateError, match=f"{job.job_id} was recorded by another version"):
+                resume(second.workspace, job.job_id, queue=False)
+        for use in (lambda: second.infer("old"), lambda: second.completed(load(second.workspace, "old", "n", overwrite=False))):
+            with pytest.raises(AssertionError, match=r"'old' has format version 1; .* reads version 2.*train it anew"):
+                use()
+        second.create("new")
+        second.infer("new")
+        with pytest.raises(ModelStateError, match="exists already"):
+            second.create("old")
+        second.create("old", overwrite=True)
+        second.infer("old")
+        delete(second.workspace, "checkpoint", "old")
+        delete(second.workspace, "model", "old")
+
+
+def as_an_earlier_version_told(state: Path) -> None:
+    """The manifests and rows of models as a version wrote them that had another training setting."""
+    for manifest in state.glob("models/*/manifest.json"):
+        told = json.loads(manifest.read_text())
+        told["summary"]["config"]["training"]["dtype"] = "float32"
+        manifest.write_text(json.dumps(told))
+    with closing(sqlite3.connect(state / "bitlm.db")) as connection, connection:
+        connection.execute("UPDATE models SET facts = json_set(facts, '$.config.training.dtype', 'float32')")
+        connection.execute("UPDATE jobs SET request = json_set(request, '$.training.dtype', 'float32')")
 
 
 # Two servers at once

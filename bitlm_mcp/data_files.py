@@ -5,13 +5,16 @@ Against callers who name paths; not against other programs of the same user, who
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bitlm_core import ConfigError
 
 CHUNK = 1 << 20
+
+Documents = Iterable[Iterable[bytes]]
+"""Data as its documents, each as its chunks."""
 
 
 class DataFiles:
@@ -20,13 +23,13 @@ class DataFiles:
     def __init__(self, roots: tuple[Path, ...]) -> None:
         self.roots = roots
 
-    def open(self, path: str) -> Iterator[bytes]:
-        """The bytes of a file, or of all files of a folder in sorted order (hidden ones and links left out).
+    def open(self, path: str) -> Documents:
+        """A file, or all files of a folder in sorted order (hidden ones and links left out): each is a document.
 
         Raises ConfigError for a path that does not exist or leads outside the allowed roots.
         """
         with named_os_errors(f"the path {path[:80]!r}"):
-            return _read(self._files(path))
+            return map(_chunks, self._files(path))
 
     def _files(self, path: str) -> list[Path]:
         real = self._resolved(path)
@@ -73,8 +76,7 @@ def _hidden(file: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in file.relative_to(root).parts) or file.is_symlink()
 
 
-def _read(files: list[Path]) -> Iterator[bytes]:
-    for file in files:
-        with file.open("rb") as stream:
-            while chunk := stream.read(CHUNK):
-                yield chunk
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            yield chunk

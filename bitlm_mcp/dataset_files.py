@@ -5,23 +5,30 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
+from typing import Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bitlm_core import ConfigError, ResourceLimitError
-from bitlm_mcp.data_files import CHUNK
+from bitlm_mcp.data_files import CHUNK, Documents
 
 MAX_DATASET_BYTES = 16 << 30
+MAX_DOCUMENTS = 100_000
+"""So many are kept apart; more than that are one document, for all their beginnings would be too much to keep at hand."""
 SPARE_DISK_BYTES = 256 << 20
 _DIGEST = r"^[0-9a-f]{64}$"
 _FILE = r"^[0-9a-f]{32}\.data$"
 
 
 class About(BaseModel):
-    """Which file is current and which was before, its split, and how often each byte occurs in the part to learn from."""
+    """Which file is current and which was before, its split, and how often each byte occurs in the part to learn from.
+
+    num_documents: of how many files the data was made. document_starts: where the second and later ones begin; none are told
+    by versions before there were any, nor of more than `MAX_DOCUMENTS`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,11 +41,23 @@ class About(BaseModel):
     holdout_sha256: str = Field(pattern=_DIGEST)
     train_counts: tuple[int, ...] = Field(min_length=256, max_length=256)
     source: str
+    num_documents: int = Field(default=1, ge=1)
+    document_starts: tuple[int, ...] = Field(default=(), max_length=MAX_DOCUMENTS)
+
+    @model_validator(mode="after")
+    def _documents_follow_each_other(self) -> Self:
+        if any(start >= end for start, end in pairwise((0, *self.document_starts, self.num_bytes))):
+            raise ValueError("the documents do not follow each other")
+        return self
+
+    def starts_within(self, start: int, end: int) -> tuple[int, ...]:
+        """Where documents begin after the first byte of [start, end), counted from there."""
+        return tuple(place - start for place in self.document_starts if start < place < end)
 
 
-def store_bytes(chunks: Iterable[bytes], scratch: Path, holdout_fraction: float, source: str, free: int) -> About:
+def store_bytes(documents: Documents, scratch: Path, holdout_fraction: float, source: str, free: int) -> About:
     """Write the data into `scratch`, on the disk when this returns, and describe it."""
-    size, digest = _copy(chunks, scratch / "data", free)
+    size, digest, starts = _copy(documents, scratch / "data", free)
     if not size:
         raise ConfigError("the data is empty (0 bytes): give data with at least 1 byte")
     train = size - int(size * holdout_fraction)
@@ -53,29 +72,37 @@ def store_bytes(chunks: Iterable[bytes], scratch: Path, holdout_fraction: float,
         holdout_sha256=holdout_digest,
         train_counts=tuple(counts.tolist()),
         source=source,
+        num_documents=len(starts),
+        document_starts=tuple(starts[1:]) if len(starts) <= MAX_DOCUMENTS else (),
     )
 
 
-def _copy(chunks: Iterable[bytes], target: Path, free: int) -> tuple[int, str]:
-    """Write all chunks; the size and SHA-256. Stops with ResourceLimitError before the disk or the limit is full."""
+def _copy(documents: Documents, target: Path, free: int) -> tuple[int, str, list[int]]:
+    """Write all documents; the size, the SHA-256, and where each that is not empty begins.
+
+    Stops with ResourceLimitError before the disk or the limit is full.
+    """
     room = max(0, free - SPARE_DISK_BYTES)
     limit, why = min((MAX_DATASET_BYTES, "a dataset may have"), (room, "the disk of the state directory has room for"))
-    digest, size = hashlib.sha256(), 0
+    digest, size, starts = hashlib.sha256(), 0, []
     with target.open("wb") as file:
-        for chunk in chunks:
-            size += len(chunk)
-            if size > limit:
-                raise ResourceLimitError(
-                    f"the data has more than the {limit:,} bytes that {why}: use a part of it"
-                    + ("" if limit == MAX_DATASET_BYTES else ", or free some space"),
-                    estimate=size,
-                    limit=limit,
-                )
-            digest.update(chunk)
-            file.write(chunk)
+        for document in documents:
+            start = size
+            for chunk in document:
+                size += len(chunk)
+                if size > limit:
+                    raise ResourceLimitError(
+                        f"the data has more than the {limit:,} bytes that {why}: use a part of it"
+                        + ("" if limit == MAX_DATASET_BYTES else ", or free some space"),
+                        estimate=size,
+                        limit=limit,
+                    )
+                digest.update(chunk)
+                file.write(chunk)
+            starts += [start] if size > start else []
         file.flush()
         os.fsync(file.fileno())
-    return size, digest.hexdigest()
+    return size, digest.hexdigest(), starts
 
 
 def _part_facts(path: Path, start: int, end: int) -> tuple[str, np.ndarray[tuple[int], np.dtype[np.int64]]]:

@@ -1,7 +1,7 @@
 """Named data in the state directory: copied once, split once, then only mapped.
 
     datasets/ID/<random>.data   the bytes
-    datasets/ID/about.json      which file is current, its split, how often each byte occurs in the part to learn from
+    datasets/ID/about.json      which file is current, its split, its documents, how often each byte occurs in what is learned
 
 Data files never change, and none ever takes the name of another; about.json is replaced as a whole. So a dataset is always
 either the old one or the new one, and the file of the one before stays for whoever has just been told its name.
@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from bitlm_core import (
     sweep_folders,
 )
 from bitlm_mcp.compute.messages import DataPart
-from bitlm_mcp.data_files import named_os_errors
+from bitlm_mcp.data_files import Documents, named_os_errors
 from bitlm_mcp.dataset_files import About, store_bytes
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.snapshot import DatasetView
@@ -58,23 +58,24 @@ class DatasetStore:
     def add(
         self,
         dataset_id: str,
-        chunks: Iterable[bytes],
+        documents: Documents,
         *,
         source: str,
         holdout_fraction: float,
         overwrite: bool,
         guard: Callable[[DatasetView], AbstractContextManager[object]] = nullcontext,
     ) -> DatasetView:
-        """Store bytes, the last `holdout_fraction` of them held back. Raises ConfigError; nothing is changed then.
+        """Store documents one after the other, and hold the last `holdout_fraction` of all bytes back.
 
-        The moment that counts happens inside `guard`, which may refuse it at its beginning or its end.
+        Raises ConfigError; nothing is changed then. The moment that counts happens inside `guard`, which may refuse it at
+        its beginning or its end.
         """
         self._check_free(dataset_id, overwrite)
         with named_os_errors("the data"):
             make_folder(self.root)
             scratch = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.root))
             try:
-                about = store_bytes(chunks, scratch, holdout_fraction, source, shutil.disk_usage(self.root).free)
+                about = store_bytes(documents, scratch, holdout_fraction, source, shutil.disk_usage(self.root).free)
                 with self._replacing:
                     self._check_free(dataset_id, overwrite)
                     about = self._install(dataset_id, scratch, about, overwrite, guard)
@@ -144,10 +145,15 @@ class DatasetStore:
                 f"dataset {dataset_id!r} has no held-out part: add it again with a larger holdout_fraction, "
                 "or pass text or data_base64"
             )
-        path = self._folder(dataset_id) / about.file
-        if holdout:
-            return DataPart(path=path, start=about.train_bytes, end=about.num_bytes, digest=about.holdout_sha256)
-        return DataPart(path=path, start=0, end=about.train_bytes, digest=about.train_sha256, counts=about.train_counts)
+        start, end = (about.train_bytes, about.num_bytes) if holdout else (0, about.train_bytes)
+        return DataPart(
+            path=self._folder(dataset_id) / about.file,
+            start=start,
+            end=end,
+            digest=about.holdout_sha256 if holdout else about.train_sha256,
+            counts=None if holdout else about.train_counts,
+            document_starts=about.starts_within(start, end),
+        )
 
     def _as_stored(self, dataset_id: str, about: About) -> bool:
         """Whether the data is what was stored; all of it is read once, and again when the file has been touched."""
@@ -232,4 +238,5 @@ def _view(dataset_id: str, about: About) -> DatasetView:
         holdout_bytes=about.num_bytes - about.train_bytes,
         sha256=about.sha256,
         source=about.source,
+        num_documents=about.num_documents,
     )

@@ -97,7 +97,7 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class DatasetView:
-    """One dataset: its sizes in bytes, and the SHA-256 of all of it."""
+    """One dataset: its sizes in bytes, the SHA-256 of all of it, and how many files it was made of."""
 
     dataset_id: str
     num_bytes: int
@@ -105,6 +105,7 @@ class DatasetView:
     holdout_bytes: int
     sha256: str
     source: str
+    num_documents: int = 1
 
 
 @dataclass(frozen=True, slots=True)

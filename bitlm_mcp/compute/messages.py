@@ -6,6 +6,7 @@ Large things travel as files: data to learn or score, the states of models, long
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ class Message(BaseModel):
 
 
 class DataPart(Message):
-    """Bytes [start, end) of a file; `digest` and `counts` as `ByteData` has them."""
+    """Bytes [start, end) of a file; the rest as `ByteData` has it."""
 
     path: Path
     start: int
     end: int
     digest: str
     counts: tuple[int, ...] | None = None
+    document_starts: tuple[int, ...] = ()
 
     @property
     def num_bytes(self) -> int:
@@ -39,9 +41,10 @@ class DataPart(Message):
         """The bytes, mapped. Raises ConfigError when the file has gone."""
         counts = None if self.counts is None else np.array(self.counts, np.int64)
         try:
-            return file_part(self.path, self.start, self.end, self.digest, counts)
+            data = file_part(self.path, self.start, self.end, self.digest, counts)
         except (OSError, ValueError) as error:
             raise ConfigError(f"the data was replaced or removed meanwhile ({type(error).__name__}): call again") from error
+        return replace(data, document_starts=np.array(self.document_starts, np.int64))
 
 
 class ModelRef(Message):

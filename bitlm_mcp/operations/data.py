@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from bitlm_mcp.compute.messages import DataPart
+from bitlm_mcp.data_files import Documents
 from bitlm_mcp.snapshot import DatasetView
 from bitlm_mcp.workspace import Workspace
 
@@ -27,7 +27,7 @@ class Source:
 def add_dataset(
     workspace: Workspace,
     dataset_id: str,
-    chunks: Iterable[bytes],
+    documents: Documents,
     *,
     source: str,
     holdout_fraction: float,
@@ -36,7 +36,7 @@ def add_dataset(
     """Store data under a name."""
     view = workspace.datasets.add(
         dataset_id,
-        chunks,
+        documents,
         source=source,
         holdout_fraction=holdout_fraction,
         overwrite=overwrite,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field
 
+from bitlm_mcp.data_files import Documents
+from bitlm_mcp.dataset_files import MAX_DOCUMENTS
 from bitlm_mcp.operations import data as operations
 from bitlm_mcp.results import Result
 from bitlm_mcp.schemas import ToolSpec
@@ -17,13 +18,15 @@ from bitlm_mcp.workspace import Workspace
 
 
 class DatasetResult(Result):
-    """A stored dataset."""
+    """A stored dataset; documents are told where there are several."""
 
     dataset_id: str
     bytes: int
     sha256: str
     train_bytes: int
     holdout_bytes: int
+    num_documents: int | None = None
+    warning: str | None = None
     next: str
 
 
@@ -50,7 +53,7 @@ def data_tools(workspace: Workspace) -> list[ToolSpec]:
             return operations.add_dataset(
                 workspace,
                 dataset_id,
-                _chunks(workspace, form, path, text, data_base64),
+                _documents(workspace, form, path, text, data_base64),
                 source=f"path {path}" if path else form,
                 holdout_fraction=holdout_fraction,
                 overwrite=overwrite,
@@ -63,15 +66,21 @@ def data_tools(workspace: Workspace) -> list[ToolSpec]:
             sha256=view.sha256,
             train_bytes=view.train_bytes,
             holdout_bytes=view.holdout_bytes,
+            num_documents=view.num_documents if view.num_documents > 1 else None,
+            warning=_warning(view.num_documents),
             next=f"train_step(dataset_id={view.dataset_id!r}, model_id=…), after init_model",
         )
 
     return [ToolSpec(add_dataset, "Add a dataset", read_only=False, destructive=True, idempotent=True)]
 
 
-def _chunks(workspace: Workspace, form: str, path: str | None, text: str | None, data_base64: str | None) -> Iterator[bytes]:
+def _documents(workspace: Workspace, form: str, path: str | None, text: str | None, data_base64: str | None) -> Documents:
     if form == "path":
         return workspace.files.open(path or "")
-    if form == "text":
-        return iter([text_bytes("text", text or "")])
-    return iter([base64_bytes("data_base64", data_base64 or "")])
+    return [[text_bytes("text", text or "") if form == "text" else base64_bytes("data_base64", data_base64 or "")]]
+
+
+def _warning(num_documents: int) -> str | None:
+    if num_documents <= MAX_DOCUMENTS:
+        return None
+    return f"{num_documents:,} files are more than the {MAX_DOCUMENTS:,} that are kept apart: they are learned as one document"

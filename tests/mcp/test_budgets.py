@@ -32,7 +32,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         for name in NAMES:
             made.create(name)
             made.completed(save(made.workspace, name, name, overwrite=False, pinned=False))
-            add_dataset(made.workspace, name, [TEXT], source="text", holdout_fraction=0.5, overwrite=False)
+            add_dataset(made.workspace, name, [[TEXT]], source="text", holdout_fraction=0.5, overwrite=False)
             failed = JobView(
                 job_id=f"job-{name[-16:]}", kind="train_step", model_id=name, status="failed", progress=0.12345,
                 steps_done=0, steps_total=None, bytes_per_second=None, eta_s=None, created=time.time(), finished=time.time(),

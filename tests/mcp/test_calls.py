@@ -240,6 +240,21 @@ async def test_damaged_small_files_stop_neither_the_start_nor_other_work(tmp_pat
 
 
 @pytest.mark.anyio
+async def test_the_files_of_a_folder_are_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage(tmp_path) as server:
+        one = await server.call("add_dataset", dataset_id="one", path="data.txt")
+        assert "num_documents" not in one and "warning" not in one
+        (server.files / "more.txt").write_text("a second file " * 20)
+        folder = await server.call("add_dataset", dataset_id="folder", path=".")
+        assert folder["num_documents"] == 2 and "warning" not in folder
+        assert (await server.call("train_step", dataset_id="folder", steps=1, **WAIT))["step"] == 3
+        monkeypatch.setattr("bitlm_mcp.dataset_files.MAX_DOCUMENTS", 1)
+        monkeypatch.setattr("bitlm_mcp.tools.data.MAX_DOCUMENTS", 1)
+        many = await server.call("add_dataset", dataset_id="folder", path=".", overwrite=True)
+        assert many["warning"] == "2 files are more than the 1 that are kept apart: they are learned as one document"
+
+
+@pytest.mark.anyio
 async def test_the_forms_of_a_prompt_are_one(tmp_path: Path) -> None:
     async with stage(tmp_path) as server:
         digits = "".join(map(str, bytes_to_bits(b"The")))

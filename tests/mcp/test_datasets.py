@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ def store(tmp_path: Path) -> DatasetStore:
 
 def add(store: DatasetStore, data: bytes = b"0123456789", **fields: object) -> None:
     settings = {"source": "text", "holdout_fraction": 0.2, "overwrite": False} | fields
-    store.add("d", [data[:3], data[3:]], **settings)  # type: ignore[arg-type]
+    store.add("d", [[data[:3], data[3:]]], **settings)  # type: ignore[arg-type]
 
 
 def left_over(store: DatasetStore) -> list[str]:
@@ -132,7 +133,7 @@ def test_a_guard_that_fails_at_its_end_leaves_everything(store: DatasetStore) ->
         with pytest.raises(KeyError):
             store.add(
                 dataset_id,
-                [b"other"],
+                [[b"other"]],
                 source="text",
                 holdout_fraction=0,
                 overwrite=True,
@@ -165,6 +166,41 @@ def test_what_killed_servers_left_is_swept(store: DatasetStore) -> None:
     assert left_over(store) == ["d", "damaged", "lost-its-description"]
     assert sorted(path.name for path in (store.root / "d").iterdir()) == kept and len(kept) == 3
     assert (store.root / "damaged" / "whole.data").exists()
+
+
+def stored(store: DatasetStore, *documents: bytes) -> tuple[list[int], list[int]]:
+    """Where documents begin in the part to learn from and in the one held back, as the engine is told."""
+    store.add("d", [[document] for document in documents], source="path", holdout_fraction=0.5, overwrite=True)
+    parts = (store.part("d", holdout=holdout).open() for holdout in (False, True))
+    learned, held = (part.document_starts.tolist() for part in parts)
+    return learned, held
+
+
+def test_documents_are_told_apart_in_both_parts(store: DatasetStore) -> None:
+    assert stored(store, b"0123456789") == ([], [])
+    assert stored(store, b"01", b"", b"2", b"34567", b"", b"89", b"") == ([2, 3], [3])
+    assert store.views()["d"].num_documents == 4
+    assert stored(store, b"01234", b"56789") == ([], [])  # the second begins where its part does
+
+
+def test_too_many_documents_are_one(store: DatasetStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset_files, "MAX_DOCUMENTS", 3)
+    assert stored(store, b"0", b"1", b"2345") == ([1, 2], [])
+    assert stored(store, b"0", b"1", b"2", b"345") == ([], [])
+    assert store.views()["d"].num_documents == 4
+
+
+def test_a_description_of_before_there_were_documents_is_one_of_one(store: DatasetStore) -> None:
+    stored(store, b"01", b"23456789")
+    file = store.root / "d" / "about.json"
+    about = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in about.items() if "document" not in name}))
+    assert store.part("d", holdout=False).open().document_starts.tolist() == []
+    assert store.views()["d"].num_documents == 1
+    for starts in ([0], [2, 2], [10]):
+        file.write_text(json.dumps(about | {"document_starts": starts}))
+        with pytest.raises(DatasetError, match="damaged"):
+            store.part("d", holdout=False)
 
 
 def test_a_dataset_without_held_out_part_says_so(store: DatasetStore) -> None:

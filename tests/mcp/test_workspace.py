@@ -122,7 +122,7 @@ def test_what_a_training_needs_must_be_as_it_was(state: Path) -> None:
         job = first.train(seconds=600)
         first.until_step(2)
     with server(state) as second:
-        second.workspace.datasets.add("data", [b"other" * 50], source="text", holdout_fraction=0.1, overwrite=True)
+        second.workspace.datasets.add("data", [[b"other" * 50]], source="text", holdout_fraction=0.1, overwrite=True)
         with pytest.raises(ModelStateError, match="was replaced since"):
             resume(second.workspace, job.job_id, queue=False)
         with pytest.raises(UnknownHandleError):

@@ -43,7 +43,7 @@ class Server:
 
     def data(self) -> None:
         settings: dict[str, Any] = {"source": "text", "holdout_fraction": 0.1, "overwrite": True}
-        add_dataset(self.workspace, "data", [TEXT], **settings)
+        add_dataset(self.workspace, "data", [[TEXT]], **settings)
 
     def create(self, model_id: str = "m", *, overwrite: bool = False, **fields: Any) -> Job:
         return self.completed(create_model(self.workspace, model_id, config(**fields), overwrite=overwrite))

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 
 from bitlm_core.errors import ResourceLimitError
-from bitlm_core.models.config import BITS_PER_GROUP, ModelConfig, count_parameters
+from bitlm_core.models.config import ModelConfig, count_parameters
 
 # Of the memory that is free, how much one model may claim: the rest is for data, requests and everybody else.
 SHARE_OF_FREE = 0.6
 _SCORED_POSITIONS = 4096  # positions of one batch of windows, at most
+EXPLICIT_KEYS = 2048  # up to so many keys, attention in bf16 on CPU makes its maps: see `layers.attend`
 _RUNTIME_BYTES = 64 << 20  # allocator slack and kernel workspaces
 
 
@@ -22,24 +23,40 @@ def estimate_memory_bytes(
     Activations of training or of scoring, whichever are more: the two never run at once.
     """
     weights = count_parameters(model) * (4 * 4 + 2)
-    training = _training_bytes(model, batch_size, window_bytes * _per_byte(model), element_bytes)
+    training = _training_bytes(model, batch_size, window_bytes * model.positions_per_byte, element_bytes)
     return weights + max(training, _scoring_bytes(model, element_bytes)) + mixing_bytes + _RUNTIME_BYTES
 
 
-def _per_byte(model: ModelConfig) -> int:
-    return 1 if model.architecture == "byte" else BITS_PER_GROUP
-
-
 def _training_bytes(model: ModelConfig, batch_size: int, positions: int, element_bytes: int) -> int:
-    """Per position and block, backward keeps about 14 vectors of width d_model and 3 of dim_feedforward, and three rows of
-    the attention map per head (in bf16; the fused kernel of fp32 keeps none); dropout keeps its mask and its result twice.
-    """
-    maps = 3 * model.nhead * positions if element_bytes == 2 else 0
-    dropped = 4 * model.d_model if model.dropout else 0
-    per_position = element_bytes * (14 * model.d_model + 3 * model.dim_feedforward + maps + dropped)
+    """What backward needs of each position: that of all blocks, or of one block and the streams that are kept between them."""
+    d = model.d_model
+    block = element_bytes * _kept_per_block(model, positions, element_bytes) + (4 * 8 * d if model.use_act else 0)
+    streams = 2 * 4 * d
+    if model.reversible:
+        blocks = block + 3 * streams
+    elif model.use_checkpoint:
+        # Three blocks, not one: the allocator fits what comes and goes badly between the streams that stay.
+        blocks = 3 * block + model.num_layers * (streams + (4 * (d + 2) if model.use_act else 0))
+    else:
+        blocks = model.num_layers * block
     outputs = 6 * 4 * 256 if model.architecture == "byte" else 6 * 4
-    ends = (6 * element_bytes + 2 * element_bytes * (model.dropout > 0)) * model.d_model
-    return batch_size * positions * (model.num_layers * per_position + outputs + ends)
+    ends = (6 + 2 * (model.dropout > 0)) * element_bytes * d + 3 * streams
+    return batch_size * positions * (blocks + outputs + ends)
+
+
+def _kept_per_block(model: ModelConfig, positions: int, element_bytes: int) -> int:
+    """Elements per position: about 14 vectors of width d_model and 3 of dim_feedforward; three rows of the attention map per
+    head, where bf16 makes it explicitly (the fused kernel of fp32 keeps none); dropout's mask and its result twice; and with
+    chunks the keys and values beside each."""
+    keys, beside = positions, 0
+    if model.chunks:
+        chunk, overlap = model.chunks
+        keys = min(positions, chunk + overlap)
+        beside = 3 * model.d_model * (chunk + overlap) // chunk
+    heads = model.nhead * (2 if model.attention == "differential" else 1)
+    maps = 3 * heads * keys if element_bytes == 2 and (model.chunks or keys <= EXPLICIT_KEYS) else 0
+    dropped = 4 * model.d_model if model.dropout else 0
+    return 14 * model.d_model + 3 * model.dim_feedforward + maps + dropped + beside
 
 
 def _scoring_bytes(model: ModelConfig, element_bytes: int) -> int:
@@ -47,12 +64,13 @@ def _scoring_bytes(model: ModelConfig, element_bytes: int) -> int:
 
     The context mixer reads ahead in training's dtype: in bf16 with the maps of attention.
     """
-    window = model.max_bytes * _per_byte(model)
+    window = model.max_bytes * model.positions_per_byte
     positions = max(_SCORED_POSITIONS, window)
-    maps = 3 * 2 * model.nhead * window if element_bytes == 2 else 0
+    keys = min(window, sum(model.chunks) if model.chunks else window)
+    maps = 3 * 2 * model.nhead * keys if element_bytes == 2 and keys <= EXPLICIT_KEYS else 0
     outputs = 6 * 4 * 256 if model.architecture == "byte" else 6 * 4
-    forward = positions * (4 * (12 * model.d_model + 3 * model.dim_feedforward) + maps + outputs)
-    held = model.max_seq_len + 256
+    forward = positions * (4 * (14 * model.d_model + 3 * model.dim_feedforward) + maps + outputs)
+    held = min(model.max_seq_len, sum(model.chunks) if model.chunks else model.max_seq_len) + 256
     return forward + held * (2 * 4 * model.num_layers * model.d_model + 3 * 4 * 256 * model.nhead)
 
 

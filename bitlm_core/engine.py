@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -181,9 +181,11 @@ class Engine:
 
     # Answering
 
-    def evaluate_steps(self, data: NDArray[np.uint8]) -> Generator[float, None, Likelihood]:
+    def evaluate_steps(
+        self, data: NDArray[np.uint8], documents: Iterable[tuple[int, int]] | None = None
+    ) -> Generator[float, None, Likelihood]:
         """Bits per byte of data, see `scoring.likelihood`."""
-        return score_steps(self.model, self.mixer, data)
+        return score_steps(self.model, self.mixer, data, documents)
 
     def infer_steps(
         self, prompt: bytes, max_new_bytes: int, sampling: SamplingConfig, safety: Safety = "off"
@@ -194,10 +196,11 @@ class Engine:
         return generation, self._judge(generation, safety)
 
     def infer_long_steps(
-        self, data: NDArray[np.uint8], *, ctx_bits: int, overlap: int
+        self, data: NDArray[np.uint8], *, ctx_bits: int, overlap: int, carry: bool = False
     ) -> Generator[float, None, LongInference]:
         """Predict along an input of any length, see `generation.long_context`."""
-        return infer_long_steps(self.model, self.mixer, data, self.known_reference(), ctx_bits=ctx_bits, overlap=overlap)
+        sizes = {"ctx_bits": ctx_bits, "overlap": overlap}
+        return infer_long_steps(self.model, self.mixer, data, self.known_reference(), **sizes, carry=carry)
 
     def diffusion_sample_steps(
         self, *, num_bytes: int, steps: int, schedule: Schedule, prefix: bytes, suffix: bytes, seed: int

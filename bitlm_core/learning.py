@@ -75,14 +75,17 @@ class ReadAhead:
         part = np.asarray(data.array[start : start + READ_AHEAD_BYTES])
         if self._mixer is None or not len(part):
             return None
-        windows = stream_windows(len(part), model.config.max_bytes, 0)
-        expert = np.concatenate([logits for _, logits in expert_path_logits(model, part, windows)])
-        if data.digest != self._reading:
-            self._mixer.start_document()
-            self._reading = data.digest
-        logits = self._mixer.read(part, expert, learn=True)
+        nats = 0.0
+        for begin, end in data.documents(start, start + len(part)):
+            span = np.asarray(data.array[begin:end])
+            windows = stream_windows(len(span), model.config.max_bytes, 0)
+            expert = np.concatenate([logits for _, logits in expert_path_logits(model, span, windows)])
+            if data.digest != self._reading or data.begins_document(begin):
+                self._mixer.start_document()
+                self._reading = data.digest
+            nats += total_nats(self._mixer.read(span, expert, learn=True), span)
         self._read_to[data.digest] = start + len(part)
-        return total_nats(logits, part) / (math.log(2) * len(part))
+        return nats / (math.log(2) * len(part))
 
     def state(self) -> dict[str, Any]:
         """For the header of a checkpoint."""

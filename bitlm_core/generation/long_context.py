@@ -1,7 +1,8 @@
 """`infer_long`: what the model predicts along an input of any length, and how each window of it looks.
 
 Windows of `ctx_bits` with `overlap` bits in common (both in 9-bit groups); every bit of the input is predicted once,
-given the true bits before it in its window.
+given the true bits before it in its window. Or with keys and values carried from window to window: then nothing is read
+twice, and attention reaches back `overlap` bits beyond the window (chunked attention as far as its chunks reach).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from bitlm_core.codec.bits import bytes_to_bits
 from bitlm_core.errors import ConfigError, ResourceLimitError
-from bitlm_core.mixing.expert import expert_path_logits
+from bitlm_core.mixing.expert import carried_path_logits, expert_path_logits
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.windows import count_windows, stream_windows
 from bitlm_core.models.config import BITS_PER_GROUP
@@ -64,19 +65,25 @@ def infer_long_steps(
     *,
     ctx_bits: int,
     overlap: int,
+    carry: bool = False,
 ) -> Generator[float, None, LongInference]:
     """Predict along `data`, yielding the share done after each window.
 
     `ctx_bits` larger than the model's window is brought down to it, and an overlap that is then too large to half of it
     (the result says what was used). Raises ConfigError when there is no data, a window is under one byte, or the overlap
-    leaves no new byte in a window; ResourceLimitError for more than `MAX_BYTES` or `MAX_WINDOWS`.
+    leaves no new byte in a window, or for carrying with positions that end; ResourceLimitError for more than `MAX_BYTES` or
+    `MAX_WINDOWS`.
     """
     size, shared = _checked_windows(len(data), ctx_bits, overlap, model.config.max_bytes)
     mixer = mixer.copy() if mixer else None
     if mixer:
         mixer.start_document()
     predicted, summaries = bytearray(), []
-    for window, logits in expert_path_logits(model, data, stream_windows(len(data), size, shared)):
+    if carry:
+        stream = carried_path_logits(model, data, size, model.carrying(size, shared))
+    else:
+        stream = expert_path_logits(model, data, stream_windows(len(data), size, shared))
+    for window, logits in stream:
         part = data[window.predicted : window.end]
         mixed = mixer.read(part, logits, learn=False) if mixer else logits
         bits = predicted_bits(mixed)

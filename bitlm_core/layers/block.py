@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -28,7 +29,7 @@ class Layer:
     """What one block is told in one pass. `dtype`: of the sub-blocks; `threshold`: of halting; `last`: nothing comes after.
 
     `replays`: dropout will have to be repeated, so the random states are noted in `random_states`. `probabilities`, `reached`:
-    of halting, [B, T], noted by the forward pass.
+    of halting, [B, T], noted by the forward pass. `compiled`: the sub-blocks run as `torch.compile` makes them.
     """
 
     sight: Sight
@@ -37,6 +38,7 @@ class Layer:
     threshold: float
     last: bool
     replays: bool
+    compiled: bool = False
     random_states: list[Tensor] = field(default_factory=list)
     probability: Tensor | None = None
     reached: Tensor | None = None
@@ -44,6 +46,12 @@ class Layer:
     def all_halted(self, streams: Streams) -> bool:
         """Whether no position needs this layer."""
         return streams.spent is not None and bool((streams.spent >= self.threshold).all())
+
+
+@cache
+def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function as `torch.compile` makes it, once: blocks of the same shapes share the compiled code."""
+    return torch.compile(function, dynamic=False)
 
 
 class Block(nn.Module):
@@ -107,11 +115,15 @@ class Block(nn.Module):
             self.attention.remember(streams.x2.to(layer.dtype), layer.sight, layer.memory)
 
     def _attend(self, x: Tensor, layer: Layer, moving: Tensor | None, *, notes: bool = False) -> Tensor:
-        added = self.attention(x.to(layer.dtype), layer.sight, layer.memory)
+        if layer.compiled and layer.memory is None:
+            added = compiled(SelfAttention.forward)(self.attention, x.to(layer.dtype), layer.sight)
+        else:
+            added = self.attention(x.to(layer.dtype), layer.sight, layer.memory)
         return self._dropped(added, layer, moving, notes=notes)
 
     def _transform(self, x: Tensor, layer: Layer, moving: Tensor | None, *, notes: bool = False) -> Tensor:
-        return self._dropped(self.feedforward(x.to(layer.dtype)), layer, moving, notes=notes)
+        run = compiled(FeedForward.forward) if layer.compiled else FeedForward.forward
+        return self._dropped(run(self.feedforward, x.to(layer.dtype)), layer, moving, notes=notes)
 
     def _dropped(self, added: Tensor, layer: Layer, moving: Tensor | None, *, notes: bool) -> Tensor:
         if self.dropout and self.training:

@@ -72,7 +72,7 @@ class KeyValueCache(Memory):
         return self._k[:, :, : held + new], self._v[:, :, : held + new]
 
     def reserve(self, num_positions: int) -> None:
-        if self._locality is None or self.length - self.first + num_positions <= self._capacity:
+        if self._locality is None or not self.length or self.length - self.first + num_positions <= self._capacity:
             return
         first, end = self._locality.first_seen(self.length), self.length - self.first
         for held in (self._k, self._v):

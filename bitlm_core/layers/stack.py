@@ -26,13 +26,16 @@ from bitlm_core.layers.norm import norm
 from bitlm_core.layers.position import rotary_table, sinusoidal_table
 from bitlm_core.layers.reversible import Streams, run_reversibly
 
+AT_ONCE = 256
+"""So many positions can be tried and taken back at once, whatever attention sees."""
+
 Running = Literal["plain", "checkpointed", "reversible", "nested"]
 
 
 class BlockStack(nn.Module):
     """`num_layers` blocks. Sinusoidal positions end at `max_seq_len`, rotary ones nowhere.
 
-    `running` may be changed at any time. `act_threshold`: None, no halting.
+    `running` and `compiled` (by `torch.compile`, each sub-block) may be changed at any time. `act_threshold`: None, no halting.
     """
 
     blocks: nn.ModuleList
@@ -59,6 +62,7 @@ class BlockStack(nn.Module):
         self.d_model, self.dropout, self.position = d_model, dropout, position
         self.rotary_width = d_model // nhead // (2 if differential else 1)
         self.locality, self.act_threshold, self.running = locality, act_threshold, running
+        self.compiled = False
         act = act_threshold is not None
         self.blocks = nn.ModuleList(
             Block(d_model, nhead, dim_feedforward, dropout, differential_layer=index + 1 if differential else None, act=act)
@@ -77,10 +81,14 @@ class BlockStack(nn.Module):
             self.register_buffer("sinusoid", sinusoidal_table(num_positions, self.d_model).to(device), persistent=False)
 
     def open_cache(self, capacity: int, locality: Locality | None = None) -> list[KeyValueCache]:
-        """An empty cache per layer for one sequence, to be read without gradients. `locality`: another than the stack's."""
+        """An empty cache per layer for one sequence of `capacity` positions, to be read without gradients.
+
+        `locality`: another than the stack's, for a sequence that never ends.
+        """
         near = locality or self.locality
         if near is not None:
-            capacity = min(capacity, near.chunk + near.overlap + 256)
+            seen = near.chunk + near.overlap + AT_ONCE
+            capacity = seen if locality else min(capacity, seen)
         return [KeyValueCache(capacity, near) for _ in self.blocks]
 
     def open_memory(self, locality: Locality) -> list[CarriedMemory]:
@@ -135,9 +143,16 @@ class BlockStack(nn.Module):
     def _layers(self, sight: Sight, memory: Sequence[Memory] | None, dtype: torch.dtype) -> list[Layer]:
         last = len(self.blocks) - 1
         replays = self.running in ("reversible", "nested")
-        threshold = self.act_threshold or 1.0
         return [
-            Layer(sight, memory[index] if memory else None, dtype, threshold, last=index == last, replays=replays)
+            Layer(
+                sight,
+                memory[index] if memory else None,
+                dtype,
+                self.act_threshold or 1.0,
+                last=index == last,
+                replays=replays,
+                compiled=self.compiled,
+            )
             for index in range(last + 1)
         ]
 

@@ -8,8 +8,10 @@ from itertools import islice
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bitlm_core.errors import ModelStateError
+from bitlm_core.layers.memory import Locality
 from bitlm_core.mixing.windows import Window
 from bitlm_core.models.interface import LanguageModel
 
@@ -33,16 +35,41 @@ def expert_path_logits(
         yield from zip(batch, _logits(model, data, batch), strict=True)
 
 
-@torch.no_grad()
-def _logits(model: LanguageModel, data: NDArray[np.uint8], batch: list[Window]) -> list[NDArray[np.float32]]:
-    size = max(window.end - window.start for window in batch)
-    start_bytes = batch[0].predicted - batch[0].start
-    rows = np.zeros((len(batch), size), np.int64)
-    for row, window in zip(rows, batch, strict=True):
-        row[: window.end - window.start] = data[window.start : window.end]
-    logits = model.path_logits(torch.from_numpy(rows), start_bytes=start_bytes).cpu().numpy()
-    if np.isnan(logits).any():
+def checked(logits: Tensor) -> NDArray[np.float32]:
+    """The logits as an array. Raises ModelStateError when there is a NaN."""
+    array: NDArray[np.float32] = logits.cpu().numpy()
+    if np.isnan(array).any():
         raise ModelStateError(
             "the network gives NaN, it has diverged: load an earlier checkpoint and train it with a smaller rate"
         )
-    return [part[: window.end - window.predicted] for part, window in zip(logits, batch, strict=True)]
+    return array
+
+
+@torch.no_grad()
+def _logits(model: LanguageModel, data: NDArray[np.uint8], batch: list[Window]) -> list[NDArray[np.float32]]:
+    size = max(window.end - window.start for window in batch)
+    start_bytes = min(window.predicted - window.start for window in batch)
+    rows = np.zeros((len(batch), size), np.int64)
+    for row, window in zip(rows, batch, strict=True):
+        row[: window.end - window.start] = data[window.start : window.end]
+    logits = checked(model.path_logits(torch.from_numpy(rows), start_bytes=start_bytes))
+    return [
+        part[window.predicted - window.start - start_bytes : window.end - window.start - start_bytes]
+        for part, window in zip(logits, batch, strict=True)
+    ]
+
+
+@torch.no_grad()
+def carried_path_logits(
+    model: LanguageModel, data: NDArray[np.uint8], size: int, locality: Locality
+) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    """As `expert_path_logits`, segment by segment of `size` bytes, with keys and values carried instead of overlaps.
+
+    What a byte is predicted from does not depend on `size`, but on the locality (see `LanguageModel.carrying`).
+    """
+    carried = model.open_carried(locality)
+    for start in range(0, len(data), size):
+        segment = torch.from_numpy(data[start : start + size].astype(np.int64))[None]
+        logits = checked(model.path_logits(segment, carried=carried))[0]
+        carried.commit(model, segment)
+        yield Window(start, start, start + len(logits)), logits

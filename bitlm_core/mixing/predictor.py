@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bitlm_core.layers.memory import Locality
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.windows import window_start
 from bitlm_core.models.interface import LanguageModel
@@ -17,14 +18,17 @@ from bitlm_core.models.output import path_logits
 
 
 class Predictor:
-    """Starts before the first byte of a new stream.
+    """Starts before the first byte of a new stream. With a `locality` nothing is read twice: keys and values are carried
+    (see `LanguageModel.carrying`); without, windows overlap by half.
 
     `adaptive`: the mixer's statistics learn from the bytes read (online), on a copy that dies with the predictor; else
     everything is frozen (static). The network never learns here.
     """
 
-    def __init__(self, model: LanguageModel, mixer: ContextMixer | None, *, adaptive: bool) -> None:
-        self._model = model
+    def __init__(
+        self, model: LanguageModel, mixer: ContextMixer | None, *, adaptive: bool, locality: Locality | None = None
+    ) -> None:
+        self._model, self._locality = model, locality
         self._mixer = mixer.copy() if mixer else None
         if self._mixer:
             self._mixer.start_document()
@@ -49,7 +53,7 @@ class Predictor:
                 expert = path_logits(nodes, torch.tensor(byte))[None].numpy()
             self._mixer.read(np.array([byte], np.uint8), expert, learn=self._adaptive)
         self._read.append(byte)
-        start = window_start(len(self._read), self._model.config.max_bytes)
+        start = self._window_start()
         if start != self._start:
             self._open_window(start)
         else:
@@ -66,13 +70,16 @@ class Predictor:
         if self._mixer:
             self._mixer.read(np.frombuffer(data, np.uint8), learn=False)
         self._read += data
-        self._open_window(window_start(len(self._read), self._model.config.max_bytes))
+        self._open_window(self._window_start())
+
+    def _window_start(self) -> int:
+        return 0 if self._locality else window_start(len(self._read), self._model.config.max_bytes)
 
     def _open_window(self, start: int) -> None:
         self._start = start
         window = np.frombuffer(bytes(self._read[start:]), np.uint8).astype(np.int64)
         with torch.no_grad():
-            self._decoder = self._model.open_decoder(torch.from_numpy(window))
+            self._decoder = self._model.open_decoder(torch.from_numpy(window), locality=self._locality)
         self._nodes = None
 
     def _network_nodes(self) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ byte n is predicted from the window that starts at s(n) = max(0, ⌊n/h⌋ − 1
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -27,6 +27,11 @@ class Window:
     start: int
     predicted: int
     end: int
+
+    @property
+    def begins(self) -> bool:
+        """Whether it is the first of its stream or document."""
+        return self.predicted == self.start
 
 
 def stream_windows(length: int, size: int, overlap: int) -> Iterator[Window]:
@@ -46,6 +51,13 @@ def half_overlapping(length: int, max_bytes: int) -> Iterator[Window]:
     """The windows that `window_start` describes."""
     half = max_bytes // 2
     return stream_windows(length, 2 * half, half)
+
+
+def document_windows(documents: Iterable[tuple[int, int]], max_bytes: int) -> Iterator[Window]:
+    """Half-overlapping windows over each document [start, end) of a stream: none reaches across an edge."""
+    for start, end in documents:
+        for window in half_overlapping(end - start, max_bytes):
+            yield Window(start + window.start, start + window.predicted, start + window.end)
 
 
 def _later_starts(length: int, size: int, overlap: int) -> range:

@@ -8,7 +8,7 @@ does). Scoring never changes the model it is given: the mixer learns on a copy.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bitlm_core.errors import ConfigError
 from bitlm_core.mixing.expert import expert_path_logits
 from bitlm_core.mixing.mixer import ContextMixer
-from bitlm_core.mixing.windows import half_overlapping
+from bitlm_core.mixing.windows import document_windows
 from bitlm_core.models.interface import LanguageModel
 
 
@@ -33,21 +33,25 @@ class Likelihood:
 
 
 def score_steps(
-    model: LanguageModel, mixer: ContextMixer | None, data: NDArray[np.uint8]
+    model: LanguageModel,
+    mixer: ContextMixer | None,
+    data: NDArray[np.uint8],
+    documents: Iterable[tuple[int, int]] | None = None,
 ) -> Generator[float, None, Likelihood]:
     """Score `data` window by window, yielding the share done after each; returns the Likelihood.
 
-    Raises ConfigError for empty data.
+    `documents`: begin and end of each, in order; nothing is predicted across their edges. Raises ConfigError for empty data.
     """
     if not len(data):
         raise ConfigError("there are no bytes to score (0 bytes, at least 1): give some data")
     network = static = online = 0.0
     windows = 0
     frozen, learning = (mixer.copy(), mixer.copy()) if mixer else (None, None)
-    for copy in (frozen, learning):
-        if copy:
-            copy.start_document()
-    for window, logits in expert_path_logits(model, data, half_overlapping(len(data), model.config.max_bytes)):
+    stream = document_windows(documents or [(0, len(data))], model.config.max_bytes)
+    for window, logits in expert_path_logits(model, data, stream):
+        for copy in (frozen, learning):
+            if copy and window.begins:
+                copy.start_document()
         part = data[window.predicted : window.end]
         network += total_nats(logits, part)
         if frozen and learning:

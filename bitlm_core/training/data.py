@@ -32,10 +32,15 @@ class ByteData:
     def __len__(self) -> int:
         return len(self.array)
 
-    def documents(self) -> Iterator[tuple[int, int]]:
-        """Where each document begins and ends."""
-        edges = [0, *self.document_starts.tolist(), len(self.array)]
-        return ((start, end) for start, end in pairwise(edges) if start < end)
+    def documents(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
+        """Begin and end of each document, as far as it lies in [start, end)."""
+        end = len(self.array) if end is None else min(end, len(self.array))
+        inside = self.document_starts[(self.document_starts > start) & (self.document_starts < end)]
+        return ((begin, stop) for begin, stop in pairwise([start, *inside.tolist(), end]) if begin < stop)
+
+    def begins_document(self, place: int) -> bool:
+        """Whether a document begins at this byte."""
+        return place == 0 or place in self.document_starts
 
 
 def bytes_in_memory(data: bytes) -> ByteData:

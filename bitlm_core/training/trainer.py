@@ -11,11 +11,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from shutil import which
 
 import torch
 from torch import Tensor, nn
 
-from bitlm_core.errors import ModelStateError
+from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.layers.halting import Trace
 from bitlm_core.models.carried import Carried
 from bitlm_core.models.interface import LanguageModel
@@ -27,6 +28,7 @@ from bitlm_core.training.objective import batch_loss
 # Rates relative to `learning_rate`: each row of an embedding sees few gradients, and Muon's updates have a fixed norm.
 _EMBEDDING_RATE = 3.0
 _MUON_RATE = 20 / 3
+_COMPILERS = ("g++", "clang++", "c++")  # for the code that torch.compile writes
 _SEED_STRIDE = 1_000_003  # keeps the streams of neighbouring seeds apart
 
 
@@ -57,7 +59,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(random_seed)
         model.train()
         try:
-            with self.training_dtype(), torch.random.fork_rng(devices=_cuda_devices(model)):
+            with self.training_dtype(), self._compiled(), torch.random.fork_rng(devices=_cuda_devices(model)):
                 torch.manual_seed(random_seed)
                 loss, logits, trace = self._backward(batch.to(model.device), objective, generator, carried)
             norm = float(nn.utils.clip_grad_norm_(model.parameters(), self.config.max_grad_norm))
@@ -84,12 +86,26 @@ class Trainer:
 
     @contextmanager
     def training_dtype(self) -> Iterator[None]:
-        """While it lasts, activations use the dtype of training; afterwards fp32 again, as all answers do."""
+        """While it lasts, sub-blocks use the dtype of training; afterwards fp32 again, as all answers do."""
         self.model.compute_dtype = self.dtype
         try:
             yield
         finally:
             self.model.compute_dtype = torch.float32
+
+    @contextmanager
+    def _compiled(self) -> Iterator[None]:
+        """Answers have many shapes, each of which would be compiled for half a minute: so only steps are."""
+        if self.config.compile and not any(which(compiler) for compiler in _COMPILERS):
+            raise ConfigError(
+                f"compile=true needs one of {', '.join(_COMPILERS)} on the search path, and there is none: install it, or "
+                "train with compile=false"
+            )
+        self.model.stack.compiled = self.config.compile
+        try:
+            yield
+        finally:
+            self.model.stack.compiled = False
 
     def configure(self, config: TrainingConfig) -> None:
         """Use other settings from the next step on. The moments stay, unless another optimizer is asked for."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from bitlm_core import EngineConfig, ResourceLimitError, TrainingConfig, estimate_engine_bytes, preset_config, require_memory
+from bitlm_core.models.config import Architecture, Preset
 
 MEASURE = """
 import sys, torch, bitlm_core as b
@@ -19,7 +21,7 @@ def peak():  # of this program alone: getrusage would count what its parent held
 torch.set_num_threads(1)
 config = b.EngineConfig.model_validate_json(sys.argv[1])
 small = b.Engine(b.EngineConfig(model=b.preset_config("tiny", max_seq_len=16)))
-data = b.bytes_in_memory(bytes(range(256)) * 12)  # enough for a full batch of windows of every model below
+data = b.bytes_in_memory(bytes(range(256)) * 40)  # enough for a full batch of windows of every model below
 list(small.train_steps(data, b.TrainingPlan(steps=1)))
 Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew here
 before = peak()
@@ -31,18 +33,20 @@ print(peak() - before)
 
 
 @pytest.mark.parametrize(
-    ("architecture", "batch_size", "use_autocast", "dropout"),
+    ("preset", "architecture", "batch_size", "use_autocast", "fields"),
     [
-        ("byte", 4, True, 0.0),
-        ("byte", 4, False, 0.1),
-        ("bit", 1, True, 0.1),
+        ("base", "byte", 4, True, {}),
+        ("base", "byte", 4, False, {"dropout": 0.1}),
+        ("small", "bit", 1, True, {"dropout": 0.1}),
+        ("base", "byte", 4, True, {"reversible": True, "max_seq_len": 2048, "chunk_size": 128}),
+        ("base", "byte", 4, True, {"use_checkpoint": True, "max_seq_len": 2048, "chunk_size": 128, "use_act": True}),
+        ("base", "byte", 4, True, {"attention": "differential", "use_act": True}),
     ],
 )
 def test_the_estimate_is_an_upper_one_and_not_absurd(
-    architecture: str, batch_size: int, use_autocast: bool, dropout: float
+    preset: Preset, architecture: Architecture, batch_size: int, use_autocast: bool, fields: dict[str, Any]
 ) -> None:
-    preset = "base" if architecture == "byte" else "small"
-    model = preset_config(preset, architecture, dropout=dropout)  # type: ignore[arg-type]
+    model = preset_config(preset, architecture, **fields)
     training = TrainingConfig(batch_size=batch_size, use_autocast=use_autocast)
     config = EngineConfig(model=model, training=training, mixing=None)
     command = [sys.executable, "-c", MEASURE, config.model_dump_json()]

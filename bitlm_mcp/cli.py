@@ -110,6 +110,7 @@ def serve(
     read_only: options.ReadOnly = False,
     isolate: options.Isolate = False,
     threads: options.Threads = None,
+    device: options.DeviceName = "auto",
     max_wait_s: options.MaxWait = 45.0,
     autosave_s: options.Autosave = 30.0,
     keep_last: options.KeepLast = None,

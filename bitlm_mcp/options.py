@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from bitlm_mcp.settings import Toolset
+from bitlm_mcp.settings import Device, Toolset
 
 HERE = "here"
 STATE = "~/.local/state/bitlm"
@@ -63,6 +63,7 @@ Isolate = Annotated[bool, typer.Option("--isolate", help="Compute in a process o
 Threads = Annotated[
     int | None, typer.Option(help="Compute threads.", show_default="chosen by the engine", rich_help_panel=_work)
 ]
+DeviceName = Annotated[Device, typer.Option(help="Where models compute; auto: a GPU, if there is one.", rich_help_panel=_work)]
 MaxWait = Annotated[float, typer.Option(help="Longest time one call may wait for a job.", rich_help_panel=_work)]
 Autosave = Annotated[float, typer.Option(help="A training saves its model this often, seconds.", rich_help_panel=_work)]
 KeepLast = Annotated[

@@ -43,7 +43,7 @@ class Runner:
         self._jobs: dict[str, Job] = {}
         self._closing = False
         make = IsolatedCompute if settings.isolate else ThreadedCompute
-        self.compute: Compute = make(self._happened, settings.threads)
+        self.compute: Compute = make(self._happened, settings.threads, settings.device)
 
     def job(self, job_id: str) -> Job | None:
         """The job, if this process runs it or ran it."""

@@ -48,6 +48,7 @@ class OAuthSettings(BaseModel):
         return text
 
 
+Device = Literal["auto", "cpu", "cuda"]
 Toolset = Literal["models", "data", "training", "inference", "telemetry", "checkpoints"]
 
 
@@ -82,6 +83,7 @@ class ServerSettings(BaseModel):
         float, Field(ge=60, le=1e9, allow_inf_nan=False, description="How long a job that has ended is remembered, seconds.")
     ] = 7 * 86_400.0
     threads: Annotated[int | None, Field(ge=1, le=1024, description="Compute threads; None lets the engine choose.")] = None
+    device: Annotated[Device, Field(description="Where models compute; auto: on a CUDA device, if there is one.")] = "auto"
     host: Annotated[str, Field(min_length=1, max_length=253, description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535, description="Port to listen on; 0 takes any free one.")] = 8765
     allow_hosts: Annotated[

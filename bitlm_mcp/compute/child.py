@@ -31,7 +31,7 @@ def serve(orders: BinaryIO, events: BinaryIO) -> None:
             events.write(line)
             events.flush()
 
-    compute = ThreadedCompute(report, begin.threads)
+    compute = ThreadedCompute(report, begin.threads, begin.device)
     for line in orders:
         order = Order.model_validate_json(line)
         if order.do == "close":

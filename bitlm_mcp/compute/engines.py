@@ -50,7 +50,8 @@ class Entry:
 class Engines:
     """By model id; touched by the compute thread alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
         self._entries: dict[str, Entry] = {}
 
     def __len__(self) -> int:
@@ -81,7 +82,8 @@ class Engines:
             trained_by = header.pop("trained_by", None)
         except (KeyError, TypeError, ValueError) as error:
             raise _foreign(name, error) from error
-        return Entry(bitlm_core.Engine.from_state(tensors, header), model.incarnation, history, trained_by)
+        engine = bitlm_core.Engine.from_state(tensors, header, self.device)
+        return Entry(engine, model.incarnation, history, trained_by)
 
     def put(self, model_id: str, entry: Entry) -> None:
         """Keep a model in memory, in place of any other of that id."""

@@ -46,10 +46,10 @@ class ModelLostError(Exception):
 
 
 class Executor:
-    """The models, and what can be done with them. Used by one thread."""
+    """The models, and what can be done with them. Used by one thread; `device`: where they compute, by torch's name."""
 
-    def __init__(self) -> None:
-        self.engines = Engines()
+    def __init__(self, device: str = "cpu") -> None:
+        self.engines = Engines(device)
 
     @singledispatchmethod
     def execute(self, command: Message) -> Steps:
@@ -60,7 +60,7 @@ class Executor:
     def _create(self, command: commands.Create) -> Steps:
         yield Progress(share=0.0)  # the last point where a stop leaves everything as it was
         self.engines.make_room(command.config, f"model {command.model_id!r}", apart_from=command.model_id)
-        entry = Entry(bitlm_core.Engine(command.config), command.incarnation)
+        entry = Entry(bitlm_core.Engine(command.config, self.engines.device), command.incarnation)
         saved = _write(entry, command.save_to, command.trace)
         self.engines.put(command.model_id, entry)
         return answers.Written(saved=saved)

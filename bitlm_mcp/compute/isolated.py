@@ -19,6 +19,7 @@ from bitlm_mcp.compute.answers import Ended, Failure
 from bitlm_mcp.compute.commands import Command
 from bitlm_mcp.compute.scheduler import Report, Urgency
 from bitlm_mcp.compute.wire import Begin, Order, Told
+from bitlm_mcp.settings import Device
 
 log = logging.getLogger("bitlm.compute")
 
@@ -30,9 +31,9 @@ class ComputeDiedError(BitLMError):
 class IsolatedCompute:
     """A `Compute`; events are reported in a thread that reads from the child."""
 
-    def __init__(self, report: Report, threads: int | None) -> None:
+    def __init__(self, report: Report, threads: int | None, device: Device) -> None:
         self._report = report
-        self._begin = Begin(threads=threads)
+        self._begin = Begin(threads=threads, device=device)
         self._lock = threading.Lock()
         self._child: _Child | None = None
         self._closing = False

@@ -24,6 +24,8 @@ from bitlm_mcp.compute.executor import ModelLostError, Steps, Stopped
 
 log = logging.getLogger("bitlm.compute")
 
+_FULL = ("can't allocate memory", "CUDA out of memory")
+"""What torch says when the memory of the machine, or of its GPU, is full."""
 QUIET_S = 0.1
 """Answers tell their progress at most this often; a training tells every step."""
 
@@ -151,7 +153,7 @@ def failure_of(error: BaseException) -> Failure:
         return failure_of(error.__cause__).model_copy(update={"model_lost": True})
     if isinstance(error, BitLMError):
         return Failure(kind=type(error).__name__, message=error.message)
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _FULL):
         text = "the machine ran out of memory; the model is back at its last saved state: use a smaller batch_size or model"
         return Failure(kind=ResourceLimitError.__name__, message=text)
     return Failure(kind=BitLMError.__name__, message="the job failed because of a fault in the server; its log has the details")

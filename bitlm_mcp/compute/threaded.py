@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 
+from bitlm_core import ConfigError
 from bitlm_mcp.compute.commands import Command
 from bitlm_mcp.compute.executor import Executor, Steps
 from bitlm_mcp.compute.scheduler import Report, Scheduler, Urgency
+from bitlm_mcp.settings import Device
 
 log = logging.getLogger("bitlm.compute")
 
@@ -15,9 +17,9 @@ log = logging.getLogger("bitlm.compute")
 class ThreadedCompute:
     """A `Compute`; events are reported in its thread."""
 
-    def __init__(self, report: Report, threads: int | None) -> None:
-        self._threads = threads
-        self._executor = Executor()
+    def __init__(self, report: Report, threads: int | None, device: Device) -> None:
+        self._threads, self._device = threads, device
+        self._executor: Executor | None = None
         self._scheduler = Scheduler(self._execute, report)
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -41,13 +43,27 @@ class ThreadedCompute:
             self._thread.join(timeout_s)
 
     def _execute(self, command: Command) -> Steps:
-        prepare(self._threads)
+        if self._executor is None:
+            self._executor = Executor(prepare(self._threads, self._device))
         return self._executor.execute(command)
 
 
-def prepare(threads: int | None) -> None:
-    """Load torch: the lazy door, which nothing passes before the first command. Raises what the import raises."""
+def prepare(threads: int | None, device: Device) -> str:
+    """Load torch: the lazy door, which nothing passes before the first command; the name of the device to compute on.
+
+    Raises what the import raises, and ConfigError for a device that is not there.
+    """
     import torch
 
     if threads:
         torch.set_num_threads(threads)
+    if device == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise ConfigError(
+            f"the server was started with --device cuda, and torch {torch.__version__} finds no CUDA device: start it with "
+            "--device auto or cpu, or check the driver and which torch is installed"
+        )
+    return "cpu"

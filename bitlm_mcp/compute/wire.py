@@ -7,12 +7,14 @@ from typing import Literal
 from bitlm_mcp.compute.answers import Event
 from bitlm_mcp.compute.commands import Command
 from bitlm_mcp.compute.messages import Message
+from bitlm_mcp.settings import Device
 
 
 class Begin(Message):
     """The first line to the compute process: how it is to work."""
 
     threads: int | None
+    device: Device
 
 
 class Order(Message):

@@ -165,7 +165,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_weights(
     steps = bench.executor.execute(bench.training(data, steps=100))
     next(steps)
     trainer = bench.executor.engines.get(bench.ref()).engine.trainer
-    monkeypatch.setattr(trainer, "_backward", lambda *_: (float("nan"), None))
+    monkeypatch.setattr(trainer, "_backward", lambda *_: (float("nan"), None, None))
     last = next(steps)
     assert last.saved is not None and step_in(last.saved) == 1
     with pytest.raises(BitLMError, match="weights were left as they were"):
@@ -201,6 +201,21 @@ def test_another_incarnation_is_read_again(bench: Bench) -> None:
     assert bench.executor.engines.get(bench.ref(incarnation=2)) is not first
     bench.run(Drop(model_id="m"))
     assert len(bench.executor.engines) == 0
+
+
+def test_fresh_and_saved_models_compute_where_the_executor_does(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = []
+
+    class Noting(bitlm_core.Engine):
+        def __init__(self, config: bitlm_core.EngineConfig, device: str = "none") -> None:
+            devices.append(device)
+            super().__init__(config)
+
+    monkeypatch.setattr(bitlm_core, "Engine", Noting)
+    bench.executor = Executor("cuda")
+    bench.create()
+    bench.run(Load(model=bench.ref(), checkpoint="c"))
+    assert devices == ["cuda", "cuda"]
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,11 @@ UPGRADES: tuple[str, ...] = (
     );
     CREATE INDEX calls_in_time ON calls (at);
     """,
+    """
+    ALTER TABLE history ADD COLUMN bits_per_byte_held_out REAL;
+    ALTER TABLE history ADD COLUMN halt_probs TEXT;
+    ALTER TABLE history ADD COLUMN mean_layers REAL;
+    """,
 )
 """The schema, step by step: a file of version n lacks the steps from n on. A step that was released never changes."""
 

@@ -142,8 +142,7 @@ class DatasetStore:
                 )
         if holdout and about.train_bytes == about.num_bytes:
             raise ConfigError(
-                f"dataset {dataset_id!r} has no held-out part: add it again with a larger holdout_fraction, "
-                "or pass text or data_base64"
+                f"dataset {dataset_id!r} has no held-out part: add it again with overwrite=true and a larger holdout_fraction"
             )
         start, end = (about.train_bytes, about.num_bytes) if holdout else (0, about.train_bytes)
         return DataPart(

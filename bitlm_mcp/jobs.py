@@ -47,7 +47,8 @@ class Job:
     status: Status = "queued"
     progress: Progress = field(default_factory=lambda: Progress(share=0.0))
     point: HistoryPoint | None = None
-    mixed: float | None = None
+    measured: dict[str, float] = field(default_factory=dict)
+    """By name, the last of what not every step measures."""
     saved_step: int | None = None
     answer: Answer | None = None
     result: dict[str, Any] | None = None
@@ -83,7 +84,8 @@ class Job:
             self._began = (time.monotonic(), progress.share)
         if progress.point is not None:
             self.point = progress.point
-            self.mixed = self.mixed if progress.point.bits_per_byte_mixed is None else progress.point.bits_per_byte_mixed
+            values = {name: getattr(progress.point, name) for name in ("bits_per_byte_mixed", "bits_per_byte_held_out")}
+            self.measured |= {name: value for name, value in values.items() if value is not None}
 
     def view_at_end(self, status: Status, error: BitLMError | None) -> JobView:
         """How the job will look when it has ended like this."""
@@ -116,7 +118,8 @@ class Job:
             step=point.step if point else None,
             loss=point.loss if point else None,
             bits_per_byte=point.bits_per_byte if point else None,
-            bits_per_byte_mixed=self.mixed,
+            **self.measured,
+            stopped_early=self.progress.stopped_early,
             saved_step=self.saved_step,
             result=self.result,
         )

@@ -238,7 +238,7 @@ def _record_in(path: Path, name: str) -> tuple[list[HistoryPoint], list[str]]:
         header = read_header(path, name)
     except CheckpointVersionError:
         return [], []
-    return [HistoryPoint(**point) for point in header["history"]], [str(alert) for alert in header["alerts"]]
+    return [HistoryPoint.of(point) for point in header["history"]], [str(alert) for alert in header["alerts"]]
 
 
 def _model(model_id: str, incarnation: int, facts: ModelFacts, sha256: str, history: History) -> Model:

@@ -30,9 +30,11 @@ _OF_A_MODEL = {
     "loss": "Training loss of the network, nats per byte.",
     "bits_per_byte": "Training loss of the network, bits per byte.",
     "bits_per_byte_mixed": "With context mixing, on bytes new to it.",
+    "bits_per_byte_held_out": "The network alone, on the held-out part.",
     "k": "Negentropy, 0 to 1.",
     "c": "LZ76 complexity, 0 to 1.",
     "s": "Symbiosis with the training data, 0 to 1.",
+    "mean_layers": "Layers per position of a model that halts.",
 }
 
 

@@ -187,7 +187,7 @@ class Records:
         marks = ", ".join("?" * (1 + len(_POINT)))
         transaction.executemany(
             f"INSERT OR REPLACE INTO history (model_id, {', '.join(_POINT)}) VALUES ({marks})",  # noqa: S608 - our own names
-            [(row.model_id, *(getattr(point, name) for name in _POINT)) for point in points],
+            [(row.model_id, *_columns(point)) for point in points],
         )
         transaction.execute("DELETE FROM alerts WHERE model_id = ?", (row.model_id,))
         transaction.executemany("INSERT INTO alerts VALUES (?, ?, ?)", [(row.model_id, step, alert) for alert in alerts])
@@ -202,7 +202,7 @@ class Records:
         points = self._database.rows("SELECT * FROM history WHERE model_id = ? ORDER BY step", (model_id,))
         alerts = self._database.rows("SELECT message FROM alerts WHERE model_id = ? ORDER BY rowid", (model_id,))
         return (
-            tuple(HistoryPoint(**{name: row[name] for name in _POINT}) for row in points),
+            tuple(_point(row) for row in points),
             tuple(row["message"] for row in alerts),
         )
 
@@ -250,6 +250,17 @@ class Records:
         """The latest tool calls of all servers, the latest first."""
         rows = self._database.rows("SELECT * FROM calls ORDER BY at DESC LIMIT ?", (limit,))
         return [Call(**dict(row)) for row in rows]
+
+
+def _columns(point: HistoryPoint) -> tuple[Any, ...]:
+    """A point as the table of them has it: what is a list there, is JSON."""
+    values = (getattr(point, name) for name in _POINT)
+    return tuple(json.dumps(value) if isinstance(value, tuple) else value for value in values)
+
+
+def _point(row: sqlite3.Row) -> HistoryPoint:
+    facts = {name: row[name] for name in _POINT}
+    return HistoryPoint.of(facts | {"halt_probs": facts["halt_probs"] and json.loads(facts["halt_probs"])})
 
 
 def _progress(view: JobView) -> str:

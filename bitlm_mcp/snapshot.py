@@ -5,16 +5,22 @@ Tools, resources and the dashboard take their facts from here, so they cannot di
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled", "interrupted"]
 FINAL = frozenset({"completed", "failed", "cancelled", "interrupted"})
+_OF_SOME = frozenset({"bits_per_byte_held_out", "halt_probs", "mean_layers"})
+"""What only some models and steps have: it is left out where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryPoint:
-    """One recorded training step of a model; K, C, S only where they were measured."""
+    """One recorded training step of a model; K, C, S and the held-out part only where they were measured.
+
+    halt_probs, mean_layers: of models that halt, the mean halting probability of each layer, and layers per position.
+    """
 
     step: int
     loss: float
@@ -25,6 +31,20 @@ class HistoryPoint:
     k: float | None
     c: float | None
     s: float | None
+    bits_per_byte_held_out: float | None = None
+    halt_probs: tuple[float, ...] | None = None
+    mean_layers: float | None = None
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> HistoryPoint:
+        """What `plain` gave. Raises TypeError for anything else."""
+        point = cls(**facts)
+        return point if point.halt_probs is None else replace(point, halt_probs=tuple(point.halt_probs))
+
+    def plain(self) -> dict[str, Any]:
+        """The point as JSON values by name."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in values.items() if value is not None or name not in _OF_SOME}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +80,13 @@ class ModelView:
         """All but history and config: what lists show."""
         fields = {name: getattr(self, name) for name in self.__slots__ if name not in ("history", "config", "alerts")}
         latest = ("loss", "bits_per_byte", "bits_per_byte_mixed", "k", "c", "s", "grad_norm")
-        return fields | {name: self.latest(name) for name in latest} | {"alerts": list(self.alerts)}
+        measured = {name: self.latest(name) for name in latest}
+        return fields | measured | self._of_some() | {"alerts": list(self.alerts)}
+
+    def _of_some(self) -> dict[str, Any]:
+        last = self.history[-1].plain() if self.history else {}  # a model that halts tells it at every step
+        found = last | {"bits_per_byte_held_out": self.latest("bits_per_byte_held_out")}
+        return {name: value for name, value in found.items() if name in _OF_SOME and value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +94,7 @@ class JobView:
     """One job. Times are UNIX seconds; `progress` 0 … 1; `error` is for the caller's eyes; the rest as of its last step.
 
     `saved_step`: the step of the model that its last save holds; what came after would be lost with the process.
+    `stopped_early`: the held-out part was no longer known better, so the rest of the plan was left out.
     """
 
     job_id: str
@@ -86,6 +113,8 @@ class JobView:
     loss: float | None = None
     bits_per_byte: float | None = None
     bits_per_byte_mixed: float | None = None
+    bits_per_byte_held_out: float | None = None
+    stopped_early: bool = False
     saved_step: int | None = None
     result: dict[str, Any] | None = None
 

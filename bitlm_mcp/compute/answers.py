@@ -89,12 +89,16 @@ Answer = Annotated[
 
 
 class Progress(Message):
-    """Where a command stands at a safe point. `share` 0 … 1; the rest where it means something, as of that point."""
+    """Where a command stands at a safe point. `share` 0 … 1; the rest where it means something, as of that point.
+
+    `stopped_early`: see `TrainingPlan`.
+    """
 
     event: Literal["progress"] = "progress"
     share: float
     steps_done: int = 0
     steps_total: int | None = None
+    stopped_early: bool = False
     bytes_per_second: float | None = None
     message: str = ""
     point: HistoryPoint | None = None

@@ -44,12 +44,16 @@ class Write(Asked):
 
 
 class Train(Asked):
-    """Train for the rest of a plan, saving every `autosave_s` seconds, when stopped and at the end. Answer: `Written`."""
+    """Train for the rest of a plan, saving every `autosave_s` seconds, when stopped and at the end. Answer: `Written`.
+
+    held_out: for a plan that looks at held-out data.
+    """
 
     kind: Literal["train"] = "train"
     model: ModelRef
     job_id: str
     data: DataPart
+    held_out: DataPart | None = None
     plan: TrainingPlan
     training: TrainingConfig
     autosave_s: float

@@ -77,7 +77,7 @@ class Engines:
         self.make_room(config, f"model {model.model_id!r}", apart_from=model.model_id)
         tensors, header = bitlm_core.read_file(model.state, name)
         try:
-            history = History(tuple(HistoryPoint(**point) for point in header.pop("history")))
+            history = History(tuple(HistoryPoint.of(point) for point in header.pop("history")))
             history.alerts = tuple(map(str, header.pop("alerts")))
             trained_by = header.pop("trained_by", None)
         except (KeyError, TypeError, ValueError) as error:

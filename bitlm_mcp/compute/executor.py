@@ -9,6 +9,7 @@ At a safe point the command may be stopped by throwing `Stopped` into it; a trai
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Generator, Mapping
@@ -107,7 +108,8 @@ class Executor:
     @execute.register
     def _evaluate(self, command: commands.Evaluate) -> Steps:
         entry = self.engines.get(command.model, command.trace)
-        found = yield from _shares(entry.engine.evaluate_steps(command.data.open().array), command)
+        data = command.data.open()
+        found = yield from _shares(entry.engine.evaluate_steps(data.array, data.documents()), command)
         return answers.EvaluateOutcome(**vars(found))
 
     @execute.register
@@ -162,7 +164,8 @@ class _Training:
             raise ConfigError(f"{command.data.num_bytes} byte is too little to learn from: give at least 2 bytes")
         entry.engine.set_training(command.training)
         entry.trained_by = command.job_id
-        steps = entry.engine.train_steps(command.data.open(), command.plan)
+        held = command.held_out.open() if command.held_out else None
+        steps = entry.engine.train_steps(command.data.open(), command.plan, held)
         while True:
             started = time.perf_counter()
             with span("step", command.trace, step=entry.engine.step):
@@ -194,7 +197,13 @@ class _Training:
         self._num_bytes += report.num_bytes
         names = ("step", "loss", "bits_per_byte", "bits_per_byte_mixed", "grad_norm", "learning_rate")
         measured = asdict(report.telemetry) if report.telemetry else {"k": None, "c": None, "s": None}
-        point = HistoryPoint(**{name: getattr(report, name) for name in names}, **measured)
+        point = HistoryPoint(
+            **{name: getattr(report, name) for name in names},
+            **measured,
+            bits_per_byte_held_out=None if report.held_out_loss is None else report.held_out_loss / math.log(2),
+            halt_probs=report.halt_probs or None,
+            mean_layers=report.mean_layers,
+        )
         alerts = tuple(alert.message for alert in report.alerts)
         self._entry.history.add(point)
         self._entry.history.warn(alerts)
@@ -204,6 +213,7 @@ class _Training:
             share=plan.progress,
             steps_done=plan.steps_done,
             steps_total=plan.steps,
+            stopped_early=plan.stopped_early,
             bytes_per_second=self._num_bytes / self._busy_s,
             message=f"step {report.step}, {report.bits_per_byte:.3f} bits per byte",
             point=point,
@@ -219,7 +229,7 @@ def _write(entry: Entry, folder: Path, trace: Mapping[str, str]) -> Saved:
         with span("save", trace, step=entry.engine.step):
             tensors, header = entry.engine.state()
             header |= {
-                "history": [asdict(point) for point in entry.history.points],
+                "history": [point.plain() for point in entry.history.points],
                 "alerts": entry.history.alerts,
                 "trained_by": entry.trained_by,
             }

@@ -19,7 +19,6 @@ import math
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -97,7 +96,7 @@ class _Views:
 
         def render() -> bytes:
             after = [point for point in snapshot.models[model_id].history if point.step > since]
-            points = [asdict(point) for point in thin(after, limit)]
+            points = [point.plain() for point in thin(after, limit)]
             about = {"boot": self._boot, "version": snapshot.version, "model_id": model_id}
             return _json(about | {"points": points})
 

@@ -23,12 +23,27 @@ from bitlm_mcp.workspace import Workspace
 
 @dataclass(frozen=True)
 class _Training:
-    """One training that may begin: its model, data, plan (asked for when the model cannot change any more) and settings."""
+    """One training that may begin: its model, data, plan (asked for when the model cannot change any more) and settings.
+
+    held_out: for a plan that looks at held-out data.
+    """
 
     model_id: str
     part: DataPart
+    held_out: DataPart | None
     plan: Callable[[], TrainingPlan]
     training: TrainingConfig
+
+    def request(self, dataset_id: str | None) -> dict[str, Any]:
+        """What is recorded of it: enough to repeat it, and to know whether it would be the same."""
+        return {
+            "model_id": self.model_id,
+            "dataset_id": dataset_id,
+            "data_sha256": self.part.digest,
+            "held_out_sha256": self.held_out.digest if self.held_out else None,
+            "plan": self.plan().model_dump(mode="json"),
+            "training": self.training.model_dump(mode="json"),
+        }
 
 
 def train(
@@ -44,15 +59,11 @@ def train(
     """Train a model: one training at a time, unless queued. The same call with the same key gives the same job again."""
     workspace.catch_up()
     workspace.models.get(model_id)
+    held_out = _held_out(workspace, source.dataset_id) if plan.validate_every else None
     job_id = new_job_id()
     part = source.part(workspace, job_id, holdout=False)
-    request = {
-        "model_id": model_id,
-        "dataset_id": source.dataset_id,
-        "data_sha256": part.digest,
-        "plan": plan.model_dump(mode="json"),
-        "training": training.model_dump(mode="json"),
-    }
+    asked = _Training(model_id, part, held_out, lambda: plan, training)
+    request = asked.request(source.dataset_id)
     try:
         known = workspace.records.job_of_key(idempotency_key, request) if idempotency_key else None
         if known is not None:
@@ -64,7 +75,6 @@ def train(
         def record(job: Job) -> None:
             workspace.records.add_job(job.view(), request, workspace.presence.server_id, idempotency_key)
 
-        asked = _Training(model_id, part, lambda: plan, training)
         with workspace.writing:
             _check_idle(workspace, model_id, queue)
             return _begin(workspace, asked, job_id, record).view()
@@ -83,7 +93,7 @@ def resume(workspace: Workspace, job_id: str, *, queue: bool) -> JobView:
     if view.status not in ("interrupted", "cancelled"):
         raise ModelStateError(f"job {job_id} is {view.status}, not interrupted or cancelled: start a new training")
     plan, training = _recorded(job_id, request)
-    part = _data_again(workspace, job_id, request)
+    part, held_out = _data_again(workspace, job_id, request)
 
     def record(job: Job) -> None:
         job.created, job.saved_step = view.created, view.saved_step
@@ -92,7 +102,7 @@ def resume(workspace: Workspace, job_id: str, *, queue: bool) -> JobView:
 
     with workspace.writing:
         _check_idle(workspace, view.model_id, queue)
-        asked = _Training(view.model_id, part, lambda: _plan_again(workspace, view, plan), training)
+        asked = _Training(view.model_id, part, held_out, lambda: _plan_again(workspace, view, plan), training)
         return _begin(workspace, asked, job_id, record).view()
 
 
@@ -105,6 +115,7 @@ def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable
             model=workspace.models.ref(model_id),
             job_id=job_id,
             data=asked.part,
+            held_out=asked.held_out,
             plan=plan,
             training=asked.training,
             autosave_s=workspace.settings.autosave_s,
@@ -163,9 +174,27 @@ def _plan_again(workspace: Workspace, view: JobView, plan: TrainingPlan) -> Trai
     return plan
 
 
-def _data_again(workspace: Workspace, job_id: str, request: dict[str, Any]) -> DataPart:
+def _held_out(workspace: Workspace, dataset_id: str | None) -> DataPart:
+    """What a training may look at and never learns. Raises ConfigError where there is none."""
+    if dataset_id is None:
+        raise ConfigError(
+            "validate_every and patience look at the held-out part of a dataset, which text and data_base64 do not have: "
+            "call add_dataset and pass its dataset_id, or leave them out"
+        )
+    part = workspace.datasets.part(dataset_id, holdout=True)
+    if part.num_bytes < 2:
+        raise ConfigError(
+            f"the held-out part of dataset {dataset_id!r} has {part.num_bytes} byte, and a look needs 2: add it again with "
+            "overwrite=true and a larger holdout_fraction"
+        )
+    return part
+
+
+def _data_again(workspace: Workspace, job_id: str, request: dict[str, Any]) -> tuple[DataPart, DataPart | None]:
+    """What a training learns and what it looks at, if they are what they were."""
     dataset_id = request["dataset_id"]
     part = workspace.datasets.part(dataset_id, holdout=False) if dataset_id else workspace.job_files.input(job_id)
-    if part.digest != request["data_sha256"]:
+    held_out = _held_out(workspace, dataset_id) if request.get("held_out_sha256") else None
+    if part.digest != request["data_sha256"] or (held_out and held_out.digest != request["held_out_sha256"]):
         raise ModelStateError(f"the data of {job_id} was replaced since: start a new training on what it is now")
-    return part
+    return part, held_out

@@ -28,6 +28,8 @@ class JobResult(Result):
     loss: Annotated[FiniteOrNone, Field(description="Of the network in training, nats per byte.")] = None
     bits_per_byte: FiniteOrNone = None
     bits_per_byte_mixed: Annotated[FiniteOrNone, Field(description="With context mixing, on bytes new to it.")] = None
+    bits_per_byte_held_out: Annotated[FiniteOrNone, Field(description="Of the network, on the held-out part.")] = None
+    stopped_early: Annotated[bool | None, Field(description="True where patience ended it.")] = None
     bytes_per_second: FiniteOrNone = None
     eta_s: FiniteOrNone = None
     saved_step: Annotated[int | None, Field(description="Step of the model that is safe on the disk.")] = None
@@ -43,6 +45,7 @@ def job_result(workspace: Workspace, view: JobView) -> JobResult:
     known = {name: value for name, value in asdict(view).items() if name in names}
     if view.kind != "train_step":
         del known["steps_done"]
+    known["stopped_early"] = view.stopped_early or None
     return JobResult(**known, version=workspace.snapshot.version, next=next_call(view))
 
 

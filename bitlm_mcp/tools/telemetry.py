@@ -27,13 +27,15 @@ class HistoryResult(Result):
     loss: Column | None = None
     bits_per_byte: Column | None = None
     bits_per_byte_mixed: Column | None = None
+    bits_per_byte_held_out: Column | None = None
     k: Column | None = None
     c: Column | None = None
     s: Column | None = None
+    mean_layers: Column | None = None
 
 
 class TelemetryResult(Result):
-    """A model at one moment."""
+    """A model at one moment; `mean_layers` (layers per position) and `halt_probs` (of each layer) where it halts."""
 
     model_id: str
     state: str
@@ -41,9 +43,12 @@ class TelemetryResult(Result):
     loss: Annotated[FiniteOrNone, Field(description="Last training loss of the network, nats per byte.")] = None
     bits_per_byte: FiniteOrNone = None
     bits_per_byte_mixed: Annotated[FiniteOrNone, Field(description="With context mixing, on unseen bytes.")] = None
+    bits_per_byte_held_out: Annotated[FiniteOrNone, Field(description="The network alone, on the held-out part.")] = None
     k: FiniteOrNone = None
     c: FiniteOrNone = None
     s: FiniteOrNone = None
+    mean_layers: FiniteOrNone = None
+    halt_probs: list[float] | None = None
     grad_norm: FiniteOrNone = None
     job_id: str | None = None
     history: HistoryResult

@@ -11,6 +11,8 @@ import pytest
 
 from bitlm_mcp import database
 from bitlm_mcp.database import Database, DatabaseError
+from bitlm_mcp.records import Records
+from bitlm_mcp.snapshot import HistoryPoint
 
 
 @pytest.fixture
@@ -130,9 +132,19 @@ def test_older_files_are_upgraded_and_newer_ones_refused(path: Path, monkeypatch
     assert tuple(upgraded.rows("SELECT * FROM datasets")[0]) == ("old", "{}", None)
     assert upgraded.rows("SELECT * FROM extra") == []
     monkeypatch.undo()
-    with pytest.raises(DatabaseError, match=r"schema version 2, and this program knows 1: update bitlm"):
+    with pytest.raises(DatabaseError, match=r"schema version (\d+), and this program knows \d+: update bitlm"):
         Database(path)
     assert datasets(upgraded) == ["old"]  # refusing it has not set it aside
+
+
+def test_a_history_of_before_there_was_more_to_tell_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "UPGRADES", database.UPGRADES[:1])
+    with Database(path).write() as transaction:
+        transaction.execute("INSERT INTO models VALUES ('m', '', 1, '{}', 0)")
+        transaction.execute("INSERT INTO history VALUES ('m', 1, 2.0, 3.0, NULL, 1.0, 0.001, NULL, NULL, NULL)")
+    monkeypatch.undo()
+    points, _ = Records(Database(path)).history("m")
+    assert points == (HistoryPoint(1, 2.0, 3.0, None, 1.0, 0.001, None, None, None),)
 
 
 def test_an_upgrade_that_fails_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

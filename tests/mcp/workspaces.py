@@ -24,8 +24,8 @@ TEXT = b"the quick brown fox jumps over the lazy dog. " * 40
 LONG_S = 60.0
 
 
-def config(*, mixing: bool = False, seed: int = 0) -> EngineConfig:
-    model = preset_config("tiny", d_model=32, nhead=1, num_layers=1, max_seq_len=64)
+def config(*, mixing: bool = False, seed: int = 0, **model_fields: Any) -> EngineConfig:
+    model = preset_config("tiny", **{"d_model": 32, "nhead": 1, "num_layers": 1, "max_seq_len": 64, **model_fields})
     return EngineConfig(model=model, mixing=MixingConfig(memory_mib=4) if mixing else None, seed=seed)
 
 
@@ -57,8 +57,9 @@ class Server:
         queue: bool = False,
         key: str | None = None,
         source: Source = Source(dataset_id="data"),  # noqa: B008 - frozen
+        **plan_fields: Any,
     ) -> JobView:
-        plan = TrainingPlan(steps=steps, seconds=seconds)
+        plan = TrainingPlan(steps=steps, seconds=seconds, **plan_fields)
         training = TrainingConfig(batch_size=2, telemetry_every=2)
         return train(self.workspace, model_id, source, plan, training, queue=queue, idempotency_key=key)
 

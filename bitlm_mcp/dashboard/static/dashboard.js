@@ -237,7 +237,11 @@ function showSelected(models) {
     ["C", decimal(model.c)],
     ["S", decimal(model.s)],
   ];
+  // Only models that were held against unseen data, or that halt, have these.
+  if ("bits_per_byte_held_out" in model) facts.push(["Held out", decimal(model.bits_per_byte_held_out)]);
+  if ("mean_layers" in model) facts.push(["Layers per position", decimal(model.mean_layers)]);
   const tiles = page("tiles");
+  while (tiles.children.length > facts.length) tiles.lastElementChild.remove();
   facts.forEach(([name, value], i) => {
     const tile = tiles.children[i] ?? tiles.appendChild(document.createElement("div"));
     write(child(tile, "dt", "name"), name);
@@ -258,10 +262,13 @@ function showAlerts(alerts) {
 
 function showCurve() {
   const { points } = curve;
-  const column = (rows, name) => rows.map((point) => point[name]);
+  const column = (rows, name) => rows.map((point) => point[name] ?? null);
   const bits = [{ name: "network", values: column(points, "bits_per_byte") }];
-  const mixed = column(points, "bits_per_byte_mixed");
-  if (mixed.some((value) => value !== null)) bits.push({ name: "with context mixing", values: mixed });
+  const more = { "with context mixing": "bits_per_byte_mixed", "held out": "bits_per_byte_held_out" };
+  for (const [name, key] of Object.entries(more)) {
+    const values = column(points, key);
+    if (values.some((value) => value !== null)) bits.push({ name, values });
+  }
   // Most steps measure no K, C, S: those are no gaps, only rare points.
   const measured = points.filter(({ k, c, s }) => k !== null || c !== null || s !== null);
   page("history-empty").hidden = points.length > 0;

@@ -125,8 +125,9 @@ class CarriedMemory(Memory):
 
     def commit(self, num_positions: int) -> None:
         """The segment of `num_positions` is over: what it appended is the past now."""
+        if self._next is None:
+            raise AssertionError("a segment must be read before it is the past")
         self.length += num_positions
         self.first = self._locality.first_seen(self.length)
         # Copied: a view would keep the whole segment alive.
-        self.past = None if self._next is None else (self._next[0].clone(), self._next[1].clone())
-        self._next = None
+        self.past, self._next = (self._next[0].clone(), self._next[1].clone()), None

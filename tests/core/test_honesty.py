@@ -6,15 +6,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bitlm_core import Engine, EngineConfig
-from bitlm_core.mixing.expert import expert_path_logits
+from bitlm_core import Engine, EngineConfig, TrainingPlan, bytes_in_memory, preset_config
+from bitlm_core.layers.memory import Locality
+from bitlm_core.mixing.expert import carried_path_logits, expert_path_logits
 from bitlm_core.mixing.predictor import Predictor
 from bitlm_core.mixing.windows import half_overlapping
+from bitlm_core.scoring.likelihood import total_nats
 from tests.conftest import run
 from tests.core.range_coder import Decoder, Encoder, probability
 
@@ -80,22 +84,63 @@ def test_a_leak_would_be_seen(
 def test_lossless_and_as_small_as_claimed(trained: Engine, text: bytes, mixing: bool) -> None:
     length = 3000 if trained.config.model.architecture == "byte" else 1200
     data = text[200_000 : 200_000 + length]
-    mixer = trained.mixer if mixing else None
-    encoder, predictor = Encoder(), Predictor(trained.model, mixer, adaptive=True)
-    for byte in data:
-        encoder.write(byte, predictor.node_logits())
-        predictor.advance(byte)
-    coded = encoder.finish()
-    decoder, predictor = Decoder(coded), Predictor(trained.model, mixer, adaptive=True)
-    decoded = bytearray()
-    for _ in data:
-        decoded.append(decoder.read(predictor.node_logits()))
-        predictor.advance(decoded[-1])
-    assert bytes(decoded) == data
+    engine = Engine(trained.config.model_copy(update={} if mixing else {"mixing": None}))
+    engine.model.load_state_dict(trained.model.state_dict())
+    engine.mixer = trained.mixer if mixing else None
+    coded = coded_by(engine, data, None)
+    assert decoded_by(engine, coded, length, None) == data
     claimed = run(trained.evaluate_steps(np.frombuffer(data, np.uint8)))
     bits_per_byte = claimed.bits_per_byte if mixing else claimed.bits_per_byte_network
     assert 8 * len(coded) / length == pytest.approx(bits_per_byte, rel=0.005)
     assert bits_per_byte < 8
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "chunked": {"chunk_size": 20, "overlap": 9},
+    "differential": {"attention": "differential", "nhead": 2},
+    "halting": {"use_act": True, "act_threshold": 0.6},
+    "sinusoidal": {"position": "sinusoidal"},
+    "reversible": {"reversible": True},
+    "checkpointed": {"use_checkpoint": True},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_honest(config_of: Callable[..., EngineConfig], architecture: str, form: str, text: bytes) -> None:
+    """Both tests, for a network that has learned a little, over windows and (where positions do not end) carried."""
+    plain = config_of(architecture, mixing=None)
+    sizes = {"d_model": 64, "max_seq_len": plain.model.max_seq_len, **FORMS[form]}
+    engine = Engine(plain.model_copy(update={"model": preset_config("tiny", architecture, **sizes)}))  # type: ignore[arg-type]
+    for _ in engine.train_steps(bytes_in_memory(text[:20_000]), TrainingPlan(steps=12)):
+        pass
+    length = 240 if architecture == "byte" else 90
+    data = np.frombuffer(text[100_000 : 100_000 + length], np.uint8).copy()
+    assert not leaks(lambda changed: all_logits(engine, changed, learn=False), data)
+    for locality in (None,) if form == "sinusoidal" else (None, engine.model.carrying(16, 8)):
+        logits = all_logits(engine, data, learn=False)
+        if locality:
+            logits = np.concatenate([part for _, part in carried_path_logits(engine.model, data, 16, locality)])
+        coded = coded_by(engine, data.tobytes(), locality)
+        claimed = total_nats(logits, data) / math.log(2)
+        assert 8 * len(coded) == pytest.approx(claimed, rel=0.005, abs=24)  # the coder ends with up to three bytes
+        assert decoded_by(engine, coded, len(data), locality) == data.tobytes()
+
+
+def coded_by(engine: Engine, data: bytes, locality: Locality | None) -> bytes:
+    encoder, predictor = Encoder(), Predictor(engine.model, engine.mixer, adaptive=True, locality=locality)
+    for byte in data:
+        encoder.write(byte, predictor.node_logits())
+        predictor.advance(byte)
+    return encoder.finish()
+
+
+def decoded_by(engine: Engine, coded: bytes, length: int, locality: Locality | None) -> bytes:
+    decoder, predictor = Decoder(coded), Predictor(engine.model, engine.mixer, adaptive=True, locality=locality)
+    decoded = bytearray()
+    for _ in range(length):
+        decoded.append(decoder.read(predictor.node_logits()))
+        predictor.advance(decoded[-1])
+    return bytes(decoded)
 
 
 def test_the_coder_s_probabilities_are_never_certain() -> None:

@@ -132,21 +132,21 @@ def input_schema_of(tool: str, model: type[BaseModel]) -> dict[str, Any]:
         item = node.get("items", {}) if node.get("type") == "array" else node
         if item.get("type") not in SCALARS:
             raise SchemaError(f"{tool}.{name}: a parameter must be a scalar or a list of scalars")
-    return schema | {"type": "object", "required": schema.get("required", []), "additionalProperties": False}
+    return schema | {"type": "object", "additionalProperties": False}
 
 
 def output_schema_of(tool: str, model: type[Result]) -> dict[str, Any]:
     """The flat schema of the answer: the fields that are always there, and their types.
 
     It stays open: fields that need not be there come beside them, and a later version may add some. Every byte here is read
-    by every host before the first call, so what only explains is left out; and so is the version of the state, which every
-    answer has and no agent acts on.
+    by every host before the first call, so what only explains is left out; and so are a list that would name the same fields
+    again as required, and the version of the state, which every answer has and no agent acts on.
     """
     schema = _flattened(model.model_json_schema(mode="serialization", by_alias=True), tool)
     required = [*(name for name in schema.get("required", ()) if name != "version"), *sorted(model.keep_null)]
     types = {name: schema["properties"][name]["type"] for name in required}
     properties = {name: {"type": [kind, "null"] if name in model.keep_null else kind} for name, kind in types.items()}
-    return {"type": "object", "properties": properties, "required": required}
+    return {"type": "object", "properties": properties}
 
 
 def _is_context(annotation: Any) -> bool:

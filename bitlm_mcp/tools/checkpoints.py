@@ -49,12 +49,9 @@ def checkpoint_tools(workspace: Workspace) -> list[ToolSpec]:
         name: CheckpointName,
         model_id: ModelId = "default",
         overwrite: Overwrite = False,
-        pinned: Annotated[bool, Field(description="Keep it, however many newer ones come.")] = False,
+        pinned: Annotated[bool, Field(description="Never removed to make room.")] = False,
     ) -> CheckpointResult:
-        """Save a model with its optimizer and context statistics, so that load_checkpoint continues it exactly.
-
-        It may be called while the model trains.
-        """
+        """Save a model with all it has learned, so that load_checkpoint continues it exactly; while it trains, too."""
         job = await off_loop(save, workspace, name, model_id, overwrite=overwrite, pinned=pinned)
         await answer(workspace, job, ctx)
         return result(name, model_id)

@@ -37,13 +37,11 @@ def data_tools(workspace: Workspace) -> list[ToolSpec]:
         dataset_id: DatasetId,
         path: Annotated[
             str | None,
-            Field(min_length=1, max_length=4096, description="A file or folder that the server may read."),
+            Field(min_length=1, max_length=4096, description="A file, or a folder of documents."),
         ] = None,
         text: Text = None,
         data_base64: DataBase64 = None,
-        holdout_fraction: Annotated[
-            float, Field(ge=0, le=0.9, description="Share of the data, at its end, never trained on.")
-        ] = 0.1,
+        holdout_fraction: Annotated[float, Field(ge=0, le=0.9, description="Share at the end, never trained on.")] = 0.1,
         overwrite: Overwrite = False,
     ) -> DatasetResult:
         """Store data under a name: exactly one of path, text or data_base64. The end of it is held back for evaluate."""

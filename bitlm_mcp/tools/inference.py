@@ -57,9 +57,9 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         data_base64: DataBase64 = None,
         wait_s: WaitSeconds = 20,
     ) -> EvaluateResult:
-        """Measure how many bits per byte data costs under a model: the lower, the better it is known.
+        """Measure how many bits per byte data costs under a model; 8 means nothing is known.
 
-        Give exactly one of dataset_id (its held-out part is used), text or data_base64. 8 means nothing is known.
+        Give exactly one of dataset_id (its held-out part is used), text or data_base64.
         """
         source = given_data(dataset_id, text, data_base64)
         job = await off_loop(operations.evaluate, workspace, model_id, source)
@@ -75,18 +75,14 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         max_new_bytes: Annotated[int, Field(ge=1, le=MAX_NEW_BYTES, description="How many bytes to generate.")] = 64,
         temperature: Annotated[
             float,
-            Field(ge=0, le=10, description="0 takes the likeliest byte, 1 draws as the model believes."),
+            Field(ge=0, le=10, description="0: the likeliest byte; 1: as believed."),
         ] = 1.0,
-        top_p: Annotated[
-            float, Field(gt=0, le=1, description="Draw from the likeliest bytes of this probability in all.")
-        ] = 1.0,
-        constraint: Annotated[
-            Literal["none", "utf8"], Field(description="utf8 allows only bytes that keep the output valid text.")
-        ] = "none",
+        top_p: Annotated[float, Field(gt=0, le=1, description="Nucleus sampling: total probability.")] = 1.0,
+        constraint: Annotated[Literal["none", "utf8"], Field(description="utf8: the output stays valid text.")] = "none",
         seed: Seed = 0,
         safety: Annotated[
             Literal["off", "warn", "strict"],
-            Field(description="warn reports broken floors, strict withholds the output."),
+            Field(description="warn reports broken floors, strict withholds."),
         ] = "off",
     ) -> InferResult:
         """Continue a prompt: give exactly one of prompt, prompt_base64 or prompt_bits."""
@@ -110,14 +106,10 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         prompt_base64: PromptBase64 = None,
         prompt_bits: PromptBits = None,
         dataset_id: OptionalDatasetId = None,
-        ctx_bits: Annotated[
-            int, Field(ge=9, le=1_179_648, description="Bits seen at once, nine a byte, up to the window.")
-        ] = 4096,
-        overlap: Annotated[int, Field(ge=0, le=1_179_648, description="Bits that neighbouring windows share.")] = 256,
-        return_bytes: Annotated[
-            int, Field(ge=0, le=65_536, description="Return the predicted bits of this many bytes at most.")
-        ] = 256,
-        return_windows: Annotated[int, Field(ge=0, le=1024, description="Return this many windows at most.")] = 8,
+        ctx_bits: Annotated[int, Field(ge=9, le=1_179_648, description="Bits seen at once, nine a byte.")] = 4096,
+        overlap: Annotated[int, Field(ge=0, le=1_179_648, description="Bits that windows share.")] = 256,
+        return_bytes: Annotated[int, Field(ge=0, le=65_536, description="Return bits of so many bytes at most.")] = 256,
+        return_windows: Annotated[int, Field(ge=0, le=1024, description="Return so many windows at most.")] = 8,
         wait_s: WaitSeconds = 20,
     ) -> InferLongResult:
         """Predict every bit along an input of any length, with K, C, S and bits per byte of each window.
@@ -135,16 +127,14 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         model_id: ModelId = "default",
         num_bytes: Annotated[int, Field(ge=1, le=MAX_NEW_BYTES, description="How many bytes to make.")] = 32,
         steps: Annotated[int, Field(ge=1, le=64, description="Denoising steps; 8 to 16 for quality.")] = 12,
-        schedule: Annotated[
-            Literal["linear", "cosine", "exp"], Field(description="How fast bytes become visible over the steps.")
-        ] = "linear",
-        prefix: Annotated[str, Field(max_length=65_536, description="Known text before the bytes to be made.")] = "",
-        suffix: Annotated[str, Field(max_length=65_536, description="Known text after the bytes to be made.")] = "",
+        schedule: Annotated[Literal["linear", "cosine", "exp"], Field(description="How fast bytes become visible.")] = "linear",
+        prefix: Annotated[str, Field(max_length=65_536, description="Known text before the bytes.")] = "",
+        suffix: Annotated[str, Field(max_length=65_536, description="Known text after the bytes.")] = "",
         seed: Seed = 0,
     ) -> DiffusionResult:
         """Fill bytes between a known prefix and suffix, all positions in parallel, the most confident first.
 
-        The model should have been trained with objective="diffusion".
+        Train the model with objective=diffusion first.
         """
         job = operations.diffusion_sample(
             workspace,

@@ -12,6 +12,7 @@ from bitlm_mcp.operations import models as operations
 from bitlm_mcp.results import FiniteOrNone, Result
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.snapshot import ModelView
+from bitlm_mcp.tools import network
 from bitlm_mcp.tools.parameters import Limit, NewModelId, Offset, Overwrite, Seed
 from bitlm_mcp.tools.waiting import answer, off_loop
 from bitlm_mcp.workspace import Workspace
@@ -67,34 +68,32 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
     async def init_model(
         ctx: Context[Any, Any],
         model_id: NewModelId = "default",
-        architecture: Annotated[
-            Literal["byte", "bit"],
-            Field(description="byte learns faster; bit has a position a bit."),
-        ] = "byte",
-        preset: Annotated[
-            Literal["tiny", "small", "base"],
-            Field(description="Sizes; the other arguments replace them."),
-        ] = "small",
-        d_model: Annotated[int | None, Field(ge=16, le=8192, description="Width of the network.")] = None,
-        nhead: Annotated[int | None, Field(ge=1, le=128, description="Attention heads, best d_model / 64.")] = None,
-        num_layers: Annotated[int | None, Field(ge=1, le=128, description="How many residual blocks.")] = None,
-        dim_feedforward: Annotated[
-            int | None, Field(ge=16, le=65536, description="Inner width of the feed-forward parts.")
-        ] = None,
-        max_seq_len: Annotated[
-            int | None, Field(ge=16, le=131_072, description="Positions in a window: bytes, or bits.")
-        ] = None,
-        dropout: Annotated[float | None, Field(ge=0, le=0.9, description="Share of activations dropped.")] = None,
-        context_mixing: Annotated[bool, Field(description="Mix in context statistics: learns in seconds.")] = True,
+        architecture: network.Architecture = "byte",
+        preset: network.Preset = "small",
+        d_model: network.Width = None,
+        nhead: network.Heads = None,
+        num_layers: network.Layers = None,
+        dim_feedforward: network.FeedForward = None,
+        max_seq_len: network.Window = None,
+        dropout: network.Dropout = None,
+        attention: network.Attention = None,
+        chunk_size: network.ChunkSize = None,
+        overlap: network.Overlap = None,
+        reversible: network.Reversible = None,
+        use_checkpoint: network.UseCheckpoint = None,
+        use_act: network.UseAct = None,
+        act_threshold: network.ActThreshold = None,
+        position: network.Position = None,
+        context_mixing: network.ContextMixing = True,
         seed: Seed = 0,
         overwrite: Overwrite = False,
     ) -> InitResult:
-        """Create a fresh model; the defaults suit text and records alike.
-
-        One that does not fit into memory is refused before anything is allocated.
-        """
-        sizes = {"d_model": d_model, "nhead": nhead, "num_layers": num_layers, "dim_feedforward": dim_feedforward}
-        model = preset_config(preset, architecture, **sizes, max_seq_len=max_seq_len, dropout=dropout)
+        """Create a fresh model; the defaults suit text and records alike. One too large for the memory is refused."""
+        fields: dict[str, Any] = {"d_model": d_model, "nhead": nhead, "num_layers": num_layers, "dropout": dropout}
+        fields |= {"dim_feedforward": dim_feedforward, "max_seq_len": max_seq_len, "position": position}
+        fields |= {"attention": attention, "chunk_size": chunk_size, "overlap": overlap, "reversible": reversible}
+        fields |= {"use_checkpoint": use_checkpoint, "use_act": use_act, "act_threshold": act_threshold}
+        model = preset_config(preset, architecture, **fields)
         config = EngineConfig(model=model, mixing=MixingConfig() if context_mixing else None, seed=seed)
         job = await off_loop(operations.create_model, workspace, model_id, config, overwrite=overwrite)
         await answer(workspace, job, ctx)
@@ -126,7 +125,7 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
 
     async def delete(
         kind: Annotated[Literal["model", "checkpoint", "dataset"], Field(description="What kind of thing to remove.")],
-        name: Annotated[str, Field(max_length=64, description="Its model_id, checkpoint name or dataset_id.")],
+        name: Annotated[str, Field(max_length=64, description="Its model_id, name or dataset_id.")],
     ) -> DeleteResult:
         """Remove a model, a checkpoint or a dataset for ever. A model that is being trained is refused."""
         await off_loop(operations.delete, workspace, kind, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -18,39 +18,26 @@ ID_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 ModelId = Annotated[str, Field(max_length=64, description="The model, by its name.")]
 NewModelId = Annotated[str, Field(pattern=ID_PATTERN, description="The model, by its name.")]
 DatasetId = Annotated[str, Field(pattern=ID_PATTERN, description="The dataset, by its name.")]
-OptionalDatasetId = Annotated[str | None, Field(max_length=64, description="A dataset that add_dataset made.")]
+OptionalDatasetId = Annotated[str | None, Field(max_length=64, description="Made by add_dataset.")]
 CheckpointName = Annotated[str, Field(pattern=ID_PATTERN, description="Its name, never a path.")]
 SavedName = Annotated[str, Field(max_length=64, description="A checkpoint, by its name.")]
-JobId = Annotated[str, Field(max_length=64, description="A job_id as a tool returned it.")]
+JobId = Annotated[str, Field(max_length=64, description="As a tool returned it.")]
 Text = Annotated[str | None, Field(max_length=MAX_TEXT, description="The data as text (UTF-8).")]
-DataBase64 = Annotated[str | None, Field(max_length=MAX_BASE64, description="The data as base64, for any bytes.")]
-Prompt = Annotated[str | None, Field(max_length=MAX_PROMPT, description="What to read first, as text (UTF-8).")]
-PromptBase64 = Annotated[str | None, Field(max_length=MAX_PROMPT, description="What to read first, as base64.")]
+DataBase64 = Annotated[str | None, Field(max_length=MAX_BASE64, description="Any bytes, as base64.")]
+Prompt = Annotated[str | None, Field(max_length=MAX_PROMPT, description="What to read first (UTF-8).")]
+PromptBase64 = Annotated[str | None, Field(max_length=MAX_PROMPT, description="Any bytes, as base64.")]
 PromptBits = Annotated[
     str | None,
     Field(
         max_length=MAX_PROMPT,
-        description="What to read first, as digits: 8 data bits, even parity.",
+        description="As digits: 8 data bits, even parity.",
     ),
 ]
-Overwrite = Annotated[bool, Field(description="Replace what has the same name.")]
-Steps = Annotated[int | None, Field(ge=1, le=1_000_000, description="Optimizer steps; 1 without seconds.")]
-Seconds = Annotated[float | None, Field(gt=0, le=86_400, description="Time to train for, at most.")]
-BatchSize = Annotated[int | None, Field(ge=1, le=1024, description="Windows per optimizer step.")]
-LearningRate = Annotated[float | None, Field(gt=0, le=1, description="Peak of the learning rate.")]
-Objective = Annotated[Literal["causal", "diffusion"], Field(description="diffusion: for diffusion_sample.")]
-Queue = Annotated[bool, Field(description="Wait for a running training instead of failing.")]
-ResumeJob = Annotated[
-    str | None,
-    Field(max_length=64, description="Instead of data: a job to go on with."),
-]
-IdempotencyKey = Annotated[
-    str | None, Field(min_length=1, max_length=128, description="The same call with the same key is the same job.")
-]
+Overwrite = Annotated[bool, Field(description="Replace one of this name.")]
 Limit = Annotated[int, Field(ge=1, le=100, description="How many to list of each.")]
 Offset = Annotated[int, Field(ge=0, le=1_000_000_000, description="How many to leave out first.")]
-WaitSeconds = Annotated[float, Field(ge=0, le=600, description="Longest wait; then only a job_id returns.")]
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="Same seed, same result on one machine.")]
+WaitSeconds = Annotated[float, Field(ge=0, le=600, description="Longest wait; then a job_id.")]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="Same seed, same result.")]
 
 
 def one_of(**given: str | None) -> str:

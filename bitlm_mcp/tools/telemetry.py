@@ -31,7 +31,6 @@ class HistoryResult(Result):
     k: Column | None = None
     c: Column | None = None
     s: Column | None = None
-    mean_layers: Column | None = None
 
 
 class TelemetryResult(Result):
@@ -61,8 +60,8 @@ def telemetry_tools(workspace: Workspace) -> list[ToolSpec]:
 
     async def get_telemetry(
         model_id: ModelId = "default",
-        last: Annotated[int, Field(ge=0, le=500, description="How many recorded steps to return at most.")] = 20,
-        since_step: Annotated[int | None, Field(ge=0, description="Only steps after this one; then the first ones.")] = None,
+        last: Annotated[int, Field(ge=0, le=500, description="Return so many steps at most.")] = 20,
+        since_step: Annotated[int | None, Field(ge=0, description="The first steps after this one.")] = None,
     ) -> TelemetryResult:
         """Read how a model is doing: loss, bits per byte, K, C, S, their history and drift alerts. Never waits."""
         return telemetry_result(workspace, model_id, last, since_step)

@@ -9,28 +9,21 @@ from typing import Annotated, Any
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from bitlm_core import ConfigError, TrainingConfig, TrainingPlan
+from bitlm_core import ConfigError
 from bitlm_mcp.operations.reading import cancel
 from bitlm_mcp.operations.training import resume, train
 from bitlm_mcp.results import FiniteOrNone, Result
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.snapshot import JobView
+from bitlm_mcp.tools import plans
 from bitlm_mcp.tools.job_results import JobResult, job_result
 from bitlm_mcp.tools.parameters import (
-    BatchSize,
     DataBase64,
-    IdempotencyKey,
     JobId,
-    LearningRate,
     Limit,
     ModelId,
-    Objective,
     Offset,
     OptionalDatasetId,
-    Queue,
-    ResumeJob,
-    Seconds,
-    Steps,
     Text,
     WaitSeconds,
     one_of,
@@ -94,31 +87,40 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         dataset_id: OptionalDatasetId = None,
         text: Text = None,
         data_base64: DataBase64 = None,
-        steps: Steps = None,
-        seconds: Seconds = None,
-        batch_size: BatchSize = None,
-        learning_rate: LearningRate = None,
-        objective: Objective = "causal",
+        steps: plans.Steps = None,
+        seconds: plans.Seconds = None,
+        batch_size: plans.BatchSize = None,
+        learning_rate: plans.LearningRate = None,
+        objective: plans.Objective = "causal",
+        carry: plans.Carry = False,
+        validate_every: plans.ValidateEvery = None,
+        patience: plans.Patience = None,
+        optimizer: plans.Optimizer = None,
+        accumulation: plans.Accumulation = None,
+        use_autocast: plans.UseAutocast = None,
+        compile: plans.Compile = None,
         wait_s: WaitSeconds = 20,
-        queue: Queue = False,
-        resume_job: ResumeJob = None,
-        idempotency_key: IdempotencyKey = None,
+        queue: plans.Queue = False,
+        resume_job: plans.ResumeJob = None,
+        idempotency_key: plans.IdempotencyKey = None,
     ) -> JobResult:
         """Train a model on exactly one of dataset_id, text or data_base64, for some steps or seconds.
 
         Returns within wait_s: finished, or with a job_id that goes on in the background (then call wait_job).
-        The learning rate falls to almost zero over each call, so one long call learns more than many short ones.
+        The learning rate falls over each call, so one long call learns more than many short ones.
         """
+        run: dict[str, Any] = {"steps": steps, "seconds": seconds, "validate_every": validate_every, "patience": patience}
+        settings = {"batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
+        settings |= {"accumulation": accumulation, "use_autocast": use_autocast, "compile": compile}
         if resume_job is not None:
             one_of(resume_job=resume_job, dataset_id=dataset_id, text=text, data_base64=data_base64)
-            if objective != "causal" or any((steps, seconds, batch_size, learning_rate, idempotency_key)):
+            given = any(value is not None for value in (*run.values(), *settings.values(), idempotency_key))
+            if given or carry or objective != "causal":
                 raise ConfigError("resume_job goes on with the plan and the settings it had: pass no others beside it")
             view = await off_loop(resume, workspace, resume_job, queue=queue)
         else:
             source = given_data(dataset_id, text, data_base64)
-            plan = TrainingPlan(objective=objective, steps=steps or (None if seconds else 1), seconds=seconds)
-            settings = {"batch_size": batch_size, "learning_rate": learning_rate}
-            training = TrainingConfig.model_validate({name: value for name, value in settings.items() if value is not None})
+            plan, training = plans.plan_of(**run, objective=objective, carry=carry), plans.settings_of(settings)
             view = await off_loop(
                 train, workspace, model_id, source, plan, training, queue=queue, idempotency_key=idempotency_key
             )
@@ -158,8 +160,8 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
 
     async def read_output(
         job_id: JobId,
-        offset: Annotated[int, Field(ge=0, description="The first byte of the output to return.")] = 0,
-        limit: Annotated[int, Field(ge=1, le=32_768, description="How many bytes to return at most.")] = 1024,
+        offset: Annotated[int, Field(ge=0, description="The first byte to return.")] = 0,
+        limit: Annotated[int, Field(ge=1, le=32_768, description="Return so many bytes at most.")] = 1024,
     ) -> OutputResult:
         """Read what a job has made, piece by piece: of infer_long, all predicted bits (nine a byte), packed."""
         data, total = await off_loop(workspace.job_files.read_output, job_id, offset, limit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -42,10 +43,11 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             made.workspace.records.update_job(failed)
         model = made.workspace.models.find(NAMES[0])
         assert model is not None
-        names = ("loss", "bits_per_byte", "bits_per_byte_mixed", "k", "c", "s", "grad_norm", "learning_rate")
-        measured = dict.fromkeys(names, 0.00012345678)
+        names = {field.name for field in fields(HistoryPoint)} - {"step", "halt_probs"}
+        measured: dict[str, Any] = dict.fromkeys(names, 0.00012345678) | {"halt_probs": (0.00012345678,) * 6}
+        rarely = dict.fromkeys("kcs")  # at every tenth step, which no tool can change
         for step in range(1_000_000, 1_000_040):
-            model.history.add(HistoryPoint(step=step, **measured))
+            model.history.add(HistoryPoint(**measured | {"step": step} | (rarely if step % 10 else {})))
         model.history.warn([ALERT] * 10)
         made.workspace.refresh()
         yield made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gc
+import math
 import re
 import weakref
 from collections.abc import AsyncIterator, Callable
@@ -108,6 +109,30 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
     ("absurd batch", "train_step", {"dataset_id": "data", "batch_size": 4096}, "batch_size must be an integer.*at most 1,024"),
     ("beyond the schema", "init_model", {"model_id": "n", "d_model": 10**12}, "d_model must be an integer"),
     ("sizes that do not fit", "init_model", {"model_id": "n", "d_model": 100, "nhead": 7}, "multiple of 14"),
+    (
+        "chunks of full attention",
+        "init_model",
+        {"model_id": "n", "attention": "full", "chunk_size": 8},
+        "means attention='chunked'",
+    ),
+    ("two ways to run", "init_model", {"model_id": "n", "reversible": True, "use_checkpoint": True}, "choose one of them"),
+    ("threshold of nothing", "init_model", {"model_id": "n", "use_act": False, "act_threshold": 0.5}, "without use_act=true"),
+    ("heads in half pairs", "init_model", {"model_id": "n", "d_model": 18, "nhead": 3, "attention": "differential"}, "of 12"),
+    ("carried at random", "train_step", {"dataset_id": "data", "carry": True, "objective": "diffusion"}, "use 'causal'"),
+    ("nothing held out of text", "train_step", {"text": "ab", "validate_every": 1}, "held-out part of a dataset"),
+    ("patience with base64", "train_step", {"data_base64": "AAAA", "patience": 1}, "held-out part of a dataset"),
+    *(
+        ("resumed with more", "train_step", {"resume_job": "job-none", name: value}, "pass no others beside it")
+        for name, value in {
+            "carry": True,
+            "validate_every": 1,
+            "patience": 1,
+            "optimizer": "muon",
+            "accumulation": 1,
+            "use_autocast": False,
+            "compile": False,
+        }.items()
+    ),
     ("path outside", "add_dataset", {"dataset_id": "n", "path": "/etc/passwd"}, "outside the folders"),
     ("path with dots", "add_dataset", {"dataset_id": "n", "path": "../secret.txt"}, "outside the folders"),
     ("no such file", "add_dataset", {"dataset_id": "n", "path": "none.txt"}, "there is no file"),
@@ -190,6 +215,51 @@ async def test_settings_of_one_training_do_not_stick(tmp_path: Path) -> None:
         training = server.workspace.model("default").config["training"]
         assert training["learning_rate"] == TrainingConfig().learning_rate
         assert training["batch_size"] == TrainingConfig().batch_size
+
+
+FORMS: list[dict[str, Any]] = [
+    {"attention": "chunked", "chunk_size": 16, "overlap": 8, "reversible": True, "position": "sinusoidal"},
+    {"attention": "differential", "use_checkpoint": True, "use_act": True, "act_threshold": 0.9},
+]
+
+
+@pytest.mark.anyio
+async def test_every_form_of_a_network_can_be_made_trained_and_asked(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        assert not {"halt_probs", "mean_layers"} & (await server.call("get_telemetry")).keys()
+        for form in FORMS:
+            made = await server.call("init_model", **TINY, **form, model_id="n", overwrite=True)
+            assert form.items() <= made["config"]["model"].items()
+            done = await server.call("train_step", model_id="n", dataset_id="data", steps=2, **WAIT)
+            assert done["status"] == "completed"
+            await server.call("infer", model_id="n", prompt="The", max_new_bytes=4)
+        told = await server.call("get_telemetry", model_id="n")
+        assert len(told["halt_probs"]) == 2 and all(0 < share < 1 for share in told["halt_probs"])
+        assert 1 <= told["mean_layers"] <= 2
+
+
+@pytest.mark.anyio
+async def test_a_training_is_as_it_was_asked_for(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        settings = {"optimizer": "adamw", "accumulation": 2, "use_autocast": False}
+        done = await server.call("train_step", dataset_id="data", steps=5, carry=True, validate_every=2, **settings, **WAIT)
+        assert done["bits_per_byte_held_out"] > 0 and "stopped_early" not in done
+        view = server.workspace.model("default")
+        assert settings.items() <= view.config["training"].items()
+        told = await server.call("get_telemetry")
+        assert told["bits_per_byte_held_out"] == done["bits_per_byte_held_out"]
+        looks = told["history"]["bits_per_byte_held_out"]
+        assert [look is not None for look in looks] == [False, False, False, True, False, True, False]
+
+
+@pytest.mark.anyio
+async def test_patience_ends_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage(tmp_path) as server:
+        monkeypatch.setattr("bitlm_core.engine.held_out_loss", lambda *_: math.log(2))
+        done = await server.call("train_step", dataset_id="data", steps=900, validate_every=1, patience=3, **WAIT)
+        assert done["stopped_early"] and done["status"] == "completed" and done["progress"] == 1
+        assert (done["steps_done"], done["steps_total"], done["bits_per_byte_held_out"]) == (4, 900, 1.0)
+        assert await server.call("wait_job", job_id=done["job_id"], wait_s=0) == done
 
 
 @pytest.mark.anyio

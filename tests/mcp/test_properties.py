@@ -38,6 +38,8 @@ FREE_BYTES = 256 << 20
 
 COSTLY = frozenset({"max_new_bytes", "num_bytes", "wait_s"})
 """Their largest values are valid, but take long."""
+UNTRIED = frozenset({"compile"})
+"""It takes half a minute, and writes where compilers write."""
 
 NAMES = ["default", "default", "m", "d", "none"]
 SOURCES = {"path", "text", "data_base64", "dataset_id", "prompt", "prompt_base64", "prompt_bits"}
@@ -87,9 +89,10 @@ def fitting(name: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         values = st.integers(low, min(high, low + 20))
         values = values if name in COSTLY else st.one_of(values, values, st.just(high))
     elif kind == "number":
-        low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema["maximum"]
-        within = st.floats(low, min(high, low + 1), exclude_min="exclusiveMinimum" in schema)
-        values = within if name in COSTLY else st.one_of(within, within, st.just(high))
+        low, open_low = schema.get("minimum", schema.get("exclusiveMinimum")), "exclusiveMinimum" in schema
+        high, open_high = schema.get("maximum", schema.get("exclusiveMaximum")), "exclusiveMaximum" in schema
+        within = st.floats(low, min(high, low + 1), exclude_min=open_low, exclude_max=open_high)
+        values = within if name in COSTLY or open_high else st.one_of(within, within, st.just(high))
     elif "pattern" in schema:
         values = st.from_regex(schema["pattern"].replace("$", r"\Z"), fullmatch=True)
     else:
@@ -115,7 +118,8 @@ def calls(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """A tool and arguments, of which most fit."""
     tool = draw(st.sampled_from(TOOLS))
     schema, chance = tool["inputSchema"], st.integers(0, 99)
-    parameters, required = schema["properties"], set(schema["required"])
+    parameters = {name: about for name, about in schema["properties"].items() if name not in UNTRIED}
+    required = set(schema.get("required", ()))
     chosen = {name for name in parameters if name == "wait_s" or draw(chance) < (97 if name in required else 20)}
     if (sources := sorted(SOURCES & parameters.keys() - required)) and draw(chance) < 80:
         chosen = chosen - set(sources) | {draw(st.sampled_from(sources))}

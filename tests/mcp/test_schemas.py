@@ -103,7 +103,7 @@ def test_published_schemas_are_flat_and_closed() -> None:
     seed = tool.parameters["properties"]["seed"]
     assert seed == {"type": "integer", "minimum": 0, "description": "The seed; without one, a random one."}
     # Of the answer, what is always there; what may come beside it is not closed out.
-    assert tool.output_schema == {"type": "object", "properties": {"seen": {"type": "string"}}, "required": ["seen"]}
+    assert tool.output_schema == {"type": "object", "properties": {"seen": {"type": "string"}}}
     assert tool.description == "Train a model, or rather pretend to.\nCall it again to go on."
 
 

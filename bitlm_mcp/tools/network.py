@@ -1,0 +1,28 @@
+"""What a network is, as init_model takes it. None: as the preset has it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+Architecture = Annotated[Literal["byte", "bit"], Field(description="byte learns faster; bit has a position a bit.")]
+Preset = Annotated[Literal["tiny", "small", "base"], Field(description="Sizes; the other arguments replace them.")]
+Width = Annotated[int | None, Field(ge=16, le=8192, description="Width of the network.")]
+Heads = Annotated[int | None, Field(ge=1, le=128, description="Attention heads, best d_model / 64.")]
+Layers = Annotated[int | None, Field(ge=1, le=128, description="How many residual blocks.")]
+FeedForward = Annotated[int | None, Field(ge=16, le=65536, description="Inner width of feed-forward.")]
+Window = Annotated[int | None, Field(ge=16, le=131_072, description="Positions in a window: bytes, or bits.")]
+Dropout = Annotated[float | None, Field(ge=0, le=0.9, description="Share of activations dropped.")]
+Attention = Annotated[
+    Literal["full", "chunked", "differential"] | None,
+    Field(description="chunked: cost linear in length; differential: paired heads."),
+]
+ChunkSize = Annotated[int | None, Field(ge=1, le=131_072, description="Positions per chunk of attention.")]
+Overlap = Annotated[int | None, Field(ge=0, le=131_072, description="Positions seen before the chunk.")]
+Reversible = Annotated[bool | None, Field(description="Memory flat in depth, half more time.")]
+UseCheckpoint = Annotated[bool | None, Field(description="Less memory, some more time.")]
+UseAct = Annotated[bool | None, Field(description="Easy positions skip layers.")]
+ActThreshold = Annotated[float | None, Field(gt=0, lt=1, description="Halting chances that add up to stop.")]
+Position = Annotated[Literal["rotary", "sinusoidal"] | None, Field(description="How positions are encoded.")]
+ContextMixing = Annotated[bool, Field(description="Mix in context statistics: learns in seconds.")]

@@ -1,0 +1,53 @@
+"""How to train, as train_step takes it, and the plan and the settings that follow. None: as the engine has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from bitlm_core import ConfigError, TrainingConfig, TrainingPlan
+
+VALIDATE_EVERY = 50
+"""Steps between two looks at held-out data, for a call that names its patience alone."""
+
+Steps = Annotated[int | None, Field(ge=1, le=1_000_000, description="Optimizer steps; 1 without seconds.")]
+Seconds = Annotated[float | None, Field(gt=0, le=86_400, description="Time to train for, at most.")]
+BatchSize = Annotated[int | None, Field(ge=1, le=1024, description="Windows per optimizer step.")]
+LearningRate = Annotated[float | None, Field(gt=0, le=1, description="Peak of the learning rate.")]
+Objective = Annotated[Literal["causal", "diffusion"], Field(description="diffusion: for diffusion_sample.")]
+Carry = Annotated[bool, Field(description="Read in order, memory carried over.")]
+ValidateEvery = Annotated[int | None, Field(ge=1, le=1_000_000, description="Steps between looks at held-out data.")]
+Patience = Annotated[int | None, Field(ge=1, le=10_000, description="Stop after so many looks without gain.")]
+Optimizer = Annotated[Literal["muon", "adamw"] | None, Field(description="Of the matrices; by default muon.")]
+Accumulation = Annotated[int | None, Field(ge=1, le=256, description="Parts of a batch, to save memory.")]
+UseAutocast = Annotated[bool | None, Field(description="Compute in bf16, the default.")]
+Compile = Annotated[bool | None, Field(description="torch.compile: slow to start.")]
+Queue = Annotated[bool, Field(description="Wait for a running training to end.")]
+ResumeJob = Annotated[str | None, Field(max_length=64, description="Instead of data: a job to go on with.")]
+IdempotencyKey = Annotated[str | None, Field(min_length=1, max_length=128, description="Same call, same key: the same job.")]
+
+
+def plan_of(
+    *, steps: int | None, seconds: float | None, validate_every: int | None, patience: int | None, **asked: Any
+) -> TrainingPlan:
+    """The plan of a call: one step where no length is given. Raises ConfigError for what does not go together."""
+    if patience is not None and validate_every is None:
+        validate_every = VALIDATE_EVERY
+    try:
+        return TrainingPlan(
+            steps=steps or (None if seconds else 1),
+            seconds=seconds,
+            validate_every=validate_every,
+            patience=patience,
+            **asked,
+        )
+    except ValidationError as error:
+        problems = (problem["msg"].removeprefix("Value error, ") for problem in error.errors(include_url=False))
+        raise ConfigError("; ".join(problems)) from None
+
+
+def settings_of(asked: Mapping[str, Any]) -> TrainingConfig:
+    """The settings of a call; what is None is as the engine has it."""
+    return TrainingConfig(**{name: value for name, value in asked.items() if value is not None})

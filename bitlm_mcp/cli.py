@@ -120,6 +120,8 @@ def serve(
     settings = _serve_settings(locals())
     # Spinning compute threads starve everybody else on a busy machine; read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # What torch.compile makes is loaded as code, so it belongs where nobody else can write.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.state_dir / "compiled"))
     log_to_stderr(as_json=log_json)
     try:
         (_serve_http if http else _serve_stdio)(settings)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from bitlm_mcp import cli
 
@@ -22,3 +24,11 @@ def test_a_server_started_in_the_root_or_at_home_reads_nothing_unasked(monkeypat
     for everything in (Path("/"), Path.home()):
         monkeypatch.chdir(everything)
         assert cli._implicit_roots() == []
+
+
+def test_what_torch_compiles_stays_in_the_state_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    monkeypatch.setattr(cli, "_serve_stdio", lambda settings: None)
+    assert CliRunner().invoke(cli.app, ["serve", "--state-dir", str(tmp_path)]).exit_code == 0
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "compiled")
+    os.environ.pop("TORCHINDUCTOR_CACHE_DIR")

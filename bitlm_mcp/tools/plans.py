@@ -51,3 +51,9 @@ def plan_of(
 def settings_of(asked: Mapping[str, Any]) -> TrainingConfig:
     """The settings of a call; what is None is as the engine has it."""
     return TrainingConfig(**{name: value for name, value in asked.items() if value is not None})
+
+
+def refuse_beside_resume(given: bool) -> None:
+    """Raise ConfigError when a plan or settings were given for a training that has its own."""
+    if given:
+        raise ConfigError("resume_job goes on with the plan and the settings it had: pass no others beside it")

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from bitlm_core import ConfigError
 from bitlm_mcp.operations.reading import cancel
 from bitlm_mcp.operations.training import resume, train
 from bitlm_mcp.results import FiniteOrNone, Result
@@ -114,9 +113,8 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         settings |= {"accumulation": accumulation, "use_autocast": use_autocast, "compile": compile}
         if resume_job is not None:
             one_of(resume_job=resume_job, dataset_id=dataset_id, text=text, data_base64=data_base64)
-            given = any(value is not None for value in (*run.values(), *settings.values(), idempotency_key))
-            if given or carry or objective != "causal":
-                raise ConfigError("resume_job goes on with the plan and the settings it had: pass no others beside it")
+            given = [value for value in (*run.values(), *settings.values(), idempotency_key) if value is not None]
+            plans.refuse_beside_resume(bool(given) or carry or objective != "causal")
             view = await off_loop(resume, workspace, resume_job, queue=queue)
         else:
             source = given_data(dataset_id, text, data_base64)

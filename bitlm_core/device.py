@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bitlm_core.errors import ResourceLimitError
@@ -13,6 +16,9 @@ SHARE_OF_FREE = 0.6
 _SCORED_POSITIONS = 4096  # positions of one batch of windows, at most
 EXPLICIT_KEYS = 2048  # up to so many keys, attention in bf16 on CPU makes its maps: see `layers.attend`
 _RUNTIME_BYTES = 64 << 20  # allocator slack and kernel workspaces
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+_GLIBC_MAX_MMAP_THRESHOLD = 32 << 20  # where glibc's own adjustment ends
+_FOR_EVER = 2**31 - 1
 
 
 def estimate_memory_bytes(
@@ -30,13 +36,13 @@ def estimate_memory_bytes(
 def _training_bytes(model: ModelConfig, batch_size: int, positions: int, element_bytes: int) -> int:
     """What backward needs of each position: that of all blocks, or of one block and the streams that are kept between them."""
     d = model.d_model
-    block = element_bytes * _kept_per_block(model, positions, element_bytes) + (4 * 8 * d if model.use_act else 0)
+    block = element_bytes * _kept_per_block(model, positions, element_bytes) + (4 * 8 * d if model.act_threshold else 0)
     streams = 2 * 4 * d
     if model.reversible:
         blocks = block + 3 * streams
     elif model.use_checkpoint:
         # Three blocks, not one: the allocator fits what comes and goes badly between the streams that stay.
-        blocks = 3 * block + model.num_layers * (streams + (4 * (d + 2) if model.use_act else 0))
+        blocks = 3 * block + model.num_layers * (streams + (4 * (d + 2) if model.act_threshold else 0))
     else:
         blocks = model.num_layers * block
     outputs = 6 * 4 * 256 if model.architecture == "byte" else 6 * 4
@@ -82,6 +88,27 @@ def free_memory_bytes() -> int:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+@contextmanager
+def keeping_freed_memory() -> Iterator[None]:
+    """While it lasts, memory that tensors free stays with the process, for the next ones; afterwards it is given back.
+
+    Otherwise the C library returns every large tensor to the system at once, and the pages of the next one are zeroed anew:
+    in contexts of 128 k positions that took as long as the computing. Does nothing where the C library is not glibc.
+    """
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
+        yield
+        return
+    libc.mallopt(_M_MMAP_THRESHOLD, _FOR_EVER)
+    libc.mallopt(_M_TRIM_THRESHOLD, _FOR_EVER)
+    try:
+        yield
+    finally:
+        libc.mallopt(_M_MMAP_THRESHOLD, _GLIBC_MAX_MMAP_THRESHOLD)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2 * _GLIBC_MAX_MMAP_THRESHOLD)
+        libc.malloc_trim(0)
 
 
 def require_memory(estimate: int, what: str, *, free: int | None = None) -> None:

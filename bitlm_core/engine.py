@@ -26,6 +26,7 @@ from torch import Tensor
 from bitlm_core.checkpoint.format import as_tensor
 from bitlm_core.checkpoint.state_check import Layout, check_tensors, checked_count, layout_of
 from bitlm_core.codec.bits import bytes_to_bits
+from bitlm_core.device import keeping_freed_memory
 from bitlm_core.diffusion.schedule import Schedule
 from bitlm_core.engine_config import EngineConfig
 from bitlm_core.errors import ConfigError, ModelStateError
@@ -108,15 +109,16 @@ class Engine:
         self._segments, self._carried = self._open_segments(data) if plan.carry else None, None
         if self._segments and carried:
             self._segments.go_on_from(carried)
-        while not self.plan.finished:
-            started = time.perf_counter()
-            report = self._train_one(data, self.plan)
-            if held is not None and self.plan.validates_next:
-                report = replace(report, held_out_loss=held_out_loss(self.model, held))
-            self.plan = self.plan.after_step(time.perf_counter() - started)
-            if report.held_out_loss is not None:
-                self.plan = self.plan.after_validation(report.held_out_loss)
-            yield report
+        with keeping_freed_memory():
+            while not self.plan.finished:
+                started = time.perf_counter()
+                report = self._train_one(data, self.plan)
+                if held is not None and self.plan.validates_next:
+                    report = replace(report, held_out_loss=held_out_loss(self.model, held))
+                self.plan = self.plan.after_step(time.perf_counter() - started)
+                if report.held_out_loss is not None:
+                    self.plan = self.plan.after_validation(report.held_out_loss)
+                yield report
 
     def train_full_sequence(
         self, data: ByteData, *, ctx_bits: int = 4096, passes: int = 1
@@ -253,8 +255,9 @@ class Engine:
             engine = cls(EngineConfig(**header["config"]), device)
             moments = _under("optimizer.", tensors)
             carried, told = _under("carried.", tensors), header["carried"]
-            layout = engine._layout(with_moments=bool(moments)) | engine._carried_layout(carried, told)
-            check_tensors(tensors, layout)
+            segments = segment_layout(engine.model, engine.trainer.dtype, carried, told) if told else {}
+            layout = engine._layout(with_moments=bool(moments))
+            check_tensors(tensors, layout | {f"carried.{name}": like for name, like in segments.items()})
             engine.model.load_state_dict(_under("model.", tensors))
             engine.trainer.restore(moments)
             if engine.mixer:
@@ -281,14 +284,6 @@ class Engine:
         if self.mixer:
             layout |= {f"mixer.{name}": layout_of(as_tensor(array)) for name, array in self.mixer.own_arrays.items()}
         return {**layout, "reference": ((256,), torch.float64)}
-
-    def _carried_layout(self, tensors: dict[str, Tensor], told: dict[str, Any] | None) -> dict[str, Layout]:
-        if told is None:
-            return {}
-        layout = segment_layout(self.config.model, told, set(tensors), self.trainer.dtype)
-        if not 0 <= int(tensors["last_symbol"].min()) <= int(tensors["last_symbol"].max()) <= self.model.start_symbol:
-            raise ValueError("last_symbol holds what is no symbol")
-        return {f"carried.{name}": like for name, like in layout.items()}
 
 
 def _compile_kernels(mixer: ContextMixer | None) -> None:

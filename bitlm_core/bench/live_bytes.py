@@ -1,29 +1,37 @@
-"""How many bytes of tensors are alive, counted and not sampled: exact, the same on every machine, no allocator involved."""
+"""How many bytes of tensors are alive, counted and not sampled: the same on every machine, no allocator involved."""
 
 from __future__ import annotations
 
 import weakref
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class LiveBytes(TorchDispatchMode):
-    """While it is entered, every storage that an operation makes is counted until it dies. `peak`: the most at once.
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """While it is entered, every storage that an operation makes is counted until it dies.
 
-    What was alive before is not counted, so weights made earlier are no part of it; gradients are.
+    What was alive before is not counted: make weights first.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.live = self.peak = 0
+        super().__init__()  # type: ignore[no-untyped-call]
         self._known: set[int] = set()
+        self._ages: dict[int, int] = {}
+        self._events: list[tuple[int, int]] = []
 
-    def __enter__(self) -> Self:
-        super().__enter__()
-        return self
+    def peak(self, without: Iterable[torch.Tensor] = ()) -> int:
+        """The most bytes alive at once, leaving out the storages of some tensors that are still alive."""
+        left_out = {self._ages.get(tensor.untyped_storage()._cdata) for tensor in without}
+        live = peak = 0
+        for age, size in self._events:
+            if age not in left_out:
+                live += size
+                peak = max(peak, live)
+        return peak
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -33,14 +41,15 @@ class LiveBytes(TorchDispatchMode):
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key in self._known:
+        address, size = storage._cdata, storage.nbytes()
+        if address in self._known:
             return
-        self._known.add(key)
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._forget, key, size)
+        age = len(self._events)  # an address is used again, an age is not
+        self._known.add(address)
+        self._ages[address] = age
+        self._events.append((age, size))
+        weakref.finalize(storage, self._forget, address, age, size)
 
-    def _forget(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.live -= size
+    def _forget(self, address: int, age: int, size: int) -> None:
+        self._known.discard(address)
+        self._events.append((age, -size))

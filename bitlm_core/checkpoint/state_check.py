@@ -27,7 +27,7 @@ def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Layout])
             raise ValueError(f"{name} is {layout_of(tensor)}, not {layout}")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ValueError(f"{name} holds values that are not finite")
-        if name.endswith(("reference", "/exp_avg_sq", "/step")) and (tensor < 0).any():
+        if name.endswith(("reference", "/exp_avg_sq", "/step", "/sum")) and (tensor < 0).any():
             raise ValueError(f"{name} holds negative values")
 
 

@@ -8,6 +8,8 @@ B batch, T query positions, S key positions, H heads, D head width.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,7 +26,7 @@ def attend(q_BHTD: Tensor, k_BHSD: Tensor, v_BHSD: Tensor, *, causal: bool, mask
     T, S = q_BHTD.shape[2], k_BHSD.shape[2]
     if prefers_explicit(q_BHTD) and S <= EXPLICIT_KEYS:
         if mask is not None or not causal:
-            return _attend_explicitly(q_BHTD, k_BHSD, v_BHSD, mask)
+            return _attend_explicitly(q_BHTD, k_BHSD, v_BHSD, None if mask is None else as_bias(mask, q_BHTD.dtype))
         return _attend_in_query_blocks(q_BHTD, k_BHSD, v_BHSD)
     if mask is None and causal and 1 < T != S:
         mask = causal_mask(T, S, q_BHTD.device)
@@ -54,15 +56,21 @@ def _attend_in_query_blocks(q_BHTD: Tensor, k_BHSD: Tensor, v_BHSD: Tensor) -> T
     for start in range(0, T, QUERY_BLOCK):
         end = min(start + QUERY_BLOCK, T)
         seen = S - T + end
-        mask = causal_mask(end - start, seen, q_BHTD.device)
-        blocks.append(_attend_explicitly(q_BHTD[:, :, start:end], k_BHSD[:, :, :seen], v_BHSD[:, :, :seen], mask))
+        bias = _causal_bias(end - start, seen, q_BHTD.dtype)
+        blocks.append(_attend_explicitly(q_BHTD[:, :, start:end], k_BHSD[:, :, :seen], v_BHSD[:, :, :seen], bias))
     return torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
 
 
-def _attend_explicitly(q_BHTD: Tensor, k_BHSD: Tensor, v_BHSD: Tensor, mask: Tensor | None) -> Tensor:
+@lru_cache(maxsize=64)
+def _causal_bias(num_queries: int, num_keys: int, dtype: torch.dtype) -> Tensor:
+    """Made once for all layers and steps; at most some megabytes."""
+    return as_bias(causal_mask(num_queries, num_keys), dtype)
+
+
+def _attend_explicitly(q_BHTD: Tensor, k_BHSD: Tensor, v_BHSD: Tensor, bias: Tensor | None) -> Tensor:
     B, H, T, D = q_BHTD.shape
     q, k, v = (x.reshape(B * H, -1, x.shape[-1]) for x in (q_BHTD, k_BHSD, v_BHSD))
-    bias = q.new_zeros(1, 1, 1) if mask is None else as_bias(mask, q.dtype)
+    bias = q.new_zeros(1, 1, 1) if bias is None else bias
     if bias.dim() == 4:
         bias = bias.expand(B, H, T, k.shape[1]).reshape(B * H, T, k.shape[1])
     weights = torch.baddbmm(bias, q, k.mT, alpha=D**-0.5).softmax(dim=-1)

@@ -22,7 +22,7 @@ from bitlm_core.layers.linear import Linear
 from bitlm_core.layers.local_attention import attend_locally
 from bitlm_core.layers.memory import Locality, Memory
 from bitlm_core.layers.norm import norm
-from bitlm_core.layers.position import apply_rotary
+from bitlm_core.layers.position import NormedRotary
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,11 @@ class SelfAttention(nn.Module):
         B, T, _ = x_BTM.shape
         pairs = 1 if self.difference is None else 2
         qk, v = self.qkv(norm(x_BTM)).split([2 * self.nhead * self.head_dim, self.nhead * self.head_dim], dim=-1)
-        qk = norm(qk.view(B, T, 2 * self.nhead * pairs, self.head_dim // pairs))
+        qk = qk.view(B, T, 2 * self.nhead * pairs, self.head_dim // pairs)
         if sight.rotary is not None:
-            qk = apply_rotary(qk, *sight.rotary)
-        q_BHTD, k_BHTD = qk.transpose(1, 2).chunk(2, dim=1)
+            q_BHTD, k_BHTD = NormedRotary.apply(qk, *sight.rotary)  # type: ignore[no-untyped-call]
+        else:
+            q_BHTD, k_BHTD = norm(qk).transpose(1, 2).chunk(2, dim=1)
         v_BHTD = v.view(B, T, self.nhead, self.head_dim).transpose(1, 2)
         return (q_BHTD, *memory.append(k_BHTD, v_BHTD)) if memory is not None else (q_BHTD, k_BHTD, v_BHTD)
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 MASK = 256
 START = 257
 NUM_SYMBOLS = 258
+_ROLLING = 1_000_003
+_GOLDEN = -7_046_029_254_386_353_131  # 2⁶⁴ / φ, as a signed number: multiplicative hashing, the upper bits are the good ones
 
 
 def bit_signs() -> Tensor:
@@ -38,6 +40,39 @@ class ByteEmbedding(nn.Module):
     def forward(self, symbols_BT: Tensor) -> Tensor:
         table = torch.addmm(self.byte, self.signs, self.bit)  # type: ignore[arg-type]
         return F.embedding(symbols_BT, table)
+
+
+class NgramEmbedding(nn.Module):
+    """Sum of the rows that the last 2, 3, … symbols hash to, one table per length: what a short context says by itself.
+
+    Windows end at their position, and what stands before a start symbol is all start. Rows begin at zero. Gradients are
+    sparse: a step touches only the rows it met (`training.optim.RowAdagrad`).
+    """
+
+    def __init__(self, d_model: int, rows: int, orders: tuple[int, ...]) -> None:
+        super().__init__()
+        self.rows, self.orders = rows, orders
+        self.weight = nn.Parameter(torch.zeros(len(orders) * rows, d_model))
+
+    def forward(self, symbols_BT: Tensor, before_BN: Tensor | None = None) -> Tensor:
+        """[B, T] symbols → [B, T, M]. `before`: the symbols before the first, as many as the longest window needs."""
+        return F.embedding(self._places(symbols_BT, before_BN), self.weight, sparse=True).sum(dim=2)
+
+    def _places(self, symbols_BT: Tensor, before_BN: Tensor | None = None) -> Tensor:
+        """[B, T, orders] rows of the table."""
+        T, reach = symbols_BT.shape[1], max(self.orders) - 1
+        if before_BN is None:
+            before_BN = symbols_BT.new_full((len(symbols_BT), reach), START)
+        line = torch.cat([before_BN[:, -reach:], symbols_BT], dim=1)
+        places: list[Tensor] = []
+        last, hashed = symbols_BT, symbols_BT + 1
+        for back in range(1, reach + 1):
+            last = torch.where(last == START, START, line[:, reach - back : reach - back + T])
+            hashed = hashed * _ROLLING + last + 1
+            if back + 1 in self.orders:
+                upper = ((hashed * _GOLDEN) >> 32) & 0x7FFF_FFFF
+                places.append(upper % self.rows + len(places) * self.rows)
+        return torch.stack(places, dim=2)
 
 
 class BitEmbedding(nn.Module):

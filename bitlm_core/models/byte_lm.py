@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bitlm_core.layers.embedding import MASK, START, ByteEmbedding
+from bitlm_core.layers.embedding import MASK, START, ByteEmbedding, NgramEmbedding
 from bitlm_core.layers.halting import Trace
 from bitlm_core.layers.linear import Linear
 from bitlm_core.layers.memory import Locality
 from bitlm_core.models.carried import Carried
-from bitlm_core.models.config import ModelConfig
+from bitlm_core.models.config import NGRAM_ORDERS, ModelConfig
 from bitlm_core.models.interface import Decoder, LanguageModel, MaskedPrediction
 from bitlm_core.models.output import path_logits
 
@@ -32,6 +32,8 @@ class ByteLM(LanguageModel):
         super().__init__(config)
         self.probe_bytes = config.max_bytes
         self.embedding = ByteEmbedding(config.d_model)
+        self.ngram_embedding = NgramEmbedding(config.d_model, config.ngram_rows, NGRAM_ORDERS) if config.ngram_rows else None
+        self.symbols_read = max(NGRAM_ORDERS) if config.ngram_rows else 1
         self.head = Linear(config.d_model, 256, zero_init=True)
 
     def symbols(self, data_BT: Tensor) -> Tensor:
@@ -48,7 +50,8 @@ class ByteLM(LanguageModel):
     ) -> Tensor:
         data_BT = self.symbols(data_BT)
         inputs = self._inputs(data_BT[:, :-1], documents, carried)
-        hidden = self._hidden(inputs, causal=True, trace=trace, **self._sight(documents, carried))
+        before = None if carried is None else carried.recent_BN[:, :-1]
+        hidden = self._hidden(inputs, before, causal=True, trace=trace, **self._sight(documents, carried))
         return path_logits(self._nodes(hidden[:, start_bytes:]), data_BT[:, start_bytes:])
 
     def predicted_nodes(self, data_BT: Tensor, *, start_bytes: int = 0) -> Tensor:
@@ -67,8 +70,10 @@ class ByteLM(LanguageModel):
     def open_decoder(self, prefix_T: Tensor, *, locality: Locality | None = None) -> Decoder:
         return _ByteDecoder(self, prefix_T, locality)
 
-    def _hidden(self, inputs_BT: Tensor, *, causal: bool, **passed: Any) -> Tensor:
+    def _hidden(self, inputs_BT: Tensor, before_BN: Tensor | None = None, *, causal: bool, **passed: Any) -> Tensor:
         embedded = self.embedding(inputs_BT)
+        if self.ngram_embedding is not None:
+            embedded = embedded + self.ngram_embedding(inputs_BT, before_BN)
         return self.stack(embedded, causal=causal, dtype=self.compute_dtype, **passed)  # type: ignore[no-any-return]
 
     def _nodes(self, hidden: Tensor) -> Tensor:
@@ -79,6 +84,7 @@ class _ByteDecoder(Decoder):
     def __init__(self, model: ByteLM, prefix_T: Tensor, locality: Locality | None) -> None:
         self._model, self._locality = model, locality
         self._cache = model.stack.open_cache(model.config.max_seq_len, locality)
+        self._recent = torch.full((model.symbols_read,), START)
         self.length = len(prefix_T)
         self._logits = self._read(F.pad(prefix_T, (1, 0), value=START))
 
@@ -97,6 +103,7 @@ class _ByteDecoder(Decoder):
             symbols_T = symbols_T[: self._model.config.max_seq_len - self._cache[0].length]
         if not len(symbols_T):
             return None
-        inputs = symbols_T[None].to(self._model.device)
-        hidden = self._model._hidden(inputs, causal=True, memory=self._cache, locality=self._locality)
+        inputs, before = symbols_T[None].to(self._model.device), self._recent[None, 1:].to(self._model.device)
+        hidden = self._model._hidden(inputs, before, causal=True, memory=self._cache, locality=self._locality)
+        self._recent = torch.cat([self._recent, symbols_T])[-len(self._recent) :]
         return self._model._nodes(hidden[0, -1])

@@ -26,14 +26,14 @@ class ReadsSymbols(Protocol):
 
 
 class Carried:
-    """Keys and values of each layer, the last symbol of each stream, and the document of each position that is still seen.
+    """Keys and values of each layer, the last symbols of each stream, and the document of each position that is still seen.
 
     A segment is read (as often as is needed) with `path_logits(data, carried=…)` and then made the past by `commit`. The past
     is a constant: gradients end at it. What a byte sees depends on its place in the stream, not on where it was cut.
     """
 
-    def __init__(self, memory: Sequence[CarriedMemory], locality: Locality, start_B1: Tensor) -> None:
-        self.memory, self.locality, self.last_symbol_B1 = memory, locality, start_B1
+    def __init__(self, memory: Sequence[CarriedMemory], locality: Locality, start_BN: Tensor) -> None:
+        self.memory, self.locality, self.recent_BN = memory, locality, start_BN
         self.num_bytes = 0
         self._last_document_B1: Tensor | None = None
         self._documents_BS: Tensor | None = None
@@ -51,12 +51,13 @@ class Carried:
     def commit(self, model: ReadsSymbols, data_BT: Tensor, documents_BT: Tensor | None = None) -> None:
         """The segment is over."""
         step = model.positions_per_byte
-        self.last_symbol_B1 = model.symbols(data_BT[:, -1:])[:, -1:]
+        kept = self.recent_BN.shape[1]
+        self.recent_BN = torch.cat([self.recent_BN, model.symbols(data_BT[:, -kept:])], dim=1)[:, -kept:]
         self.num_bytes += data_BT.shape[1]
         for memory in self.memory:
             memory.commit(data_BT.shape[1] * step)
         if documents_BT is not None:
-            documents_BT = documents_BT.to(self.last_symbol_B1.device)
+            documents_BT = documents_BT.to(self.recent_BN.device)
             seen = self.memory[0].length - self.memory[0].first
             all_BN = self.documents(documents_BT.repeat_interleave(step, dim=1))
             self._documents_BS = all_BN[:, all_BN.shape[1] - seen :]
@@ -64,7 +65,7 @@ class Carried:
 
     def state(self) -> dict[str, Tensor]:
         """The tensors from which `restore` goes on exactly."""
-        tensors = {"last_symbol": self.last_symbol_B1}
+        tensors = {"recent": self.recent_BN}
         for index, memory in enumerate(self.memory):
             if memory.past is not None:
                 tensors[f"{index}.k"], tensors[f"{index}.v"] = memory.past
@@ -74,9 +75,9 @@ class Carried:
 
     def restore(self, tensors: Mapping[str, Tensor], num_bytes: int, positions_per_byte: int) -> None:
         """Take back what `state` gave after `num_bytes`."""
-        device = self.last_symbol_B1.device
+        device = self.recent_BN.device
         held = {name: value.to(device) for name, value in tensors.items()}
-        self.num_bytes, self.last_symbol_B1 = num_bytes, held["last_symbol"]
+        self.num_bytes, self.recent_BN = num_bytes, held["recent"]
         self._documents_BS, self._last_document_B1 = held.get("documents"), held.get("last_document")
         for index, memory in enumerate(self.memory):
             past = (held[f"{index}.k"], held[f"{index}.v"]) if num_bytes else None

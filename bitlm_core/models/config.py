@@ -15,6 +15,7 @@ Preset = Literal["tiny", "small", "base"]
 
 BITS_PER_GROUP = 9  # eight data bits and one parity bit
 MAX_POSITIONS = 131_072
+NGRAM_ORDERS = (2, 3)
 DEFAULT_CHUNK = 128
 DEFAULT_THRESHOLD = 0.99
 
@@ -40,8 +41,8 @@ class ModelConfig(BaseModel):
     overlap: Annotated[int | None, Field(ge=0, le=MAX_POSITIONS, description="positions seen before the chunk")] = None
     reversible: Annotated[bool, Field(description="activation memory flat in depth, for about half more time")] = False
     use_checkpoint: Annotated[bool, Field(description="keep only the streams between blocks, compute the rest again")] = False
-    use_act: Annotated[bool, Field(description="positions halt at the layer where they know enough")] = False
-    act_threshold: Annotated[float | None, Field(gt=0, lt=1, description="sum of halting probabilities that ends it")] = None
+    act_threshold: Annotated[float | None, Field(gt=0, lt=1, description="sum of p where a position halts; null: never")] = None
+    ngram_rows: Annotated[int, Field(ge=0, le=1 << 20, description="rows per table of hashed 2- and 3-grams; 0: none")] = 0
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -65,8 +66,10 @@ class ModelConfig(BaseModel):
             raise ValueError(f"chunk_size={self.chunk_size} means attention='chunked' (or 'differential'), not 'full'")
         if self.overlap is not None and self.overlap > (self.chunk_size or 0):
             raise ValueError(f"overlap={self.overlap} is more than chunk_size={self.chunk_size}: give at most that")
-        if self.act_threshold is not None and not self.use_act:
-            raise ValueError(f"act_threshold={self.act_threshold} has no meaning without use_act=true")
+        if self.ngram_rows and self.architecture == "bit":
+            raise ValueError(
+                f"ngram_rows={self.ngram_rows} counts n-grams of bytes, which architecture='bit' does not read: use 0"
+            )
         return self
 
     @property
@@ -86,17 +89,13 @@ class ModelConfig(BaseModel):
             return None
         return self.chunk_size, self.chunk_size if self.overlap is None else self.overlap
 
-    @property
-    def halting_threshold(self) -> float | None:
-        """Where halting ends a position; None: no halting."""
-        return (self.act_threshold or DEFAULT_THRESHOLD) if self.use_act else None
-
 
 _SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"d_model": 128, "nhead": 2, "num_layers": 2, "dim_feedforward": 512},
     "small": {"d_model": 192, "nhead": 3, "num_layers": 4, "dim_feedforward": 768},
     "base": {"d_model": 384, "nhead": 6, "num_layers": 6, "dim_feedforward": 1536},
 }
+_NGRAM_ROWS: dict[str, int] = {"tiny": 4096, "small": 16_384, "base": 16_384}
 _WINDOWS: dict[str, dict[str, int]] = {
     "byte": {"tiny": 256, "small": 256, "base": 512},
     "bit": {"tiny": 576, "small": 1152, "base": 2304},
@@ -107,11 +106,12 @@ def preset_config(preset: Preset, architecture: Architecture = "byte", **overrid
     """The preset with the given fields replaced; None leaves a field as the preset has it.
 
     A new `d_model` without `nhead` keeps heads of 64 where it can, and without `dim_feedforward` keeps the ratio of 4. A
-    `chunk_size` without `attention` means chunked, and chunked without `chunk_size` 128; an `act_threshold` without `use_act`
-    means halting.
+    `chunk_size` without `attention` means chunked, and chunked without `chunk_size` 128; `use_act` without `act_threshold`
+    halts at 0.99.
     Raises ConfigError, naming each field, when a value is out of range or fields do not fit together.
     """
     fields = dict(_SIZES[preset], architecture=architecture, max_seq_len=_WINDOWS[architecture][preset])
+    fields["ngram_rows"] = _NGRAM_ROWS[preset] if architecture == "byte" else 0
     given = {name: value for name, value in overrides.items() if value is not None}
     if "d_model" in given:
         given.setdefault("nhead", max(1, given["d_model"] // 64))
@@ -120,8 +120,11 @@ def preset_config(preset: Preset, architecture: Architecture = "byte", **overrid
         given.setdefault("attention", "chunked")
     if given.get("attention") == "chunked":
         given.setdefault("chunk_size", DEFAULT_CHUNK)
-    if "act_threshold" in given:
-        given.setdefault("use_act", True)
+    use_act = given.pop("use_act", None)
+    if use_act is False and "act_threshold" in given:
+        raise ConfigError(f"act_threshold={given['act_threshold']} has no meaning with use_act=false: give one of them")
+    if use_act:
+        given.setdefault("act_threshold", DEFAULT_THRESHOLD)
     try:
         return ModelConfig(**{**fields, **given})
     except ValidationError as error:
@@ -144,7 +147,8 @@ def count_parameters(config: ModelConfig) -> int:
     block = 4 * d * d + 2 * d * ff
     if config.attention == "differential":
         block += 4 * (d // config.nhead // 2)
-    if config.use_act:
+    if config.act_threshold is not None:
         block += d + 1
-    embedding, head = ((258 + 9) * d, 256 * d) if config.architecture == "byte" else ((4 + 9) * d, d)
+    rows, head = (258 + 9, 256 * d) if config.architecture == "byte" else (4 + 9, d)
+    embedding = (rows + len(NGRAM_ORDERS) * config.ngram_rows) * d
     return config.num_layers * block + embedding + head

@@ -48,11 +48,13 @@ class LanguageModel(nn.Module, ABC):
     probe_bytes: for how many bytes at the end of a window `predicted_nodes` is cheap enough for telemetry.
     predicts_parity: whether masked predictions come with a readout of the parity bit.
     start_symbol: what stands before the first byte of a document.
+    symbols_read: how many of the symbols up to a position its embedding is made of.
     """
 
     probe_bytes: int
     predicts_parity: bool
     start_symbol: int
+    symbols_read = 1
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -68,7 +70,7 @@ class LanguageModel(nn.Module, ABC):
             position=config.position,
             differential=config.attention == "differential",
             locality=Locality(*config.chunks) if config.chunks else None,
-            act_threshold=config.halting_threshold,
+            act_threshold=config.act_threshold,
             running="reversible" if config.reversible else "checkpointed" if config.use_checkpoint else "plain",
         )
 
@@ -135,7 +137,7 @@ class LanguageModel(nn.Module, ABC):
 
     def open_carried(self, locality: Locality, batch: int = 1) -> Carried:
         """`batch` streams before their first byte."""
-        start = torch.full((batch, 1), self.start_symbol, device=self.device)
+        start = torch.full((batch, self.symbols_read), self.start_symbol, device=self.device)
         return Carried(self.stack.open_memory(locality), locality, start)
 
     def expand_positional_encoding(self, max_seq_len: int) -> None:
@@ -153,7 +155,7 @@ class LanguageModel(nn.Module, ABC):
 
     def _inputs(self, symbols_BN: Tensor, documents_BT: Tensor | None, carried: Carried | None) -> Tensor:
         """The symbols, each one position later: what stands before a row or a document comes first."""
-        first = symbols_BN.new_full((len(symbols_BN), 1), self.start_symbol) if carried is None else carried.last_symbol_B1
+        first = symbols_BN.new_full((len(symbols_BN), 1), self.start_symbol) if carried is None else carried.recent_BN[:, -1:]
         inputs = torch.cat([first, symbols_BN], dim=1)
         if documents_BT is not None:
             begins = documents_BT[:, 1:] != documents_BT[:, :-1]

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from bitlm_core.layers.memory import Locality
-from bitlm_core.models.config import ModelConfig
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.training.batches import Batch
 from bitlm_core.training.data import ByteData
@@ -75,22 +74,25 @@ class Segments:
 
 
 def segment_layout(
-    config: ModelConfig, header: Mapping[str, Any], names: set[str], dtype: torch.dtype
+    model: LanguageModel, dtype: torch.dtype, tensors: Mapping[str, Tensor], header: Mapping[str, Any]
 ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shape and dtype of every tensor that `Segments.state` gives with that header; `names`: those that are there.
+    """Shape and dtype of what `Segments.state` gives with that header, of a model that was trained in that dtype.
 
-    Raises KeyError, TypeError or ValueError for a header that no state has.
+    Raises KeyError, TypeError or ValueError for a header that no state has, or symbols that are none.
     """
+    config, recent = model.config, tensors["recent"]
     streams, positions = int(header["streams"]), int(header["num_bytes"]) * config.positions_per_byte
     locality = Locality(*(int(value) for value in header["locality"]))
     if not (1 <= streams <= MAX_STREAMS and 0 <= positions < 1 << 44 and 0 <= locality.overlap <= locality.chunk < 1 << 21):
         raise ValueError(f"{header!r:.200} describes no carried state")
+    if not 0 <= int(recent.min()) <= int(recent.max()) <= model.start_symbol:
+        raise ValueError("recent holds what is no symbol")
     seen, pairs = positions - locality.first_seen(positions), 2 if config.attention == "differential" else 1
     width = config.d_model // config.nhead
-    layout: dict[str, tuple[tuple[int, ...], torch.dtype]] = {"last_symbol": ((streams, 1), torch.int64)}
+    layout: dict[str, tuple[tuple[int, ...], torch.dtype]] = {"recent": ((streams, model.symbols_read), torch.int64)}
     for index in range(config.num_layers if positions else 0):
         layout[f"{index}.k"] = ((streams, config.nhead * pairs, seen, width // pairs), dtype)
         layout[f"{index}.v"] = ((streams, config.nhead, seen, width), dtype)
-    if "documents" in names:
+    if "documents" in tensors:
         layout |= {"documents": ((streams, seen), torch.int64), "last_document": ((streams, 1), torch.int64)}
     return layout

@@ -1,8 +1,7 @@
 """One optimizer step at a time: forward, backward, clip, update.
 
-Muon (Newton–Schulz orthogonalised momentum, https://kellerjordan.github.io/posts/muon) moves the blocks' matrices, AdamW
-(arXiv 1711.05101) everything else; or AdamW moves all. Everything random in a step (dropout, masks) is drawn from a
-generator seeded by (seed, step), so no random state needs to be carried or saved for a run to resume exactly.
+Everything random in a step (dropout, masks) is drawn from a generator seeded by (seed, step), so no random state needs to be
+carried or saved for a run to resume exactly.
 """
 
 from __future__ import annotations
@@ -22,12 +21,9 @@ from bitlm_core.models.carried import Carried
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.training.batches import Batch
 from bitlm_core.training.config import Objective, TrainingConfig
-from bitlm_core.training.muon import Muon
 from bitlm_core.training.objective import batch_loss
+from bitlm_core.training.optim import is_table, make_optimizers, state_layout
 
-# Rates relative to `learning_rate`: each row of an embedding sees few gradients, and Muon's updates have a fixed norm.
-_EMBEDDING_RATE = 3.0
-_MUON_RATE = 20 / 3
 _COMPILERS = ("g++", "clang++", "c++")  # for the code that torch.compile writes
 _SEED_STRIDE = 1_000_003  # keeps the streams of neighbouring seeds apart
 
@@ -43,11 +39,11 @@ class StepResult:
 
 
 class Trainer:
-    """Holds a network's optimizers. Matrices decay, embeddings do not."""
+    """Holds a network's optimizers, see `optim`."""
 
     def __init__(self, model: LanguageModel, config: TrainingConfig, seed: int) -> None:
         self.model, self.config, self.seed = model, config, seed
-        self._optimizers = _make_optimizers(model, config)
+        self._optimizers = make_optimizers(model, config)
 
     def step(self, batch: Batch, *, objective: Objective, step: int, lr: float, carried: Carried | None = None) -> StepResult:
         """Train on one batch. A loss that is not finite raises ModelStateError and leaves the weights as they were.
@@ -62,7 +58,7 @@ class Trainer:
             with self.training_dtype(), self._compiled(), torch.random.fork_rng(devices=_cuda_devices(model)):
                 torch.manual_seed(random_seed)
                 loss, logits, trace = self._backward(batch.to(model.device), objective, generator, carried)
-            norm = float(nn.utils.clip_grad_norm_(model.parameters(), self.config.max_grad_norm))
+            norm = self._clip()
             if not math.isfinite(loss) or not math.isfinite(norm):
                 raise ModelStateError(
                     f"step {step + 1} gave loss={loss} and gradient norm={norm}; the weights were left as they were: "
@@ -111,7 +107,7 @@ class Trainer:
         """Use other settings from the next step on. The moments stay, unless another optimizer is asked for."""
         kept = self.state() if config.optimizer == self.config.optimizer else {}
         self.config = config
-        self._optimizers = _make_optimizers(self.model, config)
+        self._optimizers = make_optimizers(self.model, config)
         self.restore(kept)
 
     def state(self) -> dict[str, Tensor]:
@@ -136,14 +132,15 @@ class Trainer:
 
     def layout(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         """Shape and dtype of every tensor that `state` gives after a step."""
-        found = {}
+        found: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
         for name, parameter, optimizer in self._owned():
-            like = (tuple(parameter.shape), parameter.dtype)
-            if isinstance(optimizer, torch.optim.Muon):
-                found[f"{name}/momentum_buffer"] = like
-            else:
-                found |= {f"{name}/exp_avg": like, f"{name}/exp_avg_sq": like, f"{name}/step": ((), torch.float32)}
+            found |= {f"{name}/{key}": like for key, like in state_layout(optimizer, parameter).items()}
         return found
+
+    def _clip(self) -> float:
+        """Scale gradients down to `max_grad_norm`; their norm before. Tables are left out: Adagrad undoes any scale."""
+        dense = [parameter for name, parameter in self.model.named_parameters() if not is_table(name)]
+        return float(nn.utils.clip_grad_norm_(dense, self.config.max_grad_norm))
 
     def _owned(self) -> Iterator[tuple[str, nn.Parameter, torch.optim.Optimizer]]:
         owner = {
@@ -168,33 +165,6 @@ class Trainer:
             logits.append(found.path_logits)
             trace = found.trace
         return total, torch.cat(logits), trace
-
-
-def _make_optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Optimizer]:
-    """Matrices of blocks and head decay; embeddings, vectors and scalars do not."""
-    matrices: list[nn.Parameter] = []
-    heads: list[nn.Parameter] = []
-    vectors: list[nn.Parameter] = []
-    embeddings: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if "embedding" in name:
-            embeddings.append(parameter)
-        elif parameter.dim() < 2 or name.endswith(".vectors"):
-            vectors.append(parameter)
-        else:
-            (matrices if "blocks." in name else heads).append(parameter)
-    decayed = {"rate": 1.0, "weight_decay": config.weight_decay}
-    undecayed = [
-        {"params": embeddings, "rate": _EMBEDDING_RATE, "weight_decay": 0.0},
-        *([{"params": vectors, "rate": 1.0, "weight_decay": 0.0}] if vectors else []),
-    ]
-    betas = (0.9, config.beta2)
-    if config.optimizer == "adamw":
-        return [torch.optim.AdamW([{"params": matrices + heads, **decayed}, *undecayed], betas=betas, fused=True)]
-    return [
-        Muon([{"params": matrices, "rate": _MUON_RATE, "weight_decay": config.weight_decay}]),
-        torch.optim.AdamW([{"params": heads, **decayed}, *undecayed], betas=betas, fused=True),
-    ]
 
 
 def _cuda_devices(model: LanguageModel) -> list[torch.device]:

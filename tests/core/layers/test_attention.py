@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bitlm_core.layers.attend import _attend_explicitly, attend, causal_mask
+from bitlm_core.layers.attend import _attend_explicitly, as_bias, attend, causal_mask
 from bitlm_core.layers.attention import SelfAttention, Sight
 from bitlm_core.layers.embedding import MASK, START, ByteEmbedding
 from bitlm_core.layers.feedforward import SquaredReLU
@@ -29,7 +29,7 @@ def test_the_explicit_form_equals_sdpa_with_gradients(T: int, S: int, causal: bo
     tensors = [tensor.requires_grad_() for tensor in qkv(0, T, S)]
     fused = attend(*tensors, causal=causal)
     fused_grads = torch.autograd.grad(fused.square().sum(), tensors)
-    explicit = _attend_explicitly(*tensors, causal_mask(T, S) if causal else None)
+    explicit = _attend_explicitly(*tensors, as_bias(causal_mask(T, S), torch.float32) if causal else None)
     explicit_grads = torch.autograd.grad(explicit.square().sum(), tensors)
     torch.testing.assert_close(explicit, fused, rtol=1e-5, atol=1e-5)
     for one, other in zip(explicit_grads, fused_grads, strict=True):

@@ -27,6 +27,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "halting": {"use_act": True, "act_threshold": 0.5},
     "sinusoidal": {"position": "sinusoidal"},
     "reversible": {"reversible": True, "dropout": 0.1},
+    "without n-grams": {"ngram_rows": 0},
 }
 
 
@@ -178,15 +179,18 @@ def test_configs_that_fit_together_and_those_that_do_not() -> None:
     assert preset_config("tiny", chunk_size=64).attention == "chunked"
     assert preset_config("tiny", attention="chunked").chunks == (128, 128)
     assert preset_config("tiny", chunk_size=64, overlap=16).chunks == (64, 16)
-    assert preset_config("tiny", act_threshold=0.8).halting_threshold == 0.8
-    assert preset_config("tiny", use_act=True).halting_threshold == 0.99
-    assert preset_config("tiny").halting_threshold is None
+    assert preset_config("tiny", use_act=True, act_threshold=0.8).act_threshold == 0.8
+    assert preset_config("tiny", act_threshold=0.8).act_threshold == 0.8
+    assert preset_config("tiny", use_act=True).act_threshold == 0.99
+    assert preset_config("tiny").act_threshold is None
+    assert preset_config("tiny").ngram_rows and not preset_config("tiny", "bit").ngram_rows
     for fields, message in (
         ({"attention": "full", "chunk_size": 64}, "means attention='chunked'"),
         ({"chunk_size": 64, "overlap": 65}, "overlap=65 is more than chunk_size=64"),
         ({"attention": "differential", "overlap": 3}, "overlap=3 is more"),
         ({"reversible": True, "use_checkpoint": True}, "choose one"),
-        ({"use_act": False, "act_threshold": 0.5}, "no meaning without use_act"),
+        ({"use_act": False, "act_threshold": 0.5}, "no meaning with use_act=false"),
+        ({"architecture": "bit", "ngram_rows": 64}, "ngram_rows=64 counts n-grams of bytes"),
         ({"attention": "differential", "d_model": 36, "nhead": 6}, "multiple of 24"),
     ):
         with pytest.raises(ConfigError, match=message):

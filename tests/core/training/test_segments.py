@@ -154,7 +154,7 @@ def test_a_carried_state_that_lies_is_refused(config_of: Configs, text: bytes, w
     with pytest.raises(ModelStateError):
         Engine.from_state(tensors, {**header, "carried": {**header["carried"], **wrong}})
     with pytest.raises(ModelStateError):
-        Engine.from_state({**tensors, "carried.last_symbol": tensors["carried.last_symbol"] + 1000}, header)
+        Engine.from_state({**tensors, "carried.recent": tensors["carried.recent"] + 1000}, header)
     Engine.from_state(tensors, header)
 
 

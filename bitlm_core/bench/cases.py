@@ -1,0 +1,41 @@
+"""A case of a benchmark: one network, how it is run and trained; and grids of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from bitlm_core.models.config import Architecture, ModelConfig, Preset, preset_config
+from bitlm_core.training.config import TrainingConfig
+
+_OF_TRAINING = ("batch_size", "use_autocast", "compile", "optimizer")
+
+
+@dataclass(frozen=True)
+class Case:
+    """`named`: the settings that tell it from its neighbours in the grid."""
+
+    model: ModelConfig
+    training: TrainingConfig
+    threads: int
+    named: Mapping[str, Any]
+
+
+def grid(
+    preset: Preset, architecture: Architecture, ranges: Mapping[str, Sequence[Any]], fixed: Mapping[str, Any] | None = None
+) -> Iterator[Case]:
+    """One case for each combination of the ranges' values; a value of None leaves the preset's own.
+
+    Names are those of ModelConfig and of TrainingConfig, and `threads`. Raises ConfigError, before anything runs, for a
+    combination that does not fit together.
+    """
+    for values in product(*ranges.values()):
+        named = dict(zip(ranges, values, strict=True))
+        given = {name: value for name, value in {**(fixed or {}), **named}.items() if value is not None}
+        threads = int(given.pop("threads", 1))
+        training = {name: given.pop(name) for name in _OF_TRAINING if name in given}
+        model = preset_config(preset, architecture, **given)
+        shown = {name: value for name, value in named.items() if len(ranges[name]) > 1}
+        yield Case(model, TrainingConfig(**training), threads, shown)

@@ -1,0 +1,67 @@
+"""Which optimizer moves which parameter, and how fast relative to `learning_rate`.
+
+Muon (or AdamW, arXiv 1711.05101) moves the blocks' matrices, AdamW the head, embeddings, vectors and scalars, and Adagrad by
+rows the tables of n-grams. Matrices decay; embeddings, vectors and scalars do not.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from bitlm_core.models.interface import LanguageModel
+from bitlm_core.training.config import TrainingConfig
+from bitlm_core.training.muon import Muon
+from bitlm_core.training.row_adagrad import RowAdagrad
+
+# Each row of an embedding sees few gradients, and Muon's updates have a fixed norm.
+_EMBEDDING_RATE = 3.0
+_MUON_RATE = 20 / 3
+
+
+def make_optimizers(model: LanguageModel, config: TrainingConfig) -> list[torch.optim.Optimizer]:
+    """Together they own every parameter; each group's `rate` times `learning_rate` is its learning rate."""
+    matrices: list[nn.Parameter] = []
+    heads: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
+    embeddings: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if is_table(name):
+            continue
+        if "embedding" in name:
+            embeddings.append(parameter)
+        elif parameter.dim() < 2 or name.endswith(".vectors"):
+            vectors.append(parameter)
+        else:
+            (matrices if "blocks." in name else heads).append(parameter)
+    decayed = {"rate": 1.0, "weight_decay": config.weight_decay}
+    undecayed = [
+        {"params": embeddings, "rate": _EMBEDDING_RATE, "weight_decay": 0.0},
+        *([{"params": vectors, "rate": 1.0, "weight_decay": 0.0}] if vectors else []),
+    ]
+    tables = [parameter for name, parameter in model.named_parameters() if is_table(name)]
+    by_rows = [RowAdagrad([{"params": tables, "rate": _EMBEDDING_RATE}])] if tables else []
+    betas = (0.9, config.beta2)
+    if config.optimizer == "adamw":
+        groups = [{"params": matrices + heads, **decayed}, *undecayed]
+        return [torch.optim.AdamW(groups, betas=betas, fused=True), *by_rows]
+    return [
+        Muon([{"params": matrices, "rate": _MUON_RATE, "weight_decay": config.weight_decay}]),
+        torch.optim.AdamW([{"params": heads, **decayed}, *undecayed], betas=betas, fused=True),
+        *by_rows,
+    ]
+
+
+def is_table(name: str) -> bool:
+    """Whether the parameter of that name is a table with sparse gradients."""
+    return name.startswith("ngram_embedding.")
+
+
+def state_layout(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Shape and dtype of what the optimizer keeps for a parameter after a step."""
+    like = (tuple(parameter.shape), parameter.dtype)
+    if isinstance(optimizer, torch.optim.Muon):
+        return {"momentum_buffer": like}
+    if isinstance(optimizer, RowAdagrad):
+        return {"sum": ((len(parameter),), torch.float32)}
+    return {"exp_avg": like, "exp_avg_sq": like, "step": ((), torch.float32)}

@@ -1,4 +1,11 @@
+from .bench.cases import grid
+from .bench.defaults import Defaults, choose_defaults
 from .bench.learn import LearnReport, learn_steps
+from .bench.long_context import long_costs
+from .bench.machine import describe
+from .bench.memory import activations, depth_ratios
+from .bench.peer import nanogpt_steps
+from .bench.train import train_speeds
 from .checkpoint.format import read_file, write_file
 from .checkpoint.header import read_header
 from .checkpoint.manifest import CheckpointInfo
@@ -57,6 +64,7 @@ __all__ = [
     "CheckpointVersionError",
     "CodecError",
     "ConfigError",
+    "Defaults",
     "Engine",
     "EngineConfig",
     "Floors",
@@ -77,21 +85,28 @@ __all__ = [
     "TrainingPlan",
     "Verdict",
     "WindowSummary",
+    "activations",
     "alone_in",
     "bits_from_digits",
     "bits_to_bytes",
     "bytes_in_memory",
     "bytes_to_bits",
     "change_within",
+    "choose_defaults",
     "count_parameters",
     "create_text",
+    "depth_ratios",
+    "describe",
     "digest_of",
     "estimate_engine_bytes",
     "file_part",
     "free_memory_bytes",
+    "grid",
     "learn_steps",
     "link_or_copy",
+    "long_costs",
     "make_folder",
+    "nanogpt_steps",
     "preset_config",
     "read_file",
     "read_header",
@@ -101,5 +116,6 @@ __all__ = [
     "require_space",
     "sweep_folders",
     "sync",
+    "train_speeds",
     "write_file",
 ]

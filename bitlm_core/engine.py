@@ -136,12 +136,12 @@ class Engine:
 
     def _train_one(self, data: ByteData, plan: TrainingPlan) -> StepReport:
         training, segments = self.config.training, self._segments
-        rate = learning_rate(training, plan, self.step)
         batch = segments.next_batch() if segments else self._sample(data)
         carried = segments.carried if segments else None
-        result = self.trainer.step(batch, objective=plan.objective, step=self.step, lr=rate, carried=carried)
+        result = self.trainer.step(batch, objective=plan.objective, step=self.step, progress=plan.progress, carried=carried)
         if segments:
             segments.commit(batch)
+        rate = learning_rate(training, plan.progress, self.step)
         self.step += 1
         self.diffusion_steps += plan.objective == "diffusion"
         if not self._read_ahead.knows(data):  # new data counts into the reference, once, after its first step

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from bitlm_core.models.config import Architecture, ModelConfig, Preset, preset_config
+from pydantic import ValidationError
+
+from bitlm_core.errors import ConfigError
+from bitlm_core.models.config import Architecture, ModelConfig, Preset, describe_invalid, preset_config
 from bitlm_core.training.config import TrainingConfig
 
+MAX_THREADS = 1024
 _OF_TRAINING = ("batch_size", "use_autocast", "compile", "optimizer")
 
 
 @dataclass(frozen=True)
 class Case:
-    """`named`: the settings that tell it from its neighbours in the grid."""
+    """`threads` of compute, 1 … 1,024. `named`: the settings that tell it from its neighbours in the grid."""
 
     model: ModelConfig
     training: TrainingConfig
@@ -28,14 +32,23 @@ def grid(
 ) -> Iterator[Case]:
     """One case for each combination of the ranges' values; a value of None leaves the preset's own.
 
-    Names are those of ModelConfig and of TrainingConfig, and `threads`. Raises ConfigError, before anything runs, for a
-    combination that does not fit together.
+    Names are those of `preset_config` and of TrainingConfig, and `threads`. Raises ConfigError for a value out of range and
+    for a combination that does not fit together.
     """
     for values in product(*ranges.values()):
         named = dict(zip(ranges, values, strict=True))
         given = {name: value for name, value in {**(fixed or {}), **named}.items() if value is not None}
         threads = int(given.pop("threads", 1))
-        training = {name: given.pop(name) for name in _OF_TRAINING if name in given}
+        if not 1 <= threads <= MAX_THREADS:
+            raise ConfigError(f"threads={threads} is not between 1 and {MAX_THREADS:,}: best is at most one per core")
+        training = _training({name: given.pop(name) for name in _OF_TRAINING if name in given})
         model = preset_config(preset, architecture, **given)
         shown = {name: value for name, value in named.items() if len(ranges[name]) > 1}
-        yield Case(model, TrainingConfig(**training), threads, shown)
+        yield Case(model, training, threads, shown)
+
+
+def _training(given: Mapping[str, Any]) -> TrainingConfig:
+    try:
+        return TrainingConfig(**given)
+    except ValidationError as error:
+        raise ConfigError(describe_invalid(error)) from None

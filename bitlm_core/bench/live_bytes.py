@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -14,7 +14,8 @@ from torch.utils._pytree import tree_leaves
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is entered, every storage that an operation makes is counted until it dies.
 
-    What was alive before is not counted: make weights first.
+    What was alive before is not counted, views of it included: make weights first. A sparse tensor counts as its indices
+    and values.
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def peak(self, without: Iterable[torch.Tensor] = ()) -> int:
         """The most bytes alive at once, leaving out the storages of some tensors that are still alive."""
-        left_out = {self._ages.get(tensor.untyped_storage()._cdata) for tensor in without}
+        left_out = {self._ages.get(storage._cdata) for storage in _storages(list(without))}
         live = peak = 0
         for age, size in self._events:
             if age not in left_out:
@@ -34,14 +35,15 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return peak
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for storage in _storages((args, kwargs)):
+            self._count(storage, 0)  # unknown until now, so it was there before
         result = func(*args, **(kwargs or {}))
-        for value in tree_leaves(result):
-            if isinstance(value, torch.Tensor):
-                self._count(value.untyped_storage())
+        for storage in _storages(result):
+            self._count(storage, storage.nbytes())
         return result
 
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        address, size = storage._cdata, storage.nbytes()
+    def _count(self, storage: torch.UntypedStorage, size: int) -> None:
+        address = storage._cdata
         if address in self._known:
             return
         age = len(self._events)  # an address is used again, an age is not
@@ -53,3 +55,11 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _forget(self, address: int, age: int, size: int) -> None:
         self._known.discard(address)
         self._events.append((age, -size))
+
+
+def _storages(values: Any) -> Iterator[torch.UntypedStorage]:
+    """Of all tensors in nested values."""
+    for value in tree_leaves(values):
+        if isinstance(value, torch.Tensor):
+            parts = (value._indices(), value._values()) if value.layout is torch.sparse_coo else (value,)
+            yield from (part.untyped_storage() for part in parts)

@@ -20,7 +20,6 @@ from bitlm_core.training.batches import Batch
 from bitlm_core.training.trainer import Trainer
 
 LENGTHS = (4096, 16_384, 65_536, 131_072)
-_LEARNING_RATE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class LongCost:
     bytes_per_position: float
 
 
-def long_costs(case: Case, *, lengths: Sequence[int] = LENGTHS, rounds: int) -> Iterator[float | list[LongCost]]:
-    """Yields the share that is done, and last the costs, one per length."""
+def long_costs(case: Case, *, rounds: int, lengths: Sequence[int] = LENGTHS) -> Iterator[float | list[LongCost]]:
+    """Yields the share that is done, and last the costs, one per length (in positions, as `max_seq_len`)."""
     torch.set_num_threads(case.threads)
     longest = max(lengths)
     train: dict[int, list[float]] = {length: [] for length in lengths}
@@ -53,10 +52,14 @@ def long_costs(case: Case, *, lengths: Sequence[int] = LENGTHS, rounds: int) -> 
             positions=length,
             train_us=1e6 * typical(train[length]),
             answer_us=1e6 * typical(answer[length]),
-            bytes_per_position=activation_bytes(_of_length(case, length)) / length,
+            bytes_per_position=_bytes_per_position(_of_length(case, length)),
         )
         for length in lengths
     ]
+
+
+def _bytes_per_position(case: Case) -> float:
+    return activation_bytes(case) / (case.model.max_bytes * case.model.positions_per_byte)
 
 
 def _of_length(case: Case, length: int) -> Case:
@@ -73,7 +76,7 @@ def _spent(case: Case, length: int, repeats: int) -> tuple[float, float]:
     positions = repeats * case.model.max_bytes * case.model.positions_per_byte
     started = now()
     for step in range(repeats):
-        trainer.step(Batch(data), objective="causal", step=step, lr=_LEARNING_RATE)
+        trainer.step(Batch(data), objective="causal", step=step, progress=0.5)
     trained = now()
     with torch.no_grad():
         for _ in range(repeats):

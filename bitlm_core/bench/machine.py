@@ -13,7 +13,7 @@ GEMM_SIZE = 1024
 
 
 def clock(threads: int) -> Callable[[], float]:
-    """Process CPU time on one thread, where other loads do not count; wall time on more."""
+    """Seconds: process CPU time on one thread, where other loads do not count; wall time on more."""
     return time.process_time if threads == 1 else time.perf_counter
 
 
@@ -23,21 +23,17 @@ def describe() -> str:
 
 
 class Gemm:
-    """A square matrix product, 2 n³ operations: the ceiling of everything that is made of matrix products."""
+    """A square matrix product on the CPU, 2 n³ operations: the ceiling of everything that is made of matrix products."""
 
-    def __init__(self, dtype: torch.dtype, device: torch.device | None = None) -> None:
+    def __init__(self, dtype: torch.dtype) -> None:
         generator = torch.Generator().manual_seed(0)
-        self._a, self._b = (
-            torch.randn(GEMM_SIZE, GEMM_SIZE, generator=generator).to(device=device, dtype=dtype) for _ in range(2)
-        )
+        self._a, self._b = (torch.randn(GEMM_SIZE, GEMM_SIZE, generator=generator).to(dtype) for _ in range(2))
 
     def gflops(self, now: Callable[[], float], repeats: int = 4) -> float:
         """Billions of operations per second, now."""
         started = now()
         for _ in range(repeats):
             self._a @ self._b
-        if self._a.is_cuda:
-            torch.cuda.synchronize()
         return repeats * 2 * GEMM_SIZE**3 / (now() - started) / 1e9
 
 

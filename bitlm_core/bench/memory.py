@@ -14,7 +14,6 @@ import torch
 from bitlm_core.bench.cases import Case
 from bitlm_core.bench.live_bytes import LiveBytes
 from bitlm_core.models.build import build_model
-from bitlm_core.models.config import ModelConfig
 from bitlm_core.models.output import path_nats
 
 SHALLOW, DEEP = 4, 24
@@ -46,15 +45,15 @@ def activations(cases: Iterable[Case]) -> Iterator[Activations]:
         yield Activations(case, own, shallow, deep)
 
 
-def depth_ratios(model: ModelConfig, case: Case) -> tuple[float, float]:
+def depth_ratios(case: Case) -> tuple[float, float]:
     """Growth from `SHALLOW` to `DEEP` layers, run reversibly and plainly."""
     forms = ({"reversible": True, "use_checkpoint": False}, {"reversible": False, "use_checkpoint": False})
-    reversible, plain = activations(replace(case, model=model.model_copy(update=form)) for form in forms)
+    reversible, plain = activations(replace(case, model=case.model.model_copy(update=form)) for form in forms)
     return reversible.ratio, plain.ratio
 
 
 def activation_bytes(case: Case) -> int:
-    """Of one forward and backward pass over a batch of random bytes."""
+    """The most bytes at once in one forward and backward pass over a batch of random bytes."""
     model = build_model(case.model).train()
     model.compute_dtype = torch.bfloat16 if case.training.use_autocast else torch.float32
     size = (case.training.batch_size, case.model.max_bytes)

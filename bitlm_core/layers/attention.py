@@ -62,7 +62,7 @@ class SelfAttention(nn.Module):
         if self.difference is not None:
             v_BHSD = v_BHSD.repeat_interleave(2, dim=1)
         near = sight.locality if sight.mask is None else None
-        if near is not None and (memory is not None or not near.sees_all(x_BTM.shape[1], causal=sight.causal)):
+        if near is not None:
             y_BHTD = attend_locally(
                 q_BHTD, k_BHSD, v_BHSD, near, causal=sight.causal, start=sight.start, documents=sight.documents
             )

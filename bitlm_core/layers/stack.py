@@ -121,6 +121,8 @@ class BlockStack(nn.Module):
         if positions is None:
             positions = torch.arange(start, end, device=x_BTM.device)
         near = locality or self.locality
+        if near is not None and not memory and near.sees_all(end, causal=causal):
+            near = None
         if mask is not None and near is not None and memory:
             mask = _local_mask(mask, positions, memory[0].first, start, near)
         if documents is not None and near is None:

@@ -92,9 +92,10 @@ class ModelConfig(BaseModel):
 
 _SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"d_model": 128, "nhead": 2, "num_layers": 2, "dim_feedforward": 512},
-    "small": {"d_model": 192, "nhead": 3, "num_layers": 4, "dim_feedforward": 768},
-    "base": {"d_model": 384, "nhead": 6, "num_layers": 6, "dim_feedforward": 1536},
+    "small": {"d_model": 192, "nhead": 3, "num_layers": 3, "dim_feedforward": 768},
+    "base": {"d_model": 256, "nhead": 4, "num_layers": 6, "dim_feedforward": 1024},
 }
+_CHUNKS: dict[str, int] = {"tiny": 64, "small": 64, "base": 128}
 _NGRAM_ROWS: dict[str, int] = {"tiny": 4096, "small": 16_384, "base": 16_384}
 _WINDOWS: dict[str, dict[str, int]] = {
     "byte": {"tiny": 256, "small": 256, "base": 512},
@@ -105,20 +106,23 @@ _WINDOWS: dict[str, dict[str, int]] = {
 def preset_config(preset: Preset, architecture: Architecture = "byte", **overrides: Any) -> ModelConfig:
     """The preset with the given fields replaced; None leaves a field as the preset has it.
 
-    A new `d_model` without `nhead` keeps heads of 64 where it can, and without `dim_feedforward` keeps the ratio of 4. A
-    `chunk_size` without `attention` means chunked, and chunked without `chunk_size` 128; `use_act` without `act_threshold`
-    halts at 0.99.
+    Attention of byte networks is chunked unless another is given; of bit networks it is full. A `chunk_size` or an `overlap`
+    without `attention` means chunked. A new `d_model` without `nhead` keeps heads of 64 where it can, and without
+    `dim_feedforward` the ratio of 4. `use_act` without `act_threshold` halts at 0.99.
     Raises ConfigError, naming each field, when a value is out of range or fields do not fit together.
     """
     fields = dict(_SIZES[preset], architecture=architecture, max_seq_len=_WINDOWS[architecture][preset])
-    fields["ngram_rows"] = _NGRAM_ROWS[preset] if architecture == "byte" else 0
+    if architecture == "byte":
+        fields |= {"attention": "chunked", "chunk_size": _CHUNKS[preset], "ngram_rows": _NGRAM_ROWS[preset]}
     given = {name: value for name, value in overrides.items() if value is not None}
     if "d_model" in given:
         given.setdefault("nhead", max(1, given["d_model"] // 64))
         given.setdefault("dim_feedforward", 4 * given["d_model"])
     if "chunk_size" in given or "overlap" in given:
         given.setdefault("attention", "chunked")
-    if given.get("attention") == "chunked":
+    if given.get("attention") == "full":
+        fields["chunk_size"] = None
+    elif given.get("attention") == "chunked" and not fields.get("chunk_size"):
         given.setdefault("chunk_size", DEFAULT_CHUNK)
     use_act = given.pop("use_act", None)
     if use_act is False and "act_threshold" in given:

@@ -6,9 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bitlm_core.training.data import ByteData
+
+_GOLDEN = 0x9E37_79B9_7F4A_7C15  # 2⁶⁴ / φ
+_FEISTEL_TURNS = 6
 
 
 class Batch(NamedTuple):
@@ -35,15 +39,38 @@ class Batch(NamedTuple):
 
 
 def sample_windows(data: ByteData, *, batch: int, length: int, seed: int, step: int) -> Batch:
-    """`batch` windows of min(length, len(data)) bytes that start anywhere, all starts equally likely.
+    """`batch` windows of min(length, len(data)) bytes: epoch by epoch, each time cut at another place and shuffled anew.
 
-    Which windows is a function of (seed, step) alone, so a resumed run sees what an uninterrupted one would.
+    Which windows is a function of (seed, step) alone, so a resumed run sees what an uninterrupted one would, and no list of
+    windows is ever held, however large the data.
     """
     length = min(length, len(data))
-    random = np.random.Generator(np.random.Philox(key=[seed, step]))
-    starts = random.integers(0, len(data) - length + 1, batch)
+    per_epoch = max(1, (len(data) - length + 1) // length)
+    numbers = step * batch + np.arange(batch)
+    epochs, starts = numbers // per_epoch, np.empty(batch, np.int64)
+    for epoch in np.unique(epochs):
+        mine = epochs == epoch
+        random = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+        offset, key = random.integers(0, len(data) - per_epoch * length + 1), random.integers(0, 1 << 62)
+        starts[mine] = offset + length * permuted(numbers[mine] % per_epoch, per_epoch, int(key))
     places = starts[:, None] + np.arange(length)
     windows = torch.from_numpy(data.array[places].astype(np.int64))
     if not len(data.document_starts):
         return Batch(windows)
     return Batch(windows, torch.from_numpy(np.searchsorted(data.document_starts, places, side="right")))
+
+
+def permuted(numbers: NDArray[np.int64], size: int, key: int) -> NDArray[np.int64]:
+    """Where a pseudo-random permutation of 0 … size − 1 takes the given numbers: a Feistel network, walked until inside."""
+    half = max(1, ((size - 1).bit_length() + 1) // 2)
+    mask = np.uint64((1 << half) - 1)
+    found = numbers.astype(np.uint64)
+    outside = np.ones(len(found), bool)
+    while outside.any():
+        left, right = found[outside] >> np.uint64(half), found[outside] & mask
+        for turn in range(_FEISTEL_TURNS):
+            mixed = (right + np.uint64((key + turn * _GOLDEN) % (1 << 64))) * np.uint64(_GOLDEN)
+            left, right = right, left ^ ((mixed >> np.uint64(40)) & mask)
+        found[outside] = (left << np.uint64(half)) | right
+        outside = found >= size
+    return found.astype(np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,16 +14,17 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    batch_size: Annotated[int, Field(ge=1, le=4096, description="windows per optimizer step")] = 4
+    batch_size: Annotated[int, Field(ge=1, le=4096, description="windows per optimizer step")] = 8
     accumulation: Annotated[int, Field(ge=1, le=256, description="parts a batch is computed in, to save memory")] = 1
     window_bytes: Annotated[int | None, Field(ge=2, le=131_072, description="bytes per window; null: the model's window")] = (
         None
     )
     optimizer: Annotated[Literal["muon", "adamw"], Field(description="of the blocks' matrices; AdamW does the rest")] = "muon"
     learning_rate: Annotated[float, Field(gt=0, le=1, description="peak of the schedule")] = 3e-3
-    final_learning_rate: Annotated[float, Field(ge=0, le=1, description="end of the cosine, as a share of the peak")] = 0.02
+    final_learning_rate: Annotated[float, Field(ge=0, le=1, description="end of the decay, as a share of the peak")] = 0.0
+    decay_share: Annotated[float, Field(gt=0, le=1, description="part of a run, its last, in which the rate falls")] = 0.7
     warmup_steps: Annotated[int, Field(ge=0, le=100_000, description="linear warm-up of a new model")] = 20
-    weight_decay: Annotated[float, Field(ge=0, le=10, description="decoupled, on matrices only")] = 0.1
+    weight_decay: Annotated[float, Field(ge=0, le=10, description="decoupled, on matrices only")] = 0.0
     beta2: Annotated[float, Field(gt=0, lt=1, description="decay of the squared-gradient average")] = 0.95
     max_grad_norm: Annotated[float, Field(gt=0, le=1e6, description="gradients are scaled down to this norm")] = 1.0
     use_autocast: Annotated[bool, Field(description="sub-blocks compute in bf16 in training; streams and loss in fp32")] = True
@@ -96,12 +96,12 @@ class TrainingPlan(BaseModel):
         return self.model_copy(update={"looks_since_best": self.looks_since_best + 1})
 
 
-def learning_rate(config: TrainingConfig, plan: TrainingPlan, model_step: int) -> float:
-    """Warm-up over the model's first steps × cosine over the run: lr·w·(f + (1 − f)·(1 + cos πp)/2).
+def learning_rate(config: TrainingConfig, progress: float, model_step: int, *, decay_share: float | None = None) -> float:
+    """Warm-up over the model's first steps, then constant, then linear to the end of the run: lr·w·max(f, min(1, (1 − p)/d)).
 
-    w = min(1, (step + 1)/warmup), p the plan's progress, f the final share.
+    w = min(1, (step + 1)/warmup); p the plan's progress; d the share of the run that decays (the config's, unless another is
+    given); f the final share.
     """
     warm = min(1.0, (model_step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
-    cosine = (1 + math.cos(math.pi * plan.progress)) / 2
-    floor = config.final_learning_rate
-    return config.learning_rate * warm * (floor + (1 - floor) * cosine)
+    decay = min(1.0, (1 - progress) / (decay_share or config.decay_share))
+    return config.learning_rate * warm * max(config.final_learning_rate, decay)

@@ -5,20 +5,33 @@ of them is several times faster on a CPU. The update is the same:
 
     B ← μB + (1 − μ)g;   u = (1 − μ)g + μB;   W ← (1 − ηλ)W − η √max(1, rows/columns) · NewtonSchulz(u)
 
-https://kellerjordan.github.io/posts/muon.
+https://kellerjordan.github.io/posts/muon. With `POLAR`, four steps of Newton–Schulz with a polynomial each (as in arXiv
+2505.16932) come nearer to orthogonal than five with the same one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+Polynomial = tuple[float, float, float]
+POLAR: tuple[Polynomial, ...] = (
+    (4.0848, -6.8946, 2.9270),
+    (3.9505, -6.3029, 2.6377),
+    (3.7418, -5.5913, 2.3037),
+    (2.8366, -3.0525, 1.2012),
+)
+
 
 class Muon(torch.optim.Muon):
-    """Takes what `torch.optim.Muon` takes, and keeps the same state."""
+    """Takes what `torch.optim.Muon` takes, and keeps the same state. `polynomials`: one per step, instead of one for all."""
+
+    def __init__(self, params: Any, *, polynomials: Sequence[Polynomial] | None = None, **settings: Any) -> None:
+        super().__init__(params, **settings)
+        self._polynomials = polynomials
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -42,20 +55,21 @@ class Muon(torch.optim.Muon):
         torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
         updates = torch._foreach_lerp(grads, momenta, group["momentum"]) if group["nesterov"] else momenta
         rows, columns = parameters[0].shape
-        orthogonal = orthogonalised(torch.stack(list(updates)), group["ns_coefficients"], group["ns_steps"], group["eps"])
+        orthogonal = orthogonalised(
+            torch.stack(list(updates)), self._polynomials or [group["ns_coefficients"]] * group["ns_steps"], group["eps"]
+        )
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         rate = group["lr"] * max(1, rows / columns) ** 0.5
         torch._foreach_add_(parameters, list(orthogonal.float().unbind(0)), alpha=-rate)
 
 
-def orthogonalised(matrices: Tensor, coefficients: Iterable[float], steps: int, eps: float) -> Tensor:
+def orthogonalised(matrices: Tensor, polynomials: Sequence[Polynomial], eps: float) -> Tensor:
     """[N, rows, columns] → nearly orthogonal matrices of the same singular vectors, in bf16: Newton–Schulz, quintic."""
-    a, b, c = coefficients
     x = matrices.bfloat16()
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=eps)
-    for _ in range(steps):
+    for a, b, c in polynomials:
         gram = torch.bmm(x, x.mT)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x

@@ -11,16 +11,20 @@ from torch import nn
 
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.training.config import TrainingConfig
-from bitlm_core.training.muon import Muon
+from bitlm_core.training.muon import POLAR, Muon
 from bitlm_core.training.row_adagrad import RowAdagrad
 
 # Each row of an embedding sees few gradients, and Muon's updates have a fixed norm.
 _EMBEDDING_RATE = 3.0
-_MUON_RATE = 20 / 3
+_MUON_RATE = 4.0
+_TABLE_RATE = 100 / 3
+_MOMENTUM_STEPS = 100
+_TABLE_DECAY_SHARE = 0.1  # rows are met rarely: those met last must still learn
 
 
 def make_optimizers(model: LanguageModel, config: TrainingConfig) -> list[torch.optim.Optimizer]:
-    """Together they own every parameter; each group's `rate` times `learning_rate` is its learning rate."""
+    """Together they own every parameter. A group's learning rate is `rate` times that of the run, with its own `decay_share`
+    where it has one."""
     matrices: list[nn.Parameter] = []
     heads: list[nn.Parameter] = []
     vectors: list[nn.Parameter] = []
@@ -40,16 +44,22 @@ def make_optimizers(model: LanguageModel, config: TrainingConfig) -> list[torch.
         *([{"params": vectors, "rate": 1.0, "weight_decay": 0.0}] if vectors else []),
     ]
     tables = [parameter for name, parameter in model.named_parameters() if is_table(name)]
-    by_rows = [RowAdagrad([{"params": tables, "rate": _EMBEDDING_RATE}])] if tables else []
+    by_table = {"params": tables, "rate": _TABLE_RATE, "decay_share": _TABLE_DECAY_SHARE}
+    by_rows = [RowAdagrad([by_table])] if tables else []
     betas = (0.9, config.beta2)
     if config.optimizer == "adamw":
         groups = [{"params": matrices + heads, **decayed}, *undecayed]
         return [torch.optim.AdamW(groups, betas=betas, fused=True), *by_rows]
     return [
-        Muon([{"params": matrices, "rate": _MUON_RATE, "weight_decay": config.weight_decay}]),
+        Muon([{"params": matrices, "rate": _MUON_RATE, "weight_decay": config.weight_decay}], polynomials=POLAR),
         torch.optim.AdamW([{"params": heads, **decayed}, *undecayed], betas=betas, fused=True),
         *by_rows,
     ]
+
+
+def momentum(model_step: int) -> float:
+    """Of Muon: the first gradients of a model are soon out of date, so its memory of them grows over its first steps."""
+    return 0.85 + 0.1 * min(1.0, (model_step + 1) / _MOMENTUM_STEPS)
 
 
 def is_table(name: str) -> bool:

@@ -20,9 +20,9 @@ from bitlm_core.layers.halting import Trace
 from bitlm_core.models.carried import Carried
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.training.batches import Batch
-from bitlm_core.training.config import Objective, TrainingConfig
+from bitlm_core.training.config import Objective, TrainingConfig, learning_rate
 from bitlm_core.training.objective import batch_loss
-from bitlm_core.training.optim import is_table, make_optimizers, state_layout
+from bitlm_core.training.optim import is_table, make_optimizers, momentum, state_layout
 
 _COMPILERS = ("g++", "clang++", "c++")  # for the code that torch.compile writes
 _SEED_STRIDE = 1_000_003  # keeps the streams of neighbouring seeds apart
@@ -45,10 +45,13 @@ class Trainer:
         self.model, self.config, self.seed = model, config, seed
         self._optimizers = make_optimizers(model, config)
 
-    def step(self, batch: Batch, *, objective: Objective, step: int, lr: float, carried: Carried | None = None) -> StepResult:
+    def step(
+        self, batch: Batch, *, objective: Objective, step: int, progress: float, carried: Carried | None = None
+    ) -> StepResult:
         """Train on one batch. A loss that is not finite raises ModelStateError and leaves the weights as they were.
 
-        `carried`: the rows go on where these streams stand; it is the caller who then commits the batch to them.
+        `progress` of the run, 0 … 1, sets the learning rate. `carried`: the rows go on where these streams stand; it is the
+        caller who then commits the batch to them.
         """
         model = self.model
         random_seed = self.seed * _SEED_STRIDE + step
@@ -68,7 +71,10 @@ class Trainer:
                 )
             for optimizer in self._optimizers:
                 for group in optimizer.param_groups:
-                    group["lr"] = lr * group["rate"]
+                    rate = learning_rate(self.config, progress, step, decay_share=group.get("decay_share"))
+                    group["lr"] = group["rate"] * rate
+                    if "momentum" in group:
+                        group["momentum"] = momentum(step)
                 optimizer.step()
         finally:
             model.zero_grad(set_to_none=True)

@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 
 from bitlm_core import (
+    ByteData,
     ConfigError,
     Engine,
+    EngineConfig,
     Floors,
     ResourceLimitError,
     SafetyGateError,
     SamplingConfig,
     SequenceTooLongError,
+    TrainingPlan,
     bits_to_bytes,
+    preset_config,
 )
 from tests.conftest import run
 
@@ -84,6 +88,40 @@ def test_infer_long_halves_an_overlap_that_the_model_s_window_cannot_hold(traine
     found = run(trained.infer_long_steps(data, ctx_bits=1 << 20, overlap=1 << 19))
     assert (found.ctx_bits, found.overlap) == (9 * size, 9 * (size // 2))
     assert len(found.predicted) == 200
+
+
+def test_infer_long_may_carry_on_instead_of_reading_overlaps_again(trained: Engine, text: bytes) -> None:
+    data = np.frombuffer(text[50_000:50_150], np.uint8)
+    found = run(trained.infer_long_steps(data, ctx_bits=32 * 9, overlap=8 * 9, carry=True))
+    assert [(window.start_byte, window.num_bytes) for window in found.windows] == [
+        (0, 32),
+        (32, 32),
+        (64, 32),
+        (96, 32),
+        (128, 22),
+    ]
+    assert len(found.predicted) == 150 and (found.ctx_bits, found.overlap) == (288, 72)
+    again = run(trained.infer_long_steps(data, ctx_bits=32 * 9, overlap=8 * 9))
+    assert found.windows[0] == again.windows[0]  # with nothing before it, a window is the same
+
+
+def test_with_chunks_carried_predictions_do_not_depend_on_where_windows_end(text: bytes, training_data: ByteData) -> None:
+    model = preset_config("tiny", d_model=64, nhead=1, max_seq_len=64, chunk_size=16)
+    engine, data = Engine(EngineConfig(model=model, mixing=None)), np.frombuffer(text[:150], np.uint8)
+    for _ in engine.train_steps(training_data, TrainingPlan(steps=10)):
+        pass
+    found = [run(engine.infer_long_steps(data, ctx_bits=9 * size, overlap=0, carry=True)) for size in (5, 16, 50)]
+    costs = [sum(window.bits_per_byte * window.num_bytes for window in each.windows) for each in found]
+    assert {each.predicted for each in found} == {found[0].predicted}
+    assert costs == pytest.approx([costs[0]] * 3, rel=1e-5)
+    apart = run(engine.infer_long_steps(data, ctx_bits=9 * 5, overlap=0))
+    assert sum(window.bits_per_byte * window.num_bytes for window in apart.windows) != pytest.approx(costs[0], rel=1e-5)
+
+
+def test_positions_that_end_cannot_be_carried(text: bytes) -> None:
+    engine = Engine(EngineConfig(model=preset_config("tiny", max_seq_len=64, position="sinusoidal"), mixing=None))
+    with pytest.raises(ConfigError, match="nothing can be carried past it"):
+        run(engine.infer_long_steps(np.frombuffer(text[:150], np.uint8), ctx_bits=450, overlap=0, carry=True))
 
 
 @pytest.mark.parametrize(("length", "overlap", "limit"), [((16 << 20) + 1, 0, 16 << 20), (70_000, 81, 65_536)])

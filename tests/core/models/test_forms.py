@@ -34,7 +34,9 @@ FORMS: dict[str, dict[str, Any]] = {
 def a_model(architecture: str, **form: Any) -> LanguageModel:
     """A network whose zero-initialised parts were filled, so that nothing is hidden by zeros."""
     window = T if architecture == "byte" else T * 9
-    config = preset_config("tiny", architecture, d_model=32, nhead=2, num_layers=3, max_seq_len=window, **form)  # type: ignore[arg-type]
+    attention = {} if "chunk_size" in form else {"attention": "full"}
+    sizes = {"d_model": 32, "nhead": 2, "num_layers": 3, "max_seq_len": window}
+    config = preset_config("tiny", architecture, **sizes, **{**attention, **form})  # type: ignore[arg-type]
     model = build_model(config, seed=3).eval()
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
@@ -177,7 +179,9 @@ def test_all_of_it_runs_where_the_weights_are(architecture: str, form: str) -> N
 
 def test_configs_that_fit_together_and_those_that_do_not() -> None:
     assert preset_config("tiny", chunk_size=64).attention == "chunked"
-    assert preset_config("tiny", attention="chunked").chunks == (128, 128)
+    assert preset_config("tiny").chunks == preset_config("tiny", attention="chunked").chunks == (64, 64)
+    assert preset_config("tiny", "bit", attention="chunked").chunks == (128, 128)
+    assert preset_config("tiny", "bit").chunks is None is preset_config("tiny", attention="full").chunks
     assert preset_config("tiny", chunk_size=64, overlap=16).chunks == (64, 16)
     assert preset_config("tiny", use_act=True, act_threshold=0.8).act_threshold == 0.8
     assert preset_config("tiny", act_threshold=0.8).act_threshold == 0.8
@@ -187,7 +191,7 @@ def test_configs_that_fit_together_and_those_that_do_not() -> None:
     for fields, message in (
         ({"attention": "full", "chunk_size": 64}, "means attention='chunked'"),
         ({"chunk_size": 64, "overlap": 65}, "overlap=65 is more than chunk_size=64"),
-        ({"attention": "differential", "overlap": 3}, "overlap=3 is more"),
+        ({"architecture": "bit", "attention": "differential", "overlap": 3}, "overlap=3 is more"),
         ({"reversible": True, "use_checkpoint": True}, "choose one"),
         ({"use_act": False, "act_threshold": 0.5}, "no meaning with use_act=false"),
         ({"architecture": "bit", "ngram_rows": 64}, "ngram_rows=64 counts n-grams of bytes"),

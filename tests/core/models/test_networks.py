@@ -134,5 +134,12 @@ def test_sizes_that_do_not_fit_together_are_named() -> None:
     with pytest.raises(ConfigError, match="max_seq_len=2"):
         preset_config("tiny", max_seq_len=2)
     assert preset_config("tiny", d_model=256) == ModelConfig(
-        d_model=256, nhead=4, num_layers=2, dim_feedforward=1024, max_seq_len=256, ngram_rows=4096
+        d_model=256,
+        nhead=4,
+        num_layers=2,
+        dim_feedforward=1024,
+        max_seq_len=256,
+        attention="chunked",
+        chunk_size=64,
+        ngram_rows=4096,
     )

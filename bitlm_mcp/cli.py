@@ -1,17 +1,17 @@
 """The command `bitlm`: reads the command line and the environment, and hands over settings.
 
-No other module does either. Errors of the user end with one line on stderr and exit code 2, a busy port with 1.
+No other module does either. Errors of the user end with one line on stderr and exit code 2; a busy port and a
+benchmark that cannot run, with 1.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import anyio
 import typer
@@ -19,15 +19,14 @@ from mcp.shared.exceptions import MCPError
 from pydantic import SecretStr, ValidationError
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 
 import bitlm_core
 from bitlm_mcp import options
 from bitlm_mcp.app import build_app
 from bitlm_mcp.assembly import assemble
-from bitlm_mcp.bench import measure_serving
+from bitlm_mcp.bench_commands import bench
 from bitlm_mcp.database import DatabaseError
-from bitlm_mcp.demo import DemoError, DemoSettings, default_text, run_demo
+from bitlm_mcp.demo import DemoError, DemoSettings, run_demo
 from bitlm_mcp.doctor import examine
 from bitlm_mcp.errors import PortError
 from bitlm_mcp.host_config import Host, Launch, snippet_for
@@ -37,7 +36,6 @@ from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.transports import claim_stdio, run_http, run_stdio
 
 app = typer.Typer(name="bitlm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-bench = typer.Typer(name="bench", no_args_is_help=True, help="Measure on this machine; the last line is JSON.")
 app.add_typer(bench)
 
 
@@ -80,11 +78,15 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ) -> None:
     """Models that learn any data at the level of bits, served to agents over MCP."""
+    # Spinning compute threads starve everybody else on a busy machine; read once, when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    context.obj = dict(os.environ)
 
 
 @app.command()
@@ -118,8 +120,6 @@ def serve(
 ) -> None:
     """Serve one MCP client on stdin and stdout, or with --http any number over the network."""
     settings = _serve_settings(locals())
-    # Spinning compute threads starve everybody else on a busy machine; read once, when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # What torch.compile makes is loaded as code, so it belongs where nobody else can write.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.state_dir / "compiled"))
     log_to_stderr(as_json=log_json)
@@ -170,7 +170,6 @@ def demo(
     state_dir: options.StateDir = None,
 ) -> None:
     """Show an agent's whole day over MCP: learn a text, ask, sample, watch, save, restart."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     state = (state_dir or default_state_dir()).resolve()
     settings = DemoSettings(state_dir=state, data=data, seconds=seconds, environment=dict(os.environ))
     try:
@@ -209,62 +208,6 @@ def config(
     snippet = snippet_for(host, Launch(str(program), tuple(arguments), package_version()))
     typer.echo(f"# {snippet.where}", err=True)
     typer.echo(snippet.text)
-
-
-@bench.command()
-def learn(
-    data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
-    seconds: Annotated[float, typer.Option(min=1, max=86_400, help="CPU seconds to train for.")] = 180.0,
-    threads: Annotated[int, typer.Option(min=1, max=1024, help="Compute threads.")] = 1,
-    preset: Annotated[Literal["tiny", "small", "base"], typer.Option(help="Sizes of the network.")] = "small",
-    mixing: Annotated[bool, typer.Option(help="Context mixing beside the network.")] = True,
-    optimizer: Annotated[Literal["muon", "adamw"], typer.Option(help="Of the blocks' matrices.")] = "muon",
-    batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Windows per step.")] = 4,
-    learning_rate: Annotated[float, typer.Option(min=1e-9, max=1, help="Peak of the schedule.")] = 3e-3,
-    json_only: Annotated[bool, typer.Option("--json", help="Print the JSON line alone.")] = False,
-) -> None:
-    """Learn the first 90 % of a file for some CPU seconds, and score the rest: bits per byte, by protocol."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        content = data.read_bytes() if data else default_text()
-        config = bitlm_core.EngineConfig(
-            model=bitlm_core.preset_config(preset),
-            training=bitlm_core.TrainingConfig(optimizer=optimizer, batch_size=batch_size, learning_rate=learning_rate),
-            mixing=bitlm_core.MixingConfig() if mixing else None,
-        )
-        report = _with_progress(bitlm_core.learn_steps(content, config, seconds=seconds, threads=threads))
-    except (OSError, bitlm_core.BitLMError) as error:
-        _fail(str(error), 1)
-    _report(report.flat(), json_only)
-
-
-@bench.command("serve")
-def bench_serve(
-    turns: Annotated[int, typer.Option(min=3, max=10_000, help="How often each side takes its turn.")] = 50,
-    json_only: Annotated[bool, typer.Option("--json", help="Print the JSON line alone.")] = False,
-) -> None:
-    """Measure what a call costs beyond the SDK's own empty tool, and what a start costs: CPU time."""
-    report = anyio.run(measure_serving, turns, dict(os.environ)).flat()
-    _report(report, json_only)
-
-
-def _report(report: dict[str, float | int | str], json_only: bool) -> None:
-    if not json_only:
-        for name, value in report.items():
-            typer.echo(f"{name:22} {value}")
-    typer.echo(json.dumps(report))
-
-
-def _with_progress(steps: Iterator[float | bitlm_core.LearnReport]) -> bitlm_core.LearnReport:
-    """Show a bar on stderr while the steps come; what they end with."""
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("learning", total=1.0)
-        for step in steps:
-            if isinstance(step, float):
-                bar.update(task, completed=step)
-            else:
-                return step
-    raise bitlm_core.BitLMError("the benchmark ended without a report")
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:

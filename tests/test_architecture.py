@@ -81,6 +81,7 @@ SERVER = [
     "demo",
     "doctor",
     "bench",
+    "bench_commands",
     "host_config",
     "options",
     "cli",

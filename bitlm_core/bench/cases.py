@@ -30,7 +30,7 @@ class Case:
 def grid(
     preset: Preset, architecture: Architecture, ranges: Mapping[str, Sequence[Any]], fixed: Mapping[str, Any] | None = None
 ) -> Iterator[Case]:
-    """One case for each combination of the ranges' values; a value of None leaves the preset's own.
+    """One case for each combination of the ranges' values; None leaves the preset's own, chunk_size=0 is full attention.
 
     Names are those of `preset_config` and of TrainingConfig, and `threads`. Raises ConfigError for a value out of range and
     for a combination that does not fit together.
@@ -38,6 +38,8 @@ def grid(
     for values in product(*ranges.values()):
         named = dict(zip(ranges, values, strict=True))
         given = {name: value for name, value in {**(fixed or {}), **named}.items() if value is not None}
+        if given.get("chunk_size") == 0:
+            given |= {"chunk_size": None, "attention": "full"}
         threads = int(given.pop("threads", 1))
         if not 1 <= threads <= MAX_THREADS:
             raise ConfigError(f"threads={threads} is not between 1 and {MAX_THREADS:,}: best is at most one per core")

@@ -8,7 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bitlm_core import EngineConfig, LearnReport, learn_steps
+import pytest
+import torch
+
+from bitlm_core import ConfigError, EngineConfig, LearnReport, learn_steps
+from bitlm_core.bench import learn
 
 ROOT = Path(__file__).parents[3]
 
@@ -21,6 +25,24 @@ def test_it_trains_on_the_first_part_and_scores_the_rest(config_of: Callable[...
     assert report.steps == len(shares) and report.bytes_seen == report.steps * config.training.batch_size * 64
     assert report.bytes_scored == 2_000 and report.cpu_seconds >= 0.5
     assert report.bpb_online < report.bpb_static < report.bpb_network < 8.5
+    assert report.seconds_to_2739 is None
+    assert report.flat().keys() == vars(report).keys() and report.machine in str(report.flat())
+
+
+def test_it_says_when_the_target_was_reached(config_of: Callable[..., EngineConfig], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learn, "TARGET", 8.5)
+    *shares, report = learn_steps(b"abcd" * 500, config_of("byte", mixing=None), seconds=0.3, threads=1)
+    assert isinstance(report, LearnReport) and report.seconds_to_2739 is not None
+    assert 0.3 / learn.LOOKS <= report.seconds_to_2739 <= report.cpu_seconds
+    assert len(shares) == report.steps
+
+
+def test_what_cannot_be_done_is_refused(config_of: Callable[..., EngineConfig]) -> None:
+    with pytest.raises(ConfigError, match="less than 2"):
+        next(learn_steps(b"ab", config_of("byte"), seconds=1, threads=1))
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="no CUDA device"):
+            next(learn_steps(b"abcd" * 9, config_of("byte"), seconds=1, threads=1, device="cuda"))
 
 
 def test_its_last_line_is_flat_json(tmp_path: Path, text: bytes) -> None:
@@ -30,6 +52,6 @@ def test_its_last_line_is_flat_json(tmp_path: Path, text: bytes) -> None:
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     report = json.loads(found.stdout.splitlines()[-1])
     assert report["bpb_static"] == report["bpb_network"] == report["bpb_online"] < 8
-    assert all(isinstance(value, int | float | str) for value in report.values())
+    assert all(isinstance(value, int | float | str | None) for value in report.values())
     refused = subprocess.run([*command, "--preset", "huge"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert refused.returncode == 2 and "small" in refused.stderr

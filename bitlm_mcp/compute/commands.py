@@ -87,6 +87,7 @@ class InferLong(Asked):
     data: DataPart
     ctx_bits: int
     overlap: int
+    carry: bool
     first_bytes: int
     first_windows: int
     output: Path

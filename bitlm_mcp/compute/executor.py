@@ -128,7 +128,7 @@ class Executor:
     def _infer_long(self, command: commands.InferLong) -> Steps:
         engine = self.engines.get(command.model, command.trace).engine
         data = command.data.open().array
-        steps = engine.infer_long_steps(data, ctx_bits=command.ctx_bits, overlap=command.overlap)
+        steps = engine.infer_long_steps(data, ctx_bits=command.ctx_bits, overlap=command.overlap, carry=command.carry)
         found = yield from _shares(steps, command)
         command.output.write_bytes(np.packbits(found.bits).tobytes())
         total = sum(window.num_bytes for window in found.windows)

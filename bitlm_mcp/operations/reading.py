@@ -30,6 +30,7 @@ def infer_long(
     *,
     ctx_bits: int,
     overlap: int,
+    carry: bool,
     first_bytes: int,
     first_windows: int,
 ) -> Job:
@@ -41,6 +42,7 @@ def infer_long(
         data=source.part(workspace, job_id, holdout=True),
         ctx_bits=ctx_bits,
         overlap=overlap,
+        carry=carry,
         first_bytes=first_bytes,
         first_windows=first_windows,
         output=workspace.job_files.output(job_id),

@@ -108,6 +108,7 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         dataset_id: OptionalDatasetId = None,
         ctx_bits: Annotated[int, Field(ge=9, le=1_179_648, description="Bits seen at once, nine a byte.")] = 4096,
         overlap: Annotated[int, Field(ge=0, le=1_179_648, description="Bits that windows share.")] = 256,
+        carry: Annotated[bool, Field(description="Carry keys and values on; reread nothing.")] = False,
         return_bytes: Annotated[int, Field(ge=0, le=65_536, description="Return bits of so many bytes at most.")] = 256,
         return_windows: Annotated[int, Field(ge=0, le=1024, description="Return so many windows at most.")] = 8,
         wait_s: WaitSeconds = 20,
@@ -118,7 +119,7 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         """
         source = given_long_input(prompt, prompt_base64, prompt_bits, dataset_id)
         sizes = {"ctx_bits": ctx_bits, "overlap": overlap, "first_bytes": return_bytes, "first_windows": return_windows}
-        job = await off_loop(operations.infer_long, workspace, model_id, source, **sizes)
+        job = await off_loop(operations.infer_long, workspace, model_id, source, **sizes, carry=carry)
         view = await finished(job.job_id, wait_s, ctx)
         return InferLongResult(job_id=view.job_id, status=view.status, next=next_call(view), **view.result or {})
 

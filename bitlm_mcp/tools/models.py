@@ -84,6 +84,7 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
         use_act: network.UseAct = None,
         act_threshold: network.ActThreshold = None,
         position: network.Position = None,
+        ngram_rows: network.NgramRows = None,
         context_mixing: network.ContextMixing = True,
         seed: Seed = 0,
         overwrite: Overwrite = False,
@@ -91,6 +92,7 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
         """Create a fresh model; the defaults suit text and records alike. One too large for the memory is refused."""
         fields: dict[str, Any] = {"d_model": d_model, "nhead": nhead, "num_layers": num_layers, "dropout": dropout}
         fields |= {"dim_feedforward": dim_feedforward, "max_seq_len": max_seq_len, "position": position}
+        fields["ngram_rows"] = ngram_rows
         fields |= {"attention": attention, "chunk_size": chunk_size, "overlap": overlap, "reversible": reversible}
         fields |= {"use_checkpoint": use_checkpoint, "use_act": use_act, "act_threshold": act_threshold}
         model = preset_config(preset, architecture, **fields)

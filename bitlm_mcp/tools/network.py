@@ -24,5 +24,6 @@ Reversible = Annotated[bool | None, Field(description="Memory flat in depth, hal
 UseCheckpoint = Annotated[bool | None, Field(description="Less memory, some more time.")]
 UseAct = Annotated[bool | None, Field(description="Easy positions skip layers.")]
 ActThreshold = Annotated[float | None, Field(gt=0, lt=1, description="Halting chances that add up to stop.")]
+NgramRows = Annotated[int | None, Field(ge=0, le=1_048_576, description="Rows per table of 2- and 3-grams; 0: none.")]
 Position = Annotated[Literal["rotary", "sinusoidal"] | None, Field(description="How positions are encoded.")]
 ContextMixing = Annotated[bool, Field(description="Mix in context statistics: learns in seconds.")]

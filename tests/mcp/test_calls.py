@@ -229,7 +229,10 @@ async def test_every_form_of_a_network_can_be_made_trained_and_asked(tmp_path: P
     async with stage(tmp_path) as server:
         for form in FORMS:
             made = await server.call("init_model", **TINY, **form, model_id="n", overwrite=True)
-            assert form.items() - {("use_act", True)} <= made["config"]["model"].items()
+            told = dict(form)
+            if told.pop("use_act", False):
+                told["act_threshold"] = 0.99
+            assert told.items() <= made["config"]["model"].items()
             done = await server.call("train_step", model_id="n", dataset_id="data", steps=2, **WAIT)
             assert done["status"] == "completed"
             await server.call("infer", model_id="n", prompt="The", max_new_bytes=4)
@@ -253,6 +256,33 @@ async def test_a_training_is_as_it_was_asked_for(tmp_path: Path) -> None:
         assert told["bits_per_byte_held_out"] == done["bits_per_byte_held_out"]
         looks = told["history"]["bits_per_byte_held_out"]
         assert [look is not None for look in looks] == [False, False, False, True, False, True, False]
+
+
+@pytest.mark.anyio
+async def test_a_long_input_may_be_read_with_what_was_read_carried_on(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        sizes = {"prompt": "the quick brown fox " * 10, "ctx_bits": 450, "overlap": 225, "return_windows": 20}
+        carried = await server.call("infer_long", **sizes, carry=True, **WAIT)
+        assert [window["start_byte"] for window in carried["windows"]] == [0, 50, 100, 150]
+        assert (carried["num_bits"], carried["num_windows"]) == (1800, 4)
+        again = await server.call("infer_long", **sizes, **WAIT)
+        assert again["num_windows"] == 7
+        assert again["windows"][0]["bits_per_byte"] == pytest.approx(carried["windows"][0]["bits_per_byte"])
+        assert again["windows"][1]["bits_per_byte"] != carried["windows"][1]["bits_per_byte"]
+        await server.call("init_model", **TINY, model_id="n", position="sinusoidal")
+        refused = await server.refusal("infer_long", **sizes, model_id="n", carry=True, **WAIT)
+        assert "position='sinusoidal' ends at max_seq_len=64, so nothing can be carried past it" in refused
+
+
+@pytest.mark.anyio
+async def test_tables_of_ngrams_are_as_large_as_asked(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        made = [
+            await server.call("init_model", **TINY, model_id="n", overwrite=True, ngram_rows=rows) for rows in (0, 100, None)
+        ]
+        assert [each["config"]["model"]["ngram_rows"] for each in made] == [0, 100, 4096]
+        assert made[1]["num_parameters"] - made[0]["num_parameters"] == 2 * 100 * TINY["d_model"]  # type: ignore[operator]
+        assert "ngram_rows=1" in await server.refusal("init_model", model_id="b", architecture="bit", ngram_rows=1)
 
 
 @pytest.mark.anyio

@@ -10,7 +10,9 @@ from typing import get_args
 
 import pytest
 
+from bitlm_core.models.config import ModelConfig
 from bitlm_mcp.assembly import all_tools
+from bitlm_mcp.bench_commands import bench
 from bitlm_mcp.host_config import Host
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.workspace import Workspace
@@ -54,18 +56,33 @@ def test_the_files_it_names_exist() -> None:
         assert (ROOT / name).exists(), name
 
 
-@pytest.mark.parametrize(
-    "command", [["serve", "--help"], ["demo", "--help"], ["bench", "learn", "--help"], ["--version"], *HOSTS]
-)
+@pytest.mark.parametrize("command", [["serve", "--help"], ["demo", "--help"], ["bench", "--help"], ["--version"], *HOSTS])
 def test_its_commands_answer(command: list[str]) -> None:
     found = subprocess.run([sys.executable, "-m", "bitlm_mcp", *command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.returncode == 0 and found.stdout
 
 
 def test_options_it_names_are_real() -> None:
-    found = subprocess.run(
-        [sys.executable, "-m", "bitlm_mcp", "serve", "--help"],
-        cwd=ROOT, capture_output=True, text=True, check=True, env={"COLUMNS": "200", "PATH": "", "TERM": "dumb"},
-    )  # fmt: skip
+    told = ""
+    for command in (["serve"], ["bench", "learn"]):
+        found = subprocess.run(
+            [sys.executable, "-m", "bitlm_mcp", *command, "--help"],
+            cwd=ROOT, capture_output=True, text=True, check=True, env={"COLUMNS": "200", "PATH": "", "TERM": "dumb"},
+        )  # fmt: skip
+        told += found.stdout
     for option in set(re.findall(r"--[a-z][a-z-]+", README)) - {"--strict"}:
-        assert option in found.stdout, option
+        assert option in told, option
+
+
+def test_the_benchmarks_it_names_are_those_there_are() -> None:
+    named = re.search(r"bitlm bench ([a-z|]+)", README)
+    assert named and set(named[1].split("|")) == {
+        command.name or command.callback.__name__ for command in bench.registered_commands if command.callback
+    }
+
+
+def test_it_tells_every_form_of_the_network() -> None:
+    table = README[README.index("| form |") : README.index("## Long inputs")]
+    told = set(re.findall(r"`(\w+)", "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))))
+    sizes = {"architecture", "d_model", "nhead", "num_layers", "dim_feedforward", "max_seq_len", "dropout"}
+    assert told - {"use_act"} == ModelConfig.model_fields.keys() - sizes

@@ -1,5 +1,6 @@
 from .bench.cases import grid
 from .bench.defaults import Defaults, choose_defaults
+from .bench.halting import halting_steps
 from .bench.learn import LearnReport, learn_steps
 from .bench.long_context import long_costs
 from .bench.machine import describe
@@ -102,6 +103,7 @@ __all__ = [
     "file_part",
     "free_memory_bytes",
     "grid",
+    "halting_steps",
     "learn_steps",
     "link_or_copy",
     "long_costs",

@@ -206,6 +206,21 @@ def long_context(
 
 
 @bench.command()
+def halting(
+    data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
+    preset: Preset = "small",
+    num_layers: Annotated[int, typer.Option(min=1, max=128, help="Layers of both networks.")] = 6,
+    ponder_cost: Annotated[float, typer.Option(min=0, max=10, help="Nats per layer: more is faster.")] = 0.01,
+    steps: Annotated[int, typer.Option(min=2, max=1_000_000, help="Steps that both learn for.")] = 200,
+    json_only: Json = False,
+) -> None:
+    """Measure halting: layers and time of a step, and bits per byte, beside the same network without it."""
+    content = data.read_bytes() if data else default_text()
+    found = bitlm_core.halting_steps(content, preset, num_layers=num_layers, ponder_cost=ponder_cost, steps=steps)
+    _report(_followed(found, "learning").flat(), json_only)
+
+
+@bench.command()
 def defaults(preset: Preset = "small", steps: Steps = 8, json_only: Json = False) -> None:
     """Choose settings that are fast and safe on this machine: threads, dtype, and the longest window that fits."""
     speeds: list[Any] = []

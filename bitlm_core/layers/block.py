@@ -123,7 +123,14 @@ class Block(nn.Module):
 
     def _transform(self, x: Tensor, layer: Layer, moving: Tensor | None, *, notes: bool = False) -> Tensor:
         run = compiled(FeedForward.forward) if layer.compiled else FeedForward.forward
-        return self._dropped(run(self.feedforward, x.to(layer.dtype)), layer, moving, notes=notes)
+        x = x.to(layer.dtype)
+        if moving is None or not self.training:
+            added = run(self.feedforward, x)
+        else:
+            # Answers compute all positions: how many rows a product has may move the last bit of each.
+            places = moving.squeeze(-1).nonzero(as_tuple=True)
+            added = torch.zeros_like(x).index_put(places, self.feedforward(x[places]))
+        return self._dropped(added, layer, moving, notes=notes)
 
     def _dropped(self, added: Tensor, layer: Layer, moving: Tensor | None, *, notes: bool) -> Tensor:
         if self.dropout and self.training:

@@ -86,6 +86,12 @@ def test_learn_tells_what_was_learned_and_what_a_peer_learned(tmp_path: Path, te
     assert 0 < report["bpb_static"] < 8.5 and 0 < report["peer_bpb"] < 8
 
 
+def test_halting_compares_two_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(bytes(range(256)) * 20)
+    found = last_line("halting", "--preset", "tiny", "--num-layers", "1", "--steps", "2", "--data", str(tmp_path / "data"))
+    assert {"bpb_plain", "bpb_halting", "bpb_ratio", "step_ratio", "mean_layers"} <= set(found)
+
+
 def test_defaults_tells_arguments_for_the_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)  # the other tests compute with one thread
     found = last_line("defaults", "--preset", "tiny", "--steps", "2")

@@ -34,7 +34,7 @@ from bitlm_core.generation.autoregressive import Generation, generate_steps
 from bitlm_core.generation.long_context import LongInference, infer_long_steps
 from bitlm_core.generation.masked_diffusion import diffusion_steps
 from bitlm_core.generation.sampling import SamplingConfig
-from bitlm_core.learning import ReadAhead, StepReport, held_out_loss
+from bitlm_core.learning import ReadAhead, StepReport, check_data, held_out_loss
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.predictor import Predictor
 from bitlm_core.models.build import build_model
@@ -87,6 +87,11 @@ class Engine:
         self.config = self.config.model_copy(update={"training": training})
         self.trainer.configure(training)
 
+    def expand_positional_encoding(self, max_seq_len: int) -> None:
+        """Let windows have `max_seq_len` positions, see `LanguageModel.expand_positional_encoding`."""
+        self.model.expand_positional_encoding(max_seq_len)
+        self.config = self.config.model_copy(update={"model": self.model.config})
+
     # Learning
 
     def train_steps(
@@ -97,13 +102,7 @@ class Engine:
         `held`: held-out data, for a plan that looks at it. Raises ConfigError for data shorter than two bytes or missing;
         ModelStateError for a step whose loss is not finite, which leaves the engine as it was before that step.
         """
-        if len(data) < 2:
-            raise ConfigError(f"the training data has {len(data)} byte(s); nothing can be learned from less than 2: give more")
-        if plan.validate_every is not None and (held is None or len(held) < 2):
-            raise ConfigError(
-                f"validate_every={plan.validate_every} looks at held-out data, and there is none (less than 2 bytes): train on "
-                "a dataset with a held-out part, or without validation"
-            )
+        check_data(data, plan, held)
         self.plan = plan
         carried = self._carried_state() if plan.steps_done else None
         self._segments, self._carried = self._open_segments(data) if plan.carry else None, None
@@ -230,7 +229,6 @@ class Engine:
         """Tensors and a JSON header from which `from_state` makes an engine that continues bit for bit."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"optimizer.{name}": value for name, value in self.trainer.state().items()}
-        tensors = {name: value.cpu() for name, value in tensors.items()}
         tensors["reference"] = torch.from_numpy(self.reference)
         if self.mixer:
             tensors |= {f"mixer.{name}": as_tensor(value) for name, value in self.mixer.state_arrays().items()}
@@ -246,7 +244,7 @@ class Engine:
             "carried": carried[1] if carried else None,
             "drift": self.drift.state(),
         }
-        return tensors, header
+        return {name: value.cpu() for name, value in tensors.items()}, header
 
     @classmethod
     def from_state(cls, tensors: dict[str, Tensor], header: dict[str, Any], device: str = "cpu") -> Engine:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from bitlm_core.checkpoint.state_check import checked_counts
+from bitlm_core.errors import ConfigError
 from bitlm_core.mixing.expert import expert_path_logits
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.windows import stream_windows
@@ -19,6 +20,7 @@ from bitlm_core.scoring.likelihood import total_nats
 from bitlm_core.telemetry.drift import DriftAlert
 from bitlm_core.telemetry.snapshot import TelemetrySnapshot
 from bitlm_core.training.batches import sample_windows
+from bitlm_core.training.config import TrainingPlan
 from bitlm_core.training.data import ByteData
 
 READ_AHEAD_BYTES = 4096
@@ -50,6 +52,17 @@ class StepReport:
     held_out_loss: float | None = None
     halt_probs: tuple[float, ...] = ()
     mean_layers: float | None = None
+
+
+def check_data(data: ByteData, plan: TrainingPlan, held: ByteData | None) -> None:
+    """Raise ConfigError for too little data, or for a plan that looks at held-out data where there is none."""
+    if len(data) < 2:
+        raise ConfigError(f"the training data has {len(data)} byte(s); nothing can be learned from less than 2: give more")
+    if plan.validate_every is not None and (held is None or len(held) < 2):
+        raise ConfigError(
+            f"validate_every={plan.validate_every} looks at held-out data, and there is none (less than 2 bytes): train on "
+            "a dataset with a held-out part, or without validation"
+        )
 
 
 class ReadAhead:

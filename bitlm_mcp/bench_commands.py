@@ -113,11 +113,11 @@ def learn(
         mixing=bitlm_core.MixingConfig() if mixing else None,
     )
     own = bitlm_core.learn_steps(content, config, seconds=seconds, threads=threads, device=device)
-    theirs = bitlm_core.nanogpt_steps(peer_path, content, seconds=seconds, threads=threads) if peer_path else None
-    report: dict[str, Any] = _followed(own, "learning").flat()
-    if theirs is not None:
-        report |= _followed(theirs, str(peer)).flat()
-    _report(report, json_only)
+    theirs: dict[str, Any] = {}
+    if peer_path is not None:  # first, for whether it runs to its end is not in our hands
+        steps = bitlm_core.nanogpt_steps(peer_path, content, seconds=seconds, threads=threads)
+        theirs = _followed(steps, str(peer)).flat()
+    _report({**_followed(own, "learning").flat(), **theirs}, json_only)
 
 
 @bench.command()

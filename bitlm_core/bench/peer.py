@@ -103,7 +103,7 @@ def _step(model: Any, optimizer: torch.optim.Optimizer, train: Tensor, step: int
         group["lr"] = warm * (_END + (_PEAK - _END) * (1 + math.cos(math.pi * progress)) / 2)
     starts = torch.randint(len(train) - CONTEXT, (BATCH, 1))
     windows = train[starts + torch.arange(CONTEXT + 1)]
-    _, loss = model(windows[:, :-1], windows[:, 1:])
+    _, loss = model(windows[:, :-1].contiguous(), windows[:, 1:].contiguous())
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
@@ -125,7 +125,7 @@ def _nats(model: Any, held: Tensor) -> float:
     for begin in range(0, len(batch), _WINDOWS_PER_BATCH):
         starts = torch.tensor(batch[begin : begin + _WINDOWS_PER_BATCH])[:, None]
         rows = held[starts + torch.arange(CONTEXT + 1)]
-        logits, _ = model(rows[:, :-1], rows[:, 1:])
+        logits, _ = model(rows[:, :-1].contiguous(), rows[:, 1:].contiguous())
         half = CONTEXT // 2
         total += float(_losses(logits[:, half:].flatten(0, 1), rows[:, half + 1 :].flatten()).double().sum())
     return total

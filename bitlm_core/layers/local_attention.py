@@ -32,9 +32,27 @@ def attend_locally(
     """
     T, C = q_BHTD.shape[2], locality.chunk
     first_key = start + T - k_BHSD.shape[2]
-    if T == 1 and causal and documents is None:
-        unseen = locality.first_seen(start) - first_key
-        return attend(q_BHTD, k_BHSD[:, :, unseen:], v_BHSD[:, :, unseen:], causal=True)
+    edge = (start // C + 1) * C
+    if start + T <= edge:
+        begin = max(0, locality.first_seen(start) - first_key)
+        mask = None if documents is None else document_mask(documents[:, begin:], T, causal=causal)
+        return attend(q_BHTD, k_BHSD[:, :, begin:], v_BHSD[:, :, begin:], causal=causal, mask=mask)
+    if T < C and causal:  # a few positions across an edge: not worth two padded chunks
+        return torch.cat(
+            [
+                attend_locally(
+                    q_BHTD[:, :, begin - start : end - start],
+                    k_BHSD[:, :, : end - first_key],
+                    v_BHSD[:, :, : end - first_key],
+                    locality,
+                    causal=True,
+                    start=begin,
+                    documents=None if documents is None else documents[:, : end - first_key],
+                )
+                for begin, end in ((start, edge), (edge, start + T))
+            ],
+            dim=2,
+        )
     before = start % C
     n = -(-(before + T) // C)
     begin = start - before - locality.overlap
@@ -46,6 +64,13 @@ def attend_locally(
         mask = mask & _same_document(documents, n, locality, start, first_key, begin, end, causal=causal)
     y = _attend_blocks(q, k, v, mask)
     return y.flatten(2, 3)[:, :, before : before + T]
+
+
+def document_mask(documents_BS: Tensor, num_queries: int, *, causal: bool) -> Tensor:
+    """[B, 1, T, S] True where a query, of which the last keys are the own, sees a key of its document."""
+    S = documents_BS.shape[1]
+    same = documents_BS[:, None, S - num_queries :, None] == documents_BS[:, None, None, :]
+    return same.tril(S - num_queries) if causal else same
 
 
 def _cut(x_BHSD: Tensor, first: int, begin: int, end: int) -> Tensor:

@@ -57,6 +57,8 @@ class ReversibleBlock(Protocol):
 
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
+    def remember(self, streams: Streams, layer: Any) -> None: ...
+
 
 def run_reversibly(blocks: Sequence[ReversibleBlock], layers: Sequence[Any], streams: Streams, *, nested: bool) -> Streams:
     """The streams after all blocks; stops where all positions have halted. `layers[i]` is handed to block i."""
@@ -72,7 +74,8 @@ class _ReversibleRun(torch.autograd.Function):
         streams, before = Streams(x1, x2, out, spent, remainder), []
         for block, layer in zip(blocks, layers, strict=True):
             if layer.all_halted(streams):
-                break
+                block.remember(streams, layer)
+                continue
             layer.random_states.clear()
             before.append(streams.spent)
             streams = block(streams, layer)

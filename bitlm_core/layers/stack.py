@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from bitlm_core.layers.attention import Sight
 from bitlm_core.layers.block import Block, Layer
 from bitlm_core.layers.halting import Trace
+from bitlm_core.layers.local_attention import document_mask
 from bitlm_core.layers.memory import CarriedMemory, KeyValueCache, Locality, Memory
 from bitlm_core.layers.norm import norm
 from bitlm_core.layers.position import rotary_table, sinusoidal_table
@@ -126,7 +127,7 @@ class BlockStack(nn.Module):
         if mask is not None and near is not None and memory:
             mask = _local_mask(mask, positions, memory[0].first, start, near)
         if documents is not None and near is None:
-            mask = _document_mask(documents, causal=causal)
+            mask = document_mask(documents, x_BTM.shape[1], causal=causal)
         rotary = self._rotary(positions, end, dtype) if self.position == "rotary" else None
         sight = Sight(causal, start, rotary, near, mask, documents)
         layers = self._layers(sight, memory, dtype)
@@ -197,9 +198,3 @@ def _local_mask(mask: Tensor, positions: Tensor, first: int, start: int, near: L
     keys = torch.cat([torch.arange(first, start, device=mask.device), positions])
     seen_from = positions // near.chunk * near.chunk - near.overlap
     return mask[:, first:] & (keys >= seen_from[:, None])
-
-
-def _document_mask(documents: Tensor, *, causal: bool) -> Tensor:
-    """[B, 1, T, T]."""
-    same = documents[:, None, :, None] == documents[:, None, None, :]
-    return same.tril() if causal else same

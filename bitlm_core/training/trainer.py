@@ -170,6 +170,9 @@ class Trainer:
             total += found.nats.item() * share
             logits.append(found.path_logits)
             trace = found.trace
+        for parameter in self.model.parameters():
+            if parameter.grad is None:  # of a layer that no position reached: its moments are kept like all others
+                parameter.grad = torch.zeros_like(parameter)
         return total, torch.cat(logits), trace
 
 

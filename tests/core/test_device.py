@@ -36,7 +36,7 @@ print(peak() - before)
     ("preset", "architecture", "batch_size", "use_autocast", "fields"),
     [
         ("base", "byte", 4, True, {}),
-        ("base", "byte", 4, False, {"dropout": 0.1}),
+        ("small", "byte", 4, False, {"dropout": 0.1}),
         ("small", "bit", 1, True, {"dropout": 0.1}),
         ("base", "byte", 4, True, {"reversible": True, "max_seq_len": 2048, "chunk_size": 128}),
         ("base", "byte", 4, True, {"use_checkpoint": True, "max_seq_len": 2048, "chunk_size": 128, "use_act": True}),

@@ -120,7 +120,8 @@ def calls(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     schema, chance = tool["inputSchema"], st.integers(0, 99)
     parameters = {name: about for name, about in schema["properties"].items() if name not in UNTRIED}
     required = set(schema.get("required", ()))
-    chosen = {name for name in parameters if name == "wait_s" or draw(chance) < (97 if name in required else 20)}
+    optional = min(20, 200 // len(parameters)) if parameters else 0  # percent; of many, few: or hardly any call would fit
+    chosen = {name for name in parameters if name == "wait_s" or draw(chance) < (97 if name in required else optional)}
     if (sources := sorted(SOURCES & parameters.keys() - required)) and draw(chance) < 80:
         chosen = chosen - set(sources) | {draw(st.sampled_from(sources))}
     arguments = {}

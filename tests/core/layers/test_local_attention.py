@@ -60,7 +60,7 @@ def test_a_window_that_covers_the_sequence_is_full_attention() -> None:
     assert not Locality(20, 20).sees_all(41, causal=False)
 
 
-@pytest.mark.parametrize(("start", "T"), [(1, 1), (16, 1), (23, 1), (23, 30), (16, 4)])
+@pytest.mark.parametrize(("start", "T"), [(1, 1), (16, 1), (23, 1), (23, 30), (16, 4), (22, 6), (19, 4)])
 def test_a_past_is_seen_as_far_as_it_reaches(start: int, T: int) -> None:
     near = Locality(8, 5)
     first = near.first_seen(start)
@@ -119,3 +119,11 @@ def test_no_gradient_flows_into_the_past() -> None:
     keys, _ = memory.append(now, now)
     keys.sum().backward()
     assert past.grad is None and now.grad is not None
+
+
+def test_a_chunk_larger_than_what_is_read_costs_nothing() -> None:
+    near = Locality(131_072, 131_072)
+    for start, T in ((0, 20), (131_070, 9)):
+        tensors = qkv(T, min(start, 30) + T)
+        local = attend_locally(*tensors, near, causal=True, start=start)
+        torch.testing.assert_close(local, attend(*tensors, causal=True), rtol=1e-5, atol=1e-6)

@@ -253,3 +253,15 @@ def test_other_data_counts_into_the_reference_once(config_of: Configs) -> None:
 def test_no_data_is_refused() -> None:
     with pytest.raises(ConfigError, match="empty"):
         bytes_in_memory(b"")
+
+
+def test_a_longer_window_is_kept_and_predicts_as_before(config_of: Configs, architecture: str, tmp_path: Path) -> None:
+    engine = Engine(config_of(architecture, mixing=None))
+    size = engine.config.model.max_bytes
+    data = torch.arange(size)[None] % 256
+    before = engine.model.path_logits(data)
+    engine.expand_positional_encoding(2 * engine.config.model.max_seq_len)
+    write_file(tmp_path / "longer", *engine.state())
+    loaded = Engine.from_state(*read_file(tmp_path / "longer", "longer"))
+    assert loaded.config.model.max_bytes == 2 * size
+    assert torch.equal(loaded.model.path_logits(data), before)

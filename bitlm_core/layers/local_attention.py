@@ -31,29 +31,44 @@ def attend_locally(
     `documents` [B, S]: a query sees only keys whose number is its own.
     """
     T, C = q_BHTD.shape[2], locality.chunk
-    first_key = start + T - k_BHSD.shape[2]
-    edge = (start // C + 1) * C
-    if start + T <= edge:
+    first_key, edge = start + T - k_BHSD.shape[2], (start // C + 1) * C
+    if start + T <= edge:  # all in one chunk
         begin = max(0, locality.first_seen(start) - first_key)
         mask = None if documents is None else document_mask(documents[:, begin:], T, causal=causal)
         return attend(q_BHTD, k_BHSD[:, :, begin:], v_BHSD[:, :, begin:], causal=causal, mask=mask)
-    if T < C and causal:  # a few positions across an edge: not worth two padded chunks
-        return torch.cat(
-            [
-                attend_locally(
-                    q_BHTD[:, :, begin - start : end - start],
-                    k_BHSD[:, :, : end - first_key],
-                    v_BHSD[:, :, : end - first_key],
-                    locality,
-                    causal=True,
-                    start=begin,
-                    documents=None if documents is None else documents[:, : end - first_key],
-                )
-                for begin, end in ((start, edge), (edge, start + T))
-            ],
-            dim=2,
-        )
-    before = start % C
+    if not causal or T >= C:
+        return _attend_in_chunks(q_BHTD, k_BHSD, v_BHSD, locality, causal=causal, start=start, documents=documents)
+    # A few positions across an edge are not worth two padded chunks.
+    return torch.cat(
+        [
+            attend_locally(
+                q_BHTD[:, :, begin - start : end - start],
+                k_BHSD[:, :, : end - first_key],
+                v_BHSD[:, :, : end - first_key],
+                locality,
+                causal=True,
+                start=begin,
+                documents=None if documents is None else documents[:, : end - first_key],
+            )
+            for begin, end in ((start, edge), (edge, start + T))
+        ],
+        dim=2,
+    )
+
+
+def _attend_in_chunks(
+    q_BHTD: Tensor,
+    k_BHSD: Tensor,
+    v_BHSD: Tensor,
+    locality: Locality,
+    *,
+    causal: bool,
+    start: int,
+    documents: Tensor | None,
+) -> Tensor:
+    """The same for positions in several chunks, padded to whole ones."""
+    T, C = q_BHTD.shape[2], locality.chunk
+    first_key, before = start + T - k_BHSD.shape[2], start % C
     n = -(-(before + T) // C)
     begin = start - before - locality.overlap
     end = start - before + n * C + (0 if causal else locality.overlap)

@@ -36,11 +36,9 @@ print(peak() - before)
     ("preset", "architecture", "batch_size", "use_autocast", "fields"),
     [
         ("base", "byte", 4, True, {}),
-        ("small", "byte", 4, False, {"dropout": 0.1}),
-        ("small", "bit", 1, True, {"dropout": 0.1}),
-        ("base", "byte", 4, True, {"reversible": True, "max_seq_len": 2048, "chunk_size": 128}),
+        ("small", "bit", 1, False, {"dropout": 0.1}),
+        ("base", "byte", 4, True, {"attention": "differential", "reversible": True, "max_seq_len": 2048}),
         ("base", "byte", 4, True, {"use_checkpoint": True, "max_seq_len": 2048, "chunk_size": 128, "use_act": True}),
-        ("base", "byte", 4, True, {"attention": "differential", "use_act": True}),
     ],
 )
 def test_the_estimate_is_an_upper_one_and_not_absurd(

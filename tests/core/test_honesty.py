@@ -113,7 +113,7 @@ def test_every_form_is_honest(config_of: Callable[..., EngineConfig], architectu
     engine = Engine(plain.model_copy(update={"model": preset_config("tiny", architecture, **sizes)}))  # type: ignore[arg-type]
     for _ in engine.train_steps(bytes_in_memory(text[:20_000]), TrainingPlan(steps=12)):
         pass
-    length = 240 if architecture == "byte" else 90
+    length = 160 if architecture == "byte" else 60
     data = np.frombuffer(text[100_000 : 100_000 + length], np.uint8).copy()
     assert not leaks(lambda changed: all_logits(engine, changed, learn=False), data)
     for locality in (None,) if form == "sinusoidal" else (None, engine.model.carrying(16, 8)):

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bitlm_core.errors import ResourceLimitError
+from bitlm_core.layers.sizes import EXPLICIT_KEYS
 from bitlm_core.models.config import ModelConfig, count_parameters
 
 # Of the memory that is free, how much one model may claim: the rest is for data, requests and everybody else.
 SHARE_OF_FREE = 0.6
 _SCORED_POSITIONS = 4096  # positions of one batch of windows, at most
-EXPLICIT_KEYS = 2048  # up to so many keys, attention in bf16 on CPU makes its maps: see `layers.attend`
 _RUNTIME_BYTES = 64 << 20  # allocator slack and kernel workspaces
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _GLIBC_MAX_MMAP_THRESHOLD = 32 << 20  # where glibc's own adjustment ends

@@ -46,7 +46,7 @@ from bitlm_core.telemetry.drift import DriftDetector
 from bitlm_core.telemetry.metrics import lz_complexity
 from bitlm_core.telemetry.snapshot import TelemetrySnapshot, measure_window
 from bitlm_core.training.batches import Batch, sample_windows
-from bitlm_core.training.config import TrainingConfig, TrainingPlan, learning_rate
+from bitlm_core.training.config import TrainingConfig, TrainingPlan
 from bitlm_core.training.data import ByteData, byte_counts
 from bitlm_core.training.segments import Segments, segment_layout
 from bitlm_core.training.segments import State as SegmentState
@@ -140,7 +140,6 @@ class Engine:
         result = self.trainer.step(batch, objective=plan.objective, step=self.step, progress=plan.progress, carried=carried)
         if segments:
             segments.commit(batch)
-        rate = learning_rate(training, plan.progress, self.step)
         self.step += 1
         self.diffusion_steps += plan.objective == "diffusion"
         if not self._read_ahead.knows(data):  # new data counts into the reference, once, after its first step
@@ -154,7 +153,7 @@ class Engine:
             bits_per_byte=result.loss / math.log(2),
             bits_per_byte_mixed=mixed,
             grad_norm=result.grad_norm,
-            learning_rate=rate,
+            learning_rate=result.learning_rate,
             num_bytes=batch.num_bytes,
             telemetry=telemetry,
             alerts=tuple(self.drift.observe(self.step, vars(telemetry))) if telemetry else (),

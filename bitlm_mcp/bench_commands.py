@@ -76,7 +76,9 @@ def _dtype(text: str) -> bool:
     return text == "bfloat16"
 
 
-def _ranges(max_seq_len: str, chunk_size: str, reversible: str, use_act: str, use_checkpoint: str, dtype: str) -> Any:
+def _ranges(
+    max_seq_len: str, chunk_size: str, reversible: str, use_act: str, use_checkpoint: str, dtype: str
+) -> dict[str, list[Any]]:
     return {
         "max_seq_len": _values(max_seq_len, _number),
         "chunk_size": _values(chunk_size, _number),

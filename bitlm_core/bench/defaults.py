@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from bitlm_core.bench.cases import grid
+from bitlm_core.bench.report import Report
 from bitlm_core.bench.train import TrainSpeed, train_speeds
 from bitlm_core.device import SHARE_OF_FREE, free_memory_bytes
 from bitlm_core.engine_config import EngineConfig, estimate_engine_bytes
@@ -23,7 +24,7 @@ _WORTH_IT = 1.1
 
 
 @dataclass(frozen=True)
-class Defaults:
+class Defaults(Report):
     """Arguments for init_model, train_step and serve, and what they rest on."""
 
     preset: str
@@ -37,10 +38,6 @@ class Defaults:
     bytes_per_second: float
     memory_estimate_mib: int
     free_memory_mib: int
-
-    def flat(self) -> dict[str, float | int | str | bool | None]:
-        """For the last line, as JSON."""
-        return {name: round(value, 1) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
 def choose_defaults(preset: Preset, *, steps: int, free: int | None = None) -> Iterator[TrainSpeed | Defaults]:

@@ -7,21 +7,17 @@ timed on the same batches, again in turns, and scored on the rest.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from bitlm_core.bench.learn import split
+from bitlm_core.bench.learn import scored, split
 from bitlm_core.bench.machine import clock, describe, typical
+from bitlm_core.bench.report import Report
 from bitlm_core.device import keeping_freed_memory
 from bitlm_core.engine import Engine
 from bitlm_core.engine_config import EngineConfig
-from bitlm_core.mixing.expert import expert_path_logits
-from bitlm_core.mixing.windows import half_overlapping
 from bitlm_core.models.config import Preset, preset_config
-from bitlm_core.scoring.likelihood import total_nats
 from bitlm_core.training.batches import sample_windows
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
 from bitlm_core.training.data import ByteData, bytes_in_memory
@@ -30,7 +26,7 @@ TIMED_STEPS = 16
 
 
 @dataclass(frozen=True)
-class HaltingReport:
+class HaltingReport(Report):
     """Bits per byte of the held-out bytes without and with halting; milliseconds of CPU time of a trained network's step
     (medians); layers per position and layers there are."""
 
@@ -45,10 +41,6 @@ class HaltingReport:
     ponder_cost: float
     steps: int
     machine: str
-
-    def flat(self) -> dict[str, float | int | str]:
-        """For the last line, as JSON."""
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
 def halting_steps(
@@ -67,7 +59,7 @@ def halting_steps(
         report = [next(steps_of) for steps_of in learning][1]
         yield (done + 1) / steps
     spent = _timed([plain, halting], train)
-    bits = [_bits_per_byte(engine, held.array) for engine in (plain, halting)]
+    bits = [scored(engine, held.array).bits_per_byte_network for engine in (plain, halting)]
     yield HaltingReport(
         bpb_plain=bits[0],
         bpb_halting=bits[1],
@@ -97,11 +89,3 @@ def _timed(engines: list[Engine], data: ByteData) -> list[float]:
                 engine.trainer.step(batch, objective="causal", step=engine.step + step, progress=1.0)
                 durations.append(now() - started)
     return [typical(durations) for durations in spent]
-
-
-def _bits_per_byte(engine: Engine, data: NDArray[np.uint8]) -> float:
-    nats = sum(
-        total_nats(logits, data[window.predicted : window.end])
-        for window, logits in expert_path_logits(engine.model, data, half_overlapping(len(data), engine.config.model.max_bytes))
-    )
-    return float(nats / np.log(2) / len(data))

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from bitlm_core.bench.machine import describe
+from bitlm_core.bench.report import Report
 from bitlm_core.engine import Engine
 from bitlm_core.engine_config import EngineConfig
 from bitlm_core.errors import ConfigError
@@ -32,7 +33,7 @@ LOOKS = 50
 
 
 @dataclass(frozen=True)
-class LearnReport:
+class LearnReport(Report):
     """The outcome; bits per byte, seconds of process CPU time, bytes.
 
     `seconds_to_2739`: when the network alone was first at `TARGET` on a sample of the held-out bytes; None: never.
@@ -51,10 +52,6 @@ class LearnReport:
     num_parameters: int
     threads: int
     machine: str
-
-    def flat(self) -> dict[str, float | int | str | None]:
-        """For the last line, as JSON."""
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
 def split(data: bytes) -> tuple[bytes, bytes]:
@@ -91,7 +88,7 @@ def learn_steps(
             paused += now() - looked
         yield min(1.0, used / seconds)
     wall = time.perf_counter() - wall
-    found = _scored(engine, held.array)
+    found = scored(engine, held.array)
     yield LearnReport(
         bpb_network=found.bits_per_byte_network,
         bpb_static=found.bits_per_byte_static,
@@ -109,7 +106,8 @@ def learn_steps(
     )
 
 
-def _scored(engine: Engine, data: NDArray[np.uint8]) -> Likelihood:
+def scored(engine: Engine, data: NDArray[np.uint8]) -> Likelihood:
+    """The engine's evaluation, run to its end."""
     scoring = engine.evaluate_steps(data)
     while True:
         try:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from bitlm_core.bench.learn import split
+from bitlm_core.bench.report import Report
 from bitlm_core.errors import ConfigError
 from bitlm_core.mixing.windows import half_overlapping
 
@@ -33,7 +34,7 @@ _WINDOWS_PER_BATCH = 64
 
 
 @dataclass(frozen=True)
-class PeerReport:
+class PeerReport(Report):
     """The outcome; bits per byte of the held-out bytes, every one scored once, frozen."""
 
     peer_bpb: float
@@ -41,10 +42,6 @@ class PeerReport:
     peer_bytes_seen: int
     peer_cpu_seconds: float
     peer_num_parameters: int
-
-    def flat(self) -> dict[str, float | int]:
-        """For the last line, as JSON."""
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
 def nanogpt_steps(checkout: Path, data: bytes, *, seconds: float, threads: int) -> Iterator[float | PeerReport]:

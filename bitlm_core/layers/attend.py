@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bitlm_core.layers.sizes import EXPLICIT_KEYS
+
 # Above any logit that occurs (normalised Q, K bound them by √d) and still finite in bf16.
 MASKED = -1e4
 QUERY_BLOCK = 128
-EXPLICIT_KEYS = 2048
-"""Up to here the maps of explicit attention are worth their memory, which grows with the square."""
 
 
 def attend(q_BHTD: Tensor, k_BHSD: Tensor, v_BHSD: Tensor, *, causal: bool, mask: Tensor | None = None) -> Tensor:

@@ -34,6 +34,7 @@ class StepResult:
 
     loss: float
     grad_norm: float
+    learning_rate: float
     path_logits: Tensor
     trace: Trace
 
@@ -79,7 +80,7 @@ class Trainer:
         finally:
             model.zero_grad(set_to_none=True)
             model.eval()
-        return StepResult(loss, norm, logits, trace)
+        return StepResult(loss, norm, learning_rate(self.config, progress, step), logits, trace)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -8,32 +8,14 @@ import torch
 from bitlm_core import ConfigError, ModelConfig, preset_config
 from bitlm_core.models.build import build_model
 from bitlm_core.models.config import count_parameters
-from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import byte_log_probs, path_bits, path_logits, path_nats, path_nodes
-
-T = 20
-
-
-def a_model(architecture: str, position: str = "rotary") -> LanguageModel:
-    """A network whose zero-initialised parts were filled, so that nothing is hidden by zeros."""
-    window = T if architecture == "byte" else T * 9
-    config = preset_config("tiny", architecture, max_seq_len=window, position=position)  # type: ignore[arg-type]
-    model = build_model(config, seed=3).eval()
-    generator = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
-    return model
-
-
-def some_bytes(rows: int = 2) -> torch.Tensor:
-    return torch.randint(0, 256, (rows, T), generator=torch.Generator().manual_seed(5))
+from tests.core.models.networks import T, a_model, some_bytes
 
 
 @pytest.mark.parametrize("position", ["rotary", "sinusoidal"])
 @torch.no_grad()
 def test_cached_reading_equals_the_full_pass(architecture: str, position: str) -> None:
-    model, data = a_model(architecture, position), some_bytes()
+    model, data = a_model(architecture, position=position), some_bytes()
     full = model.path_logits(data)
     for start in (0, 1, 7, T - 1):
         decoder = model.open_decoder(data[0, :start])

@@ -25,7 +25,7 @@ from bitlm_core import (
     write_file,
 )
 from bitlm_core.training.segments import Segments
-from tests.core.models.test_forms import a_model
+from tests.core.models.networks import a_model
 
 Configs = Callable[..., EngineConfig]
 TRAINING = TrainingConfig(batch_size=3, telemetry_every=100)

@@ -23,17 +23,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bitlm_core.kernels.mixing_contexts import advance, begin, hash32, locate
+from bitlm_core.kernels.mixing_contexts import advance, hash32
 from bitlm_core.kernels.mixing_layout import (
     AT_EXPERT,
     AT_MATCH,
     AT_RATE,
+    AT_RUN,
     AT_SETS,
+    FOUND,
+    HALF,
     LOW4,
+    MATCH_KINDS,
     NUM_HISTORY,
     NUM_MATCH,
+    NUM_PREDICTED,
     NUM_RATE,
     NUM_SELECT,
+    PLACE,
+    SPREAD_OF,
     Int,
     Memory,
     Scratch,
@@ -41,6 +48,9 @@ from bitlm_core.kernels.mixing_layout import (
     cached_kernel,
     kernel,
 )
+from bitlm_core.kernels.mixing_matches import expect
+from bitlm_core.kernels.mixing_samples import learn_sample, predict_sample, sample_inputs
+from bitlm_core.kernels.mixing_slots import begin, learn_runs, locate
 
 
 @kernel
@@ -73,6 +83,12 @@ def _gather(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, expert: Int) ->
         s.states[k, i] = state
         x[2 * i] = t.stretch[p >> 10]
         x[2 * i + 1] = (p - (1 << 21)) >> 12
+        x[AT_RUN + i] = 0
+        last = s.runs[0, i]
+        if last > 0 and last >> (8 - k) == node:
+            p = np.int64(m.run_maps[i, min(s.runs[1, i], 15) * 8 + k]) >> 9
+            came = np.int64(t.stretch[p >> 10])
+            x[AT_RUN + i] = came if (last >> (7 - k)) & 1 else -came
     for i in range(NUM_RATE):
         packed = np.int64(m.rates[s.lines[nibble, i] + j])
         p = packed >> 9
@@ -84,9 +100,10 @@ def _gather(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, expert: Int) ->
         expected = s.byte[2 * i] + 255
         if expected > 255 and expected >> (8 - k) == node:
             sign = 2 * ((expected >> (7 - k)) & 1) - 1
-            p = np.int64(m.match_maps[i * 128 + s.byte[2 * i + 1]]) >> 9
+            p = np.int64(m.match_maps[i * MATCH_KINDS + s.byte[2 * i + 1]]) >> 9
             x[AT_MATCH + 2 * i] = sign * _stretch(t, p)
             x[AT_MATCH + 2 * i + 1] = (sign * (p - (1 << 21))) >> 12
+    sample_inputs(m, t, s, node, k)
     x[AT_EXPERT] = expert
     x[AT_EXPERT + 1] = (np.int64(t.squash[expert + 3072]) - (1 << 21)) >> 12
     x[AT_EXPERT + 2] = 256
@@ -94,35 +111,41 @@ def _gather(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, expert: Int) ->
 
 @kernel
 def _choose_sets(m: Memory, s: Scratch, node: Int, k: Int, expert: Int, has_expert: Int) -> None:
-    """One weight set per selector: match, node, last byte, orders found, expert, byte before last."""
+    """One weight set per selector: match, node, last byte, orders found, expert, byte before last or spread, place."""
     low = m.context[LOW4]
     expected = s.byte[0] + 255
     agrees = expected > 255 and expected >> (8 - k) == node
     u = s.sets[k]
-    u[0] = (1 + (s.byte[1] >> 3)) * 8 + k if agrees else k
+    u[0] = (2 + (s.byte[1] >> 3)) * 8 + k if agrees else (s.byte[0] > 0) * 8 + k
     u[1] = AT_SETS[1] + node
     u[2] = AT_SETS[2] + (low & 255) * 8 + k
-    u[3] = AT_SETS[3] + (s.byte[7] * 2 + (s.byte[2] > 0)) * 8 + k
+    u[3] = AT_SETS[3] + (s.byte[FOUND] * 2 + (s.byte[2] > 0)) * 8 + k
     u[4] = AT_SETS[4] + has_expert * (8 + 8 * min(abs(expert) >> 6, 30)) + k
     u[5] = AT_SETS[5] + ((low >> 8) & 255) * 8 + k
+    if s.sample[NUM_PREDICTED] > 0:
+        u[5] = AT_SETS[5] + (min(15, s.sample[SPREAD_OF]) * 2 + s.sample[HALF]) * 8 + k
+    u[6] = AT_SETS[6] + s.byte[PLACE] * 8 + k
 
 
 @kernel
 def _dot(w: NDArray[np.int32], x: NDArray[np.int32]) -> Int:
-    """w · x. The bound is x.size, not a constant: a constant is unrolled before it can be vectorised."""
-    total = np.int64(0)
+    """w · x / 2^12, in 32 bits: |w >> 4| < 2^19.1 and |x| < 3100 keep a product below 2^31, and their sum by >> 8.
+
+    The bound is x.size, not a constant: a constant is unrolled before it can be vectorised.
+    """
+    total = np.int32(0)
     for i in range(x.size):
-        total += np.int64(w[i]) * np.int64(x[i])
-    return total
+        total += np.int32(np.int32(w[i] >> np.int32(4)) * x[i]) >> np.int32(8)
+    return np.int64(total)
 
 
 @kernel
 def _train(w: NDArray[np.int32], x: NDArray[np.int32], step: Int) -> None:
-    """w += x · step / 4096, within ±64. In 32 bits: |x| < 3400 and |step| < 2^19.1 keep the product below 2^31."""
+    """w += x · step / 4096, within ±8. In 32 bits: |x| < 3100 and |step| < 2^19.1 keep the product below 2^31."""
     step32 = np.int32(step)
     for i in range(x.size):
         change = np.int32(np.int32(x[i] * step32) + np.int32(2048)) >> np.int32(12)
-        w[i] = min(np.int32(1 << 26), max(np.int32(-(1 << 26)), np.int32(w[i] + np.int32(change))))
+        w[i] = min(np.int32(1 << 23), max(np.int32(-(1 << 23)), np.int32(w[i] + np.int32(change))))
 
 
 @kernel
@@ -132,7 +155,7 @@ def _predict(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, expert: Int, h
     _choose_sets(m, s, node, k, expert, has_expert)
     total = np.int64(0)
     for i in range(NUM_SELECT):
-        vote: Int = min(3071, max(-3071, _dot(m.weights[s.sets[k, i]], s.inputs[k]) >> 20))
+        vote: Int = min(3071, max(-3071, _dot(m.weights[s.sets[k, i]], s.inputs[k]) >> 8))
         s.votes[k, i] = vote
         total += vote * np.int64(m.final_weights[node, i])
     mixed: Int = min(3071, max(-3071, total >> 20))
@@ -176,6 +199,8 @@ def _learn(m: Memory, t: Tables, s: Scratch, byte: Int) -> None:
     """All updates of one byte whose eight predictions are in `s`."""
     locate(m, t, s, 0, 1, True)
     locate(m, t, s, 1, 16 | (byte >> 4), True)
+    learn_runs(m, s, byte)
+    learn_sample(m, s, byte)
     for k in range(8):
         node = (1 << k) | (byte >> (8 - k))
         bit = (byte >> (7 - k)) & 1
@@ -186,17 +211,22 @@ def _learn(m: Memory, t: Tables, s: Scratch, byte: Int) -> None:
                 m.state_maps[i, state] = _adapted(np.int64(m.state_maps[i, state]), bit, 255, t.reciprocal)
             at = s.slots[k >> 2, i] + j
             m.slots[at] = t.next_state[m.slots[at], bit]
+            last = s.runs[0, i]
+            if last > 0 and last >> (8 - k) == node:
+                at = min(s.runs[1, i], 15) * 8 + k
+                right = 1 if ((last >> (7 - k)) & 1) == bit else 0
+                m.run_maps[i, at] = _adapted(np.int64(m.run_maps[i, at]), right, 511, t.reciprocal)
         for i in range(NUM_RATE):
             at = s.lines[k >> 2, i] + j
             m.rates[at] = _adapted(np.int64(m.rates[at]), bit, 255, t.reciprocal)
         for i in range(NUM_MATCH):
             expected = s.byte[2 * i] + 255
             if expected > 255 and expected >> (8 - k) == node:
-                at = i * 128 + s.byte[2 * i + 1]
+                at = i * MATCH_KINDS + s.byte[2 * i + 1]
                 right = 1 if ((expected >> (7 - k)) & 1) == bit else 0
                 m.match_maps[at] = _adapted(np.int64(m.match_maps[at]), right, 511, t.reciprocal)
         _learn_mixing(m, t, s, node, k, bit)
-    advance(m, byte, True)
+    advance(m, t, byte, True)
 
 
 @kernel
@@ -214,6 +244,7 @@ def _read(
     for i in range(data.size):
         byte = np.int64(data[i])
         begin(m, t, s)
+        predict_sample(m, s)
         for k in range(8):
             node = (1 << k) | (byte >> (8 - k))
             if k == 4:
@@ -222,13 +253,14 @@ def _read(
         if learn:
             _learn(m, t, s, byte)
         else:
-            advance(m, byte, False)
+            advance(m, t, byte, False)
 
 
 @kernel
 def _all_nodes(m: Memory, t: Tables, s: Scratch, expert: NDArray[np.int32], has_expert: Int, out: NDArray[np.int32]) -> None:
     """Predict nodes 1..255 of the coming byte into out [256]. expert: stretches [256]."""
     begin(m, t, s)
+    predict_sample(m, s)
     for node in range(1, 16):
         k = (node > 1) * 1 + (node > 3) + (node > 7)
         out[node] = _predict(m, t, s, node, k, np.int64(expert[node]), has_expert)
@@ -251,10 +283,12 @@ class EntryPoints(NamedTuple):
 def entry_points() -> EntryPoints:
     """Compile on first use, or take from numba's cache on disk.
 
-    That cache notices changes only in the file of the cached function, and these span three. The stamp is a closure
-    variable, which is part of numba's cache key, so a change in any of the three compiles anew.
+    That cache notices changes only in the file of the cached function, and these span several. The stamp is a closure
+    variable, which is part of numba's cache key, so a change in any of them compiles anew.
     """
-    sources = "".join(inspect.getsource(sys.modules[f.__module__]) for f in (entry_points, advance, kernel))
+    sources = "".join(
+        inspect.getsource(sys.modules[f.__module__]) for f in (entry_points, advance, kernel, expect, begin, learn_sample)
+    )
     stamp = zlib.crc32(sources.encode())
 
     @cached_kernel

@@ -1,6 +1,6 @@
-"""What the mixer conditions on: hashes of recent bytes, words and lines, and the longest earlier matches.
+"""What the mixer conditions on: hashes of recent bytes, words, lines, fields, rows and samples.
 
-To add a history context: raise `NUM_HISTORY` and give `hash_contexts` one more line.
+To add a history context: raise `NUM_HISTORY` and give one of the functions here one more line.
 """
 
 from __future__ import annotations
@@ -8,21 +8,29 @@ from __future__ import annotations
 import numpy as np
 
 from bitlm_core.kernels.mixing_layout import (
-    ABOVE,
     COLUMN,
     DOC,
+    FIELD,
+    FIELDS_ABOVE,
+    FORMAT,
     HEAD,
     HIGH4,
+    IN_FIELD,
+    KIND,
+    LEAD,
     LINE,
+    LINE_START,
     LOW4,
     MASK,
-    MATCH,
-    MATCH_MIN,
+    NUM_FIELDS,
     NUM_HISTORY,
-    NUM_MATCH,
     NUM_RATE,
+    PERIOD,
+    PLACE,
     RECENT,
-    SLOT,
+    ROW,
+    STRIDE,
+    TEXT,
     TOTAL,
     WORD,
     WORD1,
@@ -33,6 +41,7 @@ from bitlm_core.kernels.mixing_layout import (
     Tables,
     kernel,
 )
+from bitlm_core.kernels.mixing_matches import advance_matches
 
 
 @kernel
@@ -44,13 +53,25 @@ def hash32(h: Int, v: Int) -> Int:
 
 
 @kernel
-def hash_contexts(m: Memory, s: Scratch) -> None:
-    """Fill `hashes` and the first-nibble `lines`: what the coming byte is conditioned on."""
-    c = m.context
-    low, high, word = c[LOW4], c[HIGH4], c[WORD]
+def byte_before(m: Memory, distance: Int) -> Int:
+    """The byte `distance` ≥ 1 back from the coming one; 0 where the document had not begun or it is forgotten."""
+    read = m.context[DOC]
+    if distance > read or distance > RECENT:
+        return np.int64(0)
+    return np.int64(m.recent[(read - distance) & (RECENT - 1)])
+
+
+@kernel
+def _byte_at(m: Memory, place: Int) -> Int:
+    """The byte at a place counted from the document's begin."""
+    return byte_before(m, m.context[DOC] - place) if place < m.context[DOC] else np.int64(0)
+
+
+@kernel
+def _hash_orders(m: Memory, s: Scratch) -> None:
+    """0 … 13: the last bytes, some of them, and what followed them before."""
+    low, high = m.context[LOW4], m.context[HIGH4]
     c1, c2 = low & 255, low & 0xFFFF
-    above = c[ABOVE]
-    follow = np.int64(m.followers[c2])
     h = s.hashes
     h[0] = c1
     h[1] = c2
@@ -59,104 +80,121 @@ def hash_contexts(m: Memory, s: Scratch) -> None:
     h[4] = hash32(low, high & 255)
     h[5] = hash32(low, high & 0xFFFF)
     h[6] = hash32(low, high)
-    h[7] = hash32(word, c1)
-    h[8] = hash32(hash32(word, c1), c[WORD1])
-    h[9] = hash32(hash32(word, c[WORD1]), c[WORD2])
-    h[10] = low & 0xFFFF00
-    h[11] = low & 0xFF00FF
-    h[12] = hash32(s.byte[0] + 256 * s.byte[1], c1)
-    h[13] = hash32(follow, c1)
-    h[14] = hash32(above, c[COLUMN])
-    h[15] = hash32(above, c2)
-    h[16] = hash32(hash32(word, c1), c[WORD2])
-    h[17] = hash32(low, high & 0xFFFFFF)
+    h[7] = low & 0xFF00
+    h[8] = low & 0xFFFF00
+    h[9] = low & 0xFFFF0000
+    h[10] = low & 0xFF00FF
+    h[11] = hash32(s.byte[0] + 256 * s.byte[1], c1)
+    h[12] = hash32(np.int64(m.followers[c1]) & 0xFFFF, c1)
+    h[13] = np.int64(m.followers[256 + c2])
+
+
+@kernel
+def _hash_lines(m: Memory, s: Scratch) -> None:
+    """14 … 27 for text: words, the line above, fields and their form."""
+    c = m.context
+    low, word = c[LOW4], c[WORD]
+    c1, c2 = low & 255, low & 0xFFFF
+    above = np.int64(0)
+    if c[COLUMN] < c[LINE]:
+        above = byte_before(m, c[LINE])
+    field = min(c[FIELD], NUM_FIELDS - 1)
+    in_field = min(c[IN_FIELD], 255)
+    like, like_next = np.int64(0), np.int64(0)
+    if field < c[FIELDS_ABOVE]:
+        at = m.fields[1 - c[ROW], field] + c[IN_FIELD]
+        if at < c[LINE_START]:
+            like = _byte_at(m, at)
+            like_next = _byte_at(m, at + 1) if at + 1 < c[LINE_START] else np.int64(0)
+    pair = like | (like_next << 8)
+    s.byte[PLACE] = min(field, 63) * 4 + min(in_field, 3)
+    h = s.hashes
+    h[14] = hash32(word, c1)
+    h[15] = hash32(hash32(word, c1), c[WORD1])
+    h[16] = hash32(hash32(word, c[WORD1]), c[WORD2])
+    h[17] = hash32(hash32(word, c1), c[WORD2])
+    h[18] = hash32(low, c[HIGH4] & 0xFFFFFF)
+    h[19] = hash32(word, above + 256)
+    h[20] = hash32(above, c1 + (min(c[COLUMN], 255) << 8))
+    h[21] = hash32(pair, c1)
+    h[22] = hash32(c[FORMAT] & MASK, (c[FORMAT] >> 32) + (field << 16))
+    h[23] = hash32(pair, c[FORMAT] & 0xFFFFFF)
+    h[24] = hash32(field + (in_field << 8), c2)
+    h[25] = hash32(field + (c1 << 8), c[LEAD])
+    h[26] = hash32(c[WORD1], c[FORMAT] & 0xFFFF)
+    h[27] = hash32(word, c[LEAD])
+
+
+@kernel
+def _hash_rows(m: Memory, s: Scratch) -> None:
+    """14 … 27 for all else: the record or row above, places in it, and neighbouring samples."""
+    c = m.context
+    low, high = c[LOW4], c[HIGH4]
+    c1, c2 = low & 255, low & 0xFFFF
+    period, stride = c[PERIOD], max(1, c[STRIDE])
+    column = c[DOC] % period if period > 0 else min(c[DOC], RECENT)
+    above, above2 = np.int64(0), np.int64(0)
+    left, right = np.int64(0), np.int64(0)
+    west, west2, north_west = byte_before(m, stride), byte_before(m, 2 * stride), np.int64(0)
+    if period > 0:
+        above, above2 = byte_before(m, period), byte_before(m, 2 * period)
+        left, right = byte_before(m, period + 1), byte_before(m, period - 1)
+        north_west = byte_before(m, period + stride)
+    s.byte[PLACE] = min(column, 255) if period == 0 or period > 256 else column
+    flat = min(255, max(0, west + above - north_west))
+    h = s.hashes
+    h[14] = hash32(above | (above2 << 8), c1)
+    h[15] = hash32(above | (left << 8) | (right << 16), c1)
+    h[16] = hash32(above | (left << 8) | (right << 16) | (above2 << 24), c2)
+    h[17] = hash32(above, column)
+    h[18] = hash32(above, c1)
+    h[19] = hash32(above | (above2 << 8), column)
+    h[20] = hash32(flat, c[DOC] % stride) if period > 0 else hash32(column, low & 0xFFFF)
+    h[21] = hash32((west + above) >> 1, ((west - north_west) >> 3) + (((above - north_west) >> 4) << 8))
+    h[22] = hash32(column, c1)
+    h[23] = hash32((low >> 24) | ((high >> 16) & 0xFF00), c[DOC] & 3)
+    h[24] = hash32(west | (west2 << 8), c[DOC] % stride) if stride > 1 else hash32(low & 0xFF00FF00, high & 0xFF00)
+    h[25] = hash32(c[LEAD], column)
+    h[26] = hash32(c[FORMAT] & MASK, 1)
+    h[27] = hash32(c[WORD], c1)
+
+
+@kernel
+def hash_contexts(m: Memory, s: Scratch) -> None:
+    """Fill `hashes` and the first-nibble `lines`: what the coming byte is conditioned on."""
+    _hash_orders(m, s)
+    if m.context[KIND] == TEXT:
+        _hash_lines(m, s)
+    else:
+        _hash_rows(m, s)
+    h = s.hashes
     for i in range(NUM_HISTORY):
         h[i] = hash32(h[i], i + 1)
     r = s.rate_hashes
     r[0] = 0x9E3779B9
     for i in range(1, NUM_RATE):
-        r[i] = h[i - 1 if i < 5 else 7]
+        r[i] = h[i - 1 if i < 5 else 14]
 
 
 @kernel
-def expect(m: Memory, s: Scratch) -> None:
-    """`byte` = expected byte + 1 (0 = none) and confidence index in [0, 128) of each match model."""
-    for k in range(NUM_MATCH):
-        at, length, misses = m.context[MATCH + 3 * k], m.context[MATCH + 3 * k + 1], m.context[MATCH + 3 * k + 2]
-        s.byte[2 * k] = 0
-        s.byte[2 * k + 1] = 0
-        if at >= 0:
-            s.byte[2 * k] = np.int64(m.history[at]) + 1
-            size = min(length, 15) if length < 16 else min(16 + ((length - 16) >> 2), 31)
-            s.byte[2 * k + 1] = size * 4 + min(3, (misses & 1) + ((misses >> 1) & 1) + ((misses >> 2) & 1))
-
-
-@kernel
-def _verified(m: Memory, at: Int) -> Int:
-    """How many bytes before ring position `at` equal the last bytes read (at most 64)."""
-    read = m.context[DOC]
-    limit = min(read, 64)
-    n = 0
-    while n < limit:
-        at = at - 1 if at > 0 else m.history.size - 1
-        if m.history[at] != m.recent[(read - 1 - n) & (RECENT - 1)]:
-            break
-        n += 1
-    return n
-
-
-@kernel
-def _advance_matches(m: Memory, byte: Int, learn: bool) -> None:
-    """Follow, drop or look up each match; index the history that was just written. `recent` already ends in byte.
-
-    No match may point at HEAD: the next byte is written there before it is compared, so it would equal itself for ever.
-    """
+def _end_line(m: Memory) -> None:
+    """The line that ends becomes the line above."""
     c = m.context
-    entries = np.int64(m.match_table.shape[1])
-    for k in range(NUM_MATCH):
-        p = MATCH + 3 * k
-        if c[p] >= 0:
-            hit = np.int64(m.history[c[p]]) == byte
-            c[p + 1] = min(c[p + 1] + 1, 65535) if hit else 0
-            c[p + 2] = ((c[p + 2] << 1) | (not hit)) & 255
-            c[p] = c[p] + 1 if c[p] + 1 < m.history.size else 0
-            if c[p + 2] & 7 == 7 or c[p] == c[HEAD]:
-                c[p] = -1
-                c[p + 1] = 0
-        least = MATCH_MIN[k]
-        if c[DOC] < least:
-            continue
-        h: Int = 0
-        for n in range(least):
-            h = ((h + np.int64(m.recent[(c[DOC] - 1 - n) & (RECENT - 1)]) + 1) * 0x2F0B4C47) & MASK
-            h ^= h >> 15
-        h = (h * entries) >> 32
-        if c[p + 1] < least and m.match_table[k, h] > 0:
-            at = np.int64(m.match_table[k, h]) - 1
-            length = _verified(m, at) if at != c[HEAD] else 0
-            if length >= least and length > c[p + 1]:
-                if at != c[p]:
-                    c[p + 2] = 0
-                c[p] = at
-                c[p + 1] = length
-        if learn:
-            m.match_table[k, h] = c[HEAD] + 1
+    c[LINE] = min(c[COLUMN] + 1, RECENT)
+    c[FIELDS_ABOVE] = min(c[FIELD] + 1, NUM_FIELDS)
+    c[ROW] = 1 - c[ROW]
+    c[COLUMN] = 0
+    c[FIELD] = 0
+    c[IN_FIELD] = 0
+    c[LEAD] = 0
+    c[LINE_START] = c[DOC]
+    m.fields[c[ROW], 0] = c[DOC]
 
 
 @kernel
-def advance(m: Memory, byte: Int, learn: bool) -> None:
-    """Move the context past one byte; with `learn`, remember the byte."""
+def _advance_line(m: Memory, t: Tables, byte: Int) -> None:
+    """Words, columns, fields and forms; `recent` already ends in byte."""
     c = m.context
-    if learn:
-        pair = c[LOW4] & 0xFFFF
-        m.followers[pair] = ((np.int64(m.followers[pair]) << 8) | byte) & 0xFFFFFF
-        m.history[c[HEAD]] = byte
-        c[TOTAL] += 1
-        c[HEAD] = c[HEAD] + 1 if c[HEAD] + 1 < m.history.size else 0
-    m.recent[c[DOC] & (RECENT - 1)] = byte
-    c[DOC] += 1
-    c[HIGH4] = ((c[HIGH4] << 8) | (c[LOW4] >> 24)) & MASK
-    c[LOW4] = ((c[LOW4] << 8) | byte) & MASK
     lower = byte | 32
     if (97 <= lower <= 122) or byte >= 128:
         c[WORD] = hash32(c[WORD], lower)
@@ -164,55 +202,36 @@ def advance(m: Memory, byte: Int, learn: bool) -> None:
         c[WORD2] = c[WORD1]
         c[WORD1] = c[WORD]
         c[WORD] = 0
-    if byte == 10:
-        c[LINE] = min(c[COLUMN] + 1, RECENT)
-        c[COLUMN] = 0
+    form = np.int64(t.byte_class[byte])
+    c[FORMAT] = ((c[FORMAT] << 8) | (form & 255)) & 0xFFFFFFFFFFFF
+    if c[COLUMN] < 4:
+        c[LEAD] = ((c[LEAD] << 8) | byte) & MASK
+    if byte == 10 and c[KIND] == TEXT:
+        _end_line(m)
+        return
+    c[COLUMN] = min(c[COLUMN] + 1, RECENT)
+    if form > 255:
+        c[FIELD] = min(c[FIELD] + 1, RECENT)
+        c[IN_FIELD] = 0
+        if c[FIELD] < NUM_FIELDS:
+            m.fields[c[ROW], c[FIELD]] = c[DOC]
     else:
-        c[COLUMN] = min(c[COLUMN] + 1, RECENT)
-    above = c[COLUMN] < c[LINE] and c[LINE] < RECENT
-    c[ABOVE] = np.int64(m.recent[(c[DOC] - c[LINE]) & (RECENT - 1)]) if above else 0
-    _advance_matches(m, byte, learn)
+        c[IN_FIELD] = min(c[IN_FIELD] + 1, RECENT)
 
 
 @kernel
-def find_slot(m: Memory, t: Tables, h: Int, make: bool) -> Int:
-    """Start of the slot of hash h. If absent: the zero slot, or with `make` the weakest of four, emptied."""
-    buckets = np.int64(m.slots.size // SLOT - 1) // 4
-    base = ((h * buckets) >> 32) * 4 * SLOT
-    check = (h & 255) | (((h & 255) == 0) * 1)
-    weakest = base
-    least: Int = 1 << 20
-    for k in range(4):
-        at = base + k * SLOT
-        if m.slots[at] == check:
-            return at
-        weight = np.int64(t.priority[m.slots[at + 1]]) if m.slots[at] != 0 else -1
-        if weight < least:
-            weakest, least = at, weight
-    if not make:
-        return m.slots.size - SLOT
-    m.slots[weakest] = check
-    for k in range(1, SLOT):
-        m.slots[weakest + k] = 0
-    return weakest
-
-
-@kernel
-def locate(m: Memory, t: Tables, s: Scratch, nibble: Int, node: Int, make: bool) -> None:
-    """Slots and lines of a nibble; node is 1 for the first, 16..31 for the second."""
-    lines = np.int64(m.rates.size // SLOT)
-    for i in range(NUM_HISTORY):
-        s.slots[nibble, i] = find_slot(m, t, hash32(s.hashes[i], node), make)
-    for i in range(NUM_RATE):
-        s.lines[nibble, i] = ((hash32(s.rate_hashes[i], node) * lines) >> 32) * SLOT
-
-
-@kernel
-def begin(m: Memory, t: Tables, s: Scratch) -> None:
-    expect(m, s)
-    hash_contexts(m, s)
-    locate(m, t, s, 0, 1, False)
-    found = 0
-    for i in range(1, 6):
-        found += s.slots[0, i] != m.slots.size - SLOT
-    s.byte[7] = found
+def advance(m: Memory, t: Tables, byte: Int, learn: bool) -> None:
+    """Move the context past one byte; with `learn`, remember the byte."""
+    c = m.context
+    if learn:
+        for at in (c[LOW4] & 255, 256 + (c[LOW4] & 0xFFFF)):
+            m.followers[at] = ((np.int64(m.followers[at]) << 8) | byte) & 0xFFFFFF
+        m.history[c[HEAD]] = byte
+        c[TOTAL] += 1
+        c[HEAD] = c[HEAD] + 1 if c[HEAD] + 1 < m.history.size else 0
+    m.recent[c[DOC] & (RECENT - 1)] = byte
+    c[DOC] += 1
+    c[HIGH4] = ((c[HIGH4] << 8) | (c[LOW4] >> 24)) & MASK
+    c[LOW4] = ((c[LOW4] << 8) | byte) & MASK
+    _advance_line(m, t, byte)
+    advance_matches(m, byte, learn)

@@ -1,6 +1,6 @@
 """What the mixing kernels share: sizes, the arrays they work on, and the way they are compiled.
 
-Legend: C history contexts, R rate contexts, M match models, X mixer inputs, S weight sets used at a time.
+Legend: C history contexts, R rate contexts, M match models, P sample predictions, X mixer inputs, S weight sets used at a time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Int = Any  # compiled: int64; interpreted: int or np.int64, which mypy will not 
 F = TypeVar("F", bound=Callable[..., object])
 
 
-# No reference counting: with two dozen arrays in hand it costs more than the work. Hence no kernel may allocate.
+# No reference counting: with three dozen arrays in hand it costs more than the work. Hence no kernel may allocate.
 BARE: dict[str, Any] = {"_nrt": False, "error_model": "numpy"}
 INNER: dict[str, Any] = {**BARE, "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
@@ -31,21 +31,32 @@ def cached_kernel(function: F) -> F:
     return cast(F, njit(**BARE, cache=True, nogil=True)(function))
 
 
-NUM_HISTORY, NUM_RATE, NUM_MATCH, NUM_SELECT = 18, 6, 2, 6
-AT_RATE = 2 * NUM_HISTORY
+NUM_HISTORY, NUM_RATE, NUM_MATCH, NUM_SAMPLE, NUM_SELECT = 28, 6, 2, 3, 7
+AT_RUN = 2 * NUM_HISTORY
+AT_RATE = AT_RUN + NUM_HISTORY
 AT_MATCH = AT_RATE + 2 * NUM_RATE
-AT_EXPERT = AT_MATCH + 2 * NUM_MATCH
-NUM_INPUTS = (AT_EXPERT + 3 + 31) // 32 * 32  # two for the expert, one constant; whole vector loops leave no rest
-AT_SETS = (0, 136, 392, 2440, 2536, 2792)  # first weight set of each selector, see `_choose_sets`
-NUM_SETS = 4840
+AT_SAMPLE = AT_MATCH + 2 * NUM_MATCH
+AT_EXPERT = AT_SAMPLE + NUM_SAMPLE
+NUM_INPUTS = (AT_EXPERT + 3 + 15) // 16 * 16  # two for the expert, one constant; whole vector loops leave no rest
+AT_SETS = (0, 272, 528, 2576, 2704, 2960, 5008)  # first weight set of each selector, see `_choose_sets`
+NUM_SETS = 7056
 APM_STEPS = 33  # knots of a final-stage curve over [-3072, 3072]
 SLOT = 16  # bytes of a history slot (check + 15 states), entries of a rate line (15 used)
-RECENT = 1024  # bytes of context kept even when nothing is learned
+RECENT = 4096  # bytes of context kept even when nothing is learned
 MATCH_MIN = (6, 20)
+MATCH_KINDS = 256  # confidence indices of a match model
+NUM_FIELDS = 64  # fields of a line that are told apart
+RUN_KINDS = 16 * 8  # by count and bit
 MASK = 0xFFFFFFFF
-# indices into Memory.context
-HEAD, TOTAL, DOC, LOW4, HIGH4, WORD, WORD1, WORD2, COLUMN, LINE, ABOVE = range(11)
-MATCH = 11  # then, per match model: ring position (-1 = none), length, misses of the last eight bytes
+TAPS = 32  # earlier values that a sample is predicted from, at most
+SCALES = 64  # spreads of the sample predictions that are kept apart
+# kinds of data, see `bitlm_core.mixing.profile`
+TEXT, RECORDS, BYTE_SAMPLES, WORD_SAMPLES = range(4)
+# indices into Memory.context: what stays when a document ends …
+HEAD, TOTAL, KIND, PERIOD, STRIDE, BIG_ENDIAN = range(6)
+# … and what is of the bytes read
+DOC, LOW4, HIGH4, WORD, WORD1, WORD2, COLUMN, LINE, LEAD, FORMAT, FIELD, IN_FIELD, ROW, FIELDS_ABOVE, LINE_START = range(6, 21)
+MATCH = 21  # then, per match model: ring position (-1 = none), length, misses of the last eight bytes
 CONTEXT_SIZE = MATCH + 3 * NUM_MATCH
 
 
@@ -60,24 +71,30 @@ class Tables(NamedTuple):
     reciprocal: NDArray[np.int32]  # [512], 65536 / (n + 1.6)
     confidence: NDArray[np.int32]  # [512], 0..256 by count
     rate: NDArray[np.int32]  # [1024], learning rate of a weight set by how often it was used, 1 = 2^-16
+    byte_class: NDArray[np.int32]  # [256], letters, digits … alike; + 256 for what ends a field
 
 
 class Memory(NamedTuple):
-    """All that a mixer has learned (first block) and where it stands (`recent`, `context`)."""
+    """All that a mixer has learned (first block) and where it stands (`recent`, `fields`, `context`)."""
 
     slots: NDArray[np.uint8]  # [slots * 16]; the last slot stays zero and stands for "never seen"
+    runs: NDArray[np.int32]  # [entries], check << 16 | count << 8 | the byte that came last
     rates: NDArray[np.int32]  # [lines * 16], probability << 9 | count
     state_maps: NDArray[np.int32]  # [C, 256], probability << 9 | count
-    match_maps: NDArray[np.int32]  # [M * 128], probability that the expected bit comes, << 9 | count
+    run_maps: NDArray[np.int32]  # [C, RUN_KINDS], probability that the byte comes again, << 9 | count
+    match_maps: NDArray[np.int32]  # [M * MATCH_KINDS], probability that the expected bit comes, << 9 | count
     weights: NDArray[np.int32]  # [NUM_SETS, X]
     uses: NDArray[np.int32]  # [NUM_SETS]
     final_weights: NDArray[np.int32]  # [256, S]
     apm: NDArray[np.int32]  # [2, contexts, 33]
-    followers: NDArray[np.int32]  # [65536], the last three bytes that followed a pair of bytes
+    followers: NDArray[np.int32]  # [256 + 65536], the last three bytes that followed a byte, a pair of bytes
+    taps: NDArray[np.int64]  # [2, P, TAPS], weights of earlier values, 1 = 2^-16
+    spreads: NDArray[np.int64]  # [P, SCALES], mean error of a prediction, 1 = 2^-8
     history: NDArray[np.uint8]  # ring of bytes learned
     match_table: NDArray[np.int32]  # [M, entries], ring position + 1 after a hashed string; 0 = none
-    recent: NDArray[np.uint8]  # [1024] ring of bytes read
-    context: NDArray[np.int64]  # [16]
+    recent: NDArray[np.uint8]  # [RECENT] ring of bytes read
+    fields: NDArray[np.int64]  # [2, NUM_FIELDS], where the fields of this line and of the one above begin
+    context: NDArray[np.int64]  # [CONTEXT_SIZE]
 
 
 class Scratch(NamedTuple):
@@ -86,19 +103,27 @@ class Scratch(NamedTuple):
     hashes: NDArray[np.int64]  # [C]
     rate_hashes: NDArray[np.int64]  # [R]
     slots: NDArray[np.int64]  # [2, C], start of the slot of each nibble
+    runs: NDArray[np.int64]  # [2, C], the byte that came last + 256 (0 = none), its count
     lines: NDArray[np.int64]  # [2, R]
-    byte: NDArray[np.int64]  # [8]: expected byte and confidence index of each match model, orders found
+    byte: NDArray[np.int64]  # [8]: expected byte and confidence index of each match model, set of the place, orders found
     inputs: NDArray[np.int32]  # [8, X]
     states: NDArray[np.int64]  # [8, C]
     sets: NDArray[np.int64]  # [8, S]
     votes: NDArray[np.int64]  # [8, S]
     final: NDArray[np.int64]  # [8, 3]: mixed stretch, apm contexts
+    around: NDArray[np.int64]  # [TAPS], earlier values around the sample
+    sample: NDArray[np.int64]  # [2 + 2 * P]: how many predictions, half; then centre and spread index of each
+
+
+PLACE, FOUND = 4, 7  # in Scratch.byte
+NUM_PREDICTED, HALF, CENTRES, SPREAD_OF = 0, 1, 2, 2 + NUM_SAMPLE  # in Scratch.sample
 
 
 def new_scratch() -> Scratch:
     return Scratch(
         np.zeros(NUM_HISTORY, np.int64),
         np.zeros(NUM_RATE, np.int64),
+        np.zeros((2, NUM_HISTORY), np.int64),
         np.zeros((2, NUM_HISTORY), np.int64),
         np.zeros((2, NUM_RATE), np.int64),
         np.zeros(8, np.int64),
@@ -107,4 +132,6 @@ def new_scratch() -> Scratch:
         np.zeros((8, NUM_SELECT), np.int64),
         np.zeros((8, NUM_SELECT), np.int64),
         np.zeros((8, 3), np.int64),
+        np.zeros(TAPS, np.int64),
+        np.zeros(2 + 2 * NUM_SAMPLE, np.int64),
     )

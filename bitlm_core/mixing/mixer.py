@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.kernels.context_mixing import entry_points
-from bitlm_core.kernels.mixing_layout import TOTAL, Memory, new_scratch
+from bitlm_core.kernels.mixing_layout import BIG_ENDIAN, KIND, TOTAL, Memory, new_scratch
 from bitlm_core.mixing.config import MixingConfig
+from bitlm_core.mixing.profile import KINDS, Profile
 from bitlm_core.mixing.tables import check_memory, copied, forget_context, new_memory, table_sizes, tables
 
 OUTPUT_ONE = 1024  # kernel outputs are in 1/1024 nat: exact in float32
@@ -27,9 +28,11 @@ class ContextMixer:
     release the GIL, so give each thread a `copy()`.
     """
 
-    def __init__(self, config: MixingConfig) -> None:
+    def __init__(self, config: MixingConfig, profile: Profile | None = None) -> None:
         self.config = config
         self._memory = new_memory(config)
+        if profile:
+            self.set_profile(profile)
 
     @staticmethod
     def memory_bytes(config: MixingConfig) -> int:
@@ -40,6 +43,23 @@ class ContextMixer:
     def bytes_learned(self) -> int:
         """Bytes read with `learn=True`."""
         return int(self._memory.context[TOTAL])
+
+    @property
+    def profile(self) -> Profile:
+        """What kind of data the contexts are for."""
+        kind, period, stride, big_endian = self._memory.context[KIND : BIG_ENDIAN + 1].tolist()
+        return Profile(kind=KINDS[kind], period=period, stride=stride, big_endian=bool(big_endian))
+
+    def set_profile(self, profile: Profile) -> None:
+        """Choose the contexts. Raises ModelStateError once something was learned: its statistics are of other contexts."""
+        if self.bytes_learned:
+            raise ModelStateError(
+                f"the mixer has learned {self.bytes_learned:,} bytes as {self.profile!r} and cannot change to {profile!r}: "
+                "begin with a new one"
+            )
+        chosen = (KINDS.index(profile.kind), profile.period, profile.stride, int(profile.big_endian))
+        self._memory.context[KIND : BIG_ENDIAN + 1] = chosen
+        forget_context(self._memory)
 
     def read(
         self, data: NDArray[np.uint8], expert: NDArray[np.float32] | None = None, *, learn: bool = True

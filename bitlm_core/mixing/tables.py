@@ -4,31 +4,51 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitlm_core.errors import ModelStateError
 from bitlm_core.kernels.mixing_layout import (
-    ABOVE,
     APM_STEPS,
     AT_EXPERT,
     AT_MATCH,
+    AT_RATE,
+    AT_RUN,
+    AT_SAMPLE,
+    BIG_ENDIAN,
     COLUMN,
     CONTEXT_SIZE,
     DOC,
+    FIELD,
+    FIELDS_ABOVE,
+    FORMAT,
     HEAD,
+    IN_FIELD,
+    KIND,
     LINE,
+    LINE_START,
     MASK,
     MATCH,
+    MATCH_KINDS,
+    NUM_FIELDS,
     NUM_HISTORY,
     NUM_INPUTS,
     NUM_MATCH,
+    NUM_SAMPLE,
     NUM_SELECT,
     NUM_SETS,
+    PERIOD,
     RECENT,
+    ROW,
+    RUN_KINDS,
+    SCALES,
     SLOT,
+    STRIDE,
+    TAPS,
     TOTAL,
+    WORD_SAMPLES,
     Memory,
     Tables,
 )
@@ -82,6 +102,14 @@ def _logit(p: float) -> int:
     return round(256 * math.log(p / (1 - p)))
 
 
+def _byte_classes() -> NDArray[np.int32]:
+    """Digits 1, lower case 2, upper case 3, beyond ASCII 4, all else itself + 5; + 256 for what ends a field."""
+    classes = [
+        1 if 48 <= b < 58 else 2 if 97 <= b < 123 else 3 if 65 <= b < 91 else 4 if b >= 128 else b + 5 for b in range(256)
+    ]
+    return np.array([form + 256 * (byte in b' ,\t:;=|"[](){}/-_.') for byte, form in enumerate(classes)], np.int32)
+
+
 @lru_cache(maxsize=1)
 def tables() -> Tables:
     """The constants; computed on first use."""
@@ -95,6 +123,7 @@ def tables() -> Tables:
         reciprocal=np.array([round(65536 / (n + 1.6)) for n in range(512)], np.int32),
         confidence=np.array([0] + [min(256, 96 + 24 * n) for n in range(1, 512)], np.int32),
         rate=np.array([round(65536 * (0.0015 + 0.03 / (1 + n / 40))) for n in range(1024)], np.int32),
+        byte_class=_byte_classes(),
     )
 
 
@@ -103,13 +132,13 @@ def table_sizes(config: MixingConfig) -> dict[str, int]:
     total = config.memory_mib << 20
     history = min(config.history_bytes, total // 8)
     matches = total // 64 // 4  # int32, per match model
-    rates = total // 4 // 4  # int32
+    rates = total // 8 // 4  # int32
+    runs = total // 6 // 4  # int32
     apm = total // 32 // (4 * APM_STEPS * 2)  # contexts of each of two tables
-    small = 4 * (65536 + NUM_SETS * (NUM_INPUTS + 1) + 256 * (NUM_HISTORY + NUM_SELECT) + 128 * NUM_MATCH)
-    small += RECENT + 8 * CONTEXT_SIZE
-    taken = small + history + 4 * NUM_MATCH * matches + 4 * rates + 2 * 4 * APM_STEPS * apm
+    fixed = sum(array.nbytes for array in _fixed_arrays().values())
+    taken = fixed + history + 4 * (NUM_MATCH * matches + rates + runs) + 2 * 4 * APM_STEPS * apm
     slots = (total - taken) // SLOT * SLOT
-    sizes = {"history": history, "matches": matches, "rates": rates, "apm": apm, "slots": slots}
+    sizes = {"history": history, "matches": matches, "rates": rates, "runs": runs, "apm": apm, "slots": slots}
     return {**sizes, "total": taken + slots}
 
 
@@ -134,41 +163,58 @@ def copied(memory: Memory) -> Memory:
     return Memory(**arrays)
 
 
-def new_memory(config: MixingConfig) -> Memory:
-    """The arrays of a mixer that has read nothing."""
-    sizes = table_sizes(config)
+def _fixed_arrays() -> dict[str, NDArray[Any]]:
+    """The arrays whose sizes no configuration changes, as they are before anything was read."""
     _, counts = bit_histories()
     total = counts.sum(axis=1)
     seen = np.clip((counts[:, 1] + 0.3) / (total + 0.6), 0.0005, 0.9995)
     weights = np.zeros((NUM_SETS, NUM_INPUTS), np.int32)
-    weights[:, 0:AT_MATCH:2] = round(0.2 * WEIGHT_ONE)
-    weights[:, AT_MATCH:AT_EXPERT:2] = round(0.25 * WEIGHT_ONE)
+    weights[:, 0:AT_RUN:2] = round(0.16 * WEIGHT_ONE)
+    weights[:, AT_RUN:AT_RATE] = round(0.05 * WEIGHT_ONE)
+    weights[:, AT_RATE:AT_MATCH:2] = round(0.16 * WEIGHT_ONE)
+    weights[:, AT_MATCH:AT_SAMPLE:2] = round(0.25 * WEIGHT_ONE)
+    weights[:, AT_SAMPLE:AT_EXPERT] = round(0.15 * WEIGHT_ONE)
     weights[:, AT_EXPERT] = round(0.4 * WEIGHT_ONE)
+    again = np.array([1 - 0.5 / (n + 1.5) for n in range(RUN_KINDS // 8)]).repeat(8)
+    return {
+        "state_maps": np.tile(_packed(seen), (NUM_HISTORY, 1)),
+        "run_maps": np.tile(_packed(again), (NUM_HISTORY, 1)),
+        "match_maps": _packed(np.full(NUM_MATCH * MATCH_KINDS, 0.75)),
+        "weights": weights,
+        "uses": np.zeros(NUM_SETS, np.int32),
+        "final_weights": np.full((256, NUM_SELECT), WEIGHT_ONE // NUM_SELECT, np.int32),
+        "followers": np.zeros(256 + 65536, np.int32),
+        "taps": np.zeros((2, NUM_SAMPLE, TAPS), np.int64),
+        "spreads": np.full((NUM_SAMPLE, SCALES), 4 * 256, np.int64),
+        "recent": np.zeros(RECENT, np.uint8),
+        "fields": np.zeros((2, NUM_FIELDS), np.int64),
+        "context": np.eye(1, CONTEXT_SIZE, STRIDE, dtype=np.int64)[0],  # all zeros but a stride of 1
+    }
+
+
+def new_memory(config: MixingConfig) -> Memory:
+    """The arrays of a mixer that has read nothing."""
+    sizes = table_sizes(config)
     rates = _aligned(sizes["rates"] * 4).view(np.int32)
     rates[:] = (ONE // 2) << 9
     knots = np.array([ONE / (1 + math.exp(12 - 24 * i / (APM_STEPS - 1))) for i in range(APM_STEPS)])
     memory = Memory(
         slots=_aligned(sizes["slots"]),
+        runs=np.zeros(sizes["runs"], np.int32),
         rates=rates,
-        state_maps=np.tile(_packed(seen), (NUM_HISTORY, 1)),
-        match_maps=_packed(np.full(NUM_MATCH * 128, 0.75)),
-        weights=weights,
-        uses=np.zeros(NUM_SETS, np.int32),
-        final_weights=np.full((256, NUM_SELECT), WEIGHT_ONE // NUM_SELECT, np.int32),
         apm=np.tile(np.rint(knots).astype(np.int32), (2, sizes["apm"], 1)),
-        followers=np.zeros(65536, np.int32),
         history=np.zeros(sizes["history"], np.uint8),
         match_table=np.zeros((NUM_MATCH, sizes["matches"]), np.int32),
-        recent=np.zeros(RECENT, np.uint8),
-        context=np.zeros(CONTEXT_SIZE, np.int64),
+        **_fixed_arrays(),
     )
     forget_context(memory)
     return memory
 
 
 def forget_context(memory: Memory) -> None:
-    """A new stream begins: no earlier bytes, words, lines or matches; the ring's head and the totals stay."""
+    """A new stream begins: no earlier bytes, words, lines or matches; the ring's head, the totals and the profile stay."""
     memory.recent[:] = 0
+    memory.fields[:] = 0
     memory.context[DOC:] = 0
     memory.context[MATCH::3] = -1
 
@@ -176,12 +222,16 @@ def forget_context(memory: Memory) -> None:
 def check_memory(memory: Memory) -> None:
     """Refuse values out of range: kernels index with them unchecked, so a damaged state could crash the process."""
     upper = {
+        "runs": INT32_MAX,
         "rates": INT32_MAX,
         "state_maps": INT32_MAX,
+        "run_maps": INT32_MAX,
         "match_maps": INT32_MAX,
         "uses": 1023,
         "apm": ONE - 1,
         "followers": 0xFFFFFF,
+        "spreads": 1 << 26,
+        "fields": 1 << 62,
         "match_table": memory.history.size,
     }
     for name, limit in upper.items():
@@ -192,9 +242,13 @@ def check_memory(memory: Memory) -> None:
         raise ModelStateError("Mixer state 'slots' does not end in an empty slot; it is damaged. Load another copy.")
     low, high = np.zeros(CONTEXT_SIZE, np.int64), np.full(CONTEXT_SIZE, MASK, np.int64)
     low[MATCH::3] = -1
+    low[STRIDE] = 1
     high[HEAD] = high[MATCH::3] = memory.history.size - 1
-    high[[TOTAL, DOC]] = 1 << 62
-    high[[COLUMN, LINE]] = RECENT
-    high[ABOVE] = high[MATCH + 2 :: 3] = 255
+    high[[TOTAL, DOC, LINE_START]] = 1 << 62
+    high[[COLUMN, LINE, FIELD, IN_FIELD]] = RECENT
+    high[FIELDS_ABOVE] = NUM_FIELDS
+    high[FORMAT] = (1 << 48) - 1
+    high[[KIND, PERIOD, STRIDE, BIG_ENDIAN, ROW]] = WORD_SAMPLES, RECENT // 3, 8, 1, 1
+    high[MATCH + 2 :: 3] = 255
     if (memory.context < low).any() or (memory.context > high).any():
         raise ModelStateError("Mixer state 'context' holds positions outside their tables; it is damaged. Load another copy.")

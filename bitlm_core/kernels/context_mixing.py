@@ -40,6 +40,7 @@ from bitlm_core.kernels.mixing_layout import (
     NUM_RATE,
     NUM_SELECT,
     PLACE,
+    SLOT,
     SPREAD_OF,
     Int,
     Memory,
@@ -50,7 +51,7 @@ from bitlm_core.kernels.mixing_layout import (
 )
 from bitlm_core.kernels.mixing_matches import expect
 from bitlm_core.kernels.mixing_samples import learn_sample, predict_sample, sample_inputs
-from bitlm_core.kernels.mixing_slots import begin, learn_runs, locate
+from bitlm_core.kernels.mixing_slots import begin, learn_runs, locate, make_slots
 
 
 @kernel
@@ -75,17 +76,20 @@ def _stretch(t: Tables, p: Int) -> Int:
 def _gather(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, expert: Int) -> None:
     """The mixer's inputs for one node: per source its stretch, and its distance from 1/2 (bold where it is sure)."""
     x = s.inputs[k]
-    nibble = k >> 2
+    nibble, nothing = k >> 2, m.slots.size - SLOT
     j = node if k < 4 else (1 << (k - 4)) | (node & ((1 << (k - 4)) - 1))
     for i in range(NUM_HISTORY):
+        last = s.runs[0, i]
+        follows = last > 0 and last >> (8 - k) == node
         state = np.int64(m.slots[s.slots[nibble, i] + j])
+        if follows and s.slots[nibble, i] == nothing:  # met once: no slot was made yet
+            state = np.int64(t.next_state[0, (last >> (7 - k)) & 1])
         p = np.int64(m.state_maps[i, state]) >> 9
         s.states[k, i] = state
         x[2 * i] = t.stretch[p >> 10]
         x[2 * i + 1] = (p - (1 << 21)) >> 12
         x[AT_RUN + i] = 0
-        last = s.runs[0, i]
-        if last > 0 and last >> (8 - k) == node:
+        if follows:
             p = np.int64(m.run_maps[i, min(s.runs[1, i], 15) * 8 + k]) >> 9
             came = np.int64(t.stretch[p >> 10])
             x[AT_RUN + i] = came if (last >> (7 - k)) & 1 else -came
@@ -197,8 +201,7 @@ def _learn_mixing(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, bit: Int)
 @kernel
 def _learn(m: Memory, t: Tables, s: Scratch, byte: Int) -> None:
     """All updates of one byte whose eight predictions are in `s`."""
-    locate(m, t, s, 0, 1, True)
-    locate(m, t, s, 1, 16 | (byte >> 4), True)
+    make_slots(m, t, s, byte)
     learn_runs(m, s, byte)
     learn_sample(m, s, byte)
     for k in range(8):
@@ -210,7 +213,8 @@ def _learn(m: Memory, t: Tables, s: Scratch, byte: Int) -> None:
             if state > 0:
                 m.state_maps[i, state] = _adapted(np.int64(m.state_maps[i, state]), bit, 255, t.reciprocal)
             at = s.slots[k >> 2, i] + j
-            m.slots[at] = t.next_state[m.slots[at], bit]
+            if at < m.slots.size - SLOT:
+                m.slots[at] = t.next_state[m.slots[at], bit]
             last = s.runs[0, i]
             if last > 0 and last >> (8 - k) == node:
                 at = min(s.runs[1, i], 15) * 8 + k
@@ -248,7 +252,7 @@ def _read(
         for k in range(8):
             node = (1 << k) | (byte >> (8 - k))
             if k == 4:
-                locate(m, t, s, 1, node, False)
+                locate(m, t, s, 1, node)
             out[i, k] = _predict(m, t, s, node, k, np.int64(expert[i, k]), has_expert)
         if learn:
             _learn(m, t, s, byte)
@@ -265,7 +269,7 @@ def _all_nodes(m: Memory, t: Tables, s: Scratch, expert: NDArray[np.int32], has_
         k = (node > 1) * 1 + (node > 3) + (node > 7)
         out[node] = _predict(m, t, s, node, k, np.int64(expert[node]), has_expert)
     for top in range(16, 32):
-        locate(m, t, s, 1, top, False)
+        locate(m, t, s, 1, top)
         for k in range(4):
             for low in range(1 << k):
                 node = (top << k) | low

@@ -78,7 +78,7 @@ class Memory(NamedTuple):
     """All that a mixer has learned (first block) and where it stands (`recent`, `fields`, `context`)."""
 
     slots: NDArray[np.uint8]  # [slots * 16]; the last slot stays zero and stands for "never seen"
-    runs: NDArray[np.int32]  # [entries], check << 16 | count << 8 | the byte that came last
+    runs: NDArray[np.int32]  # [entries], check << 16 | times met << 12 | times in a row << 8 | the byte that came last
     rates: NDArray[np.int32]  # [lines * 16], probability << 9 | count
     state_maps: NDArray[np.int32]  # [C, 256], probability << 9 | count
     run_maps: NDArray[np.int32]  # [C, RUN_KINDS], probability that the byte comes again, << 9 | count
@@ -103,7 +103,7 @@ class Scratch(NamedTuple):
     hashes: NDArray[np.int64]  # [C]
     rate_hashes: NDArray[np.int64]  # [R]
     slots: NDArray[np.int64]  # [2, C], start of the slot of each nibble
-    runs: NDArray[np.int64]  # [2, C], the byte that came last + 256 (0 = none), its count
+    runs: NDArray[np.int64]  # [3, C], the byte that came last + 256 (0 = none), how often in a row, place of the run
     lines: NDArray[np.int64]  # [2, R]
     byte: NDArray[np.int64]  # [8]: expected byte and confidence index of each match model, set of the place, orders found
     inputs: NDArray[np.int32]  # [8, X]
@@ -124,7 +124,7 @@ def new_scratch() -> Scratch:
         np.zeros(NUM_HISTORY, np.int64),
         np.zeros(NUM_RATE, np.int64),
         np.zeros((2, NUM_HISTORY), np.int64),
-        np.zeros((2, NUM_HISTORY), np.int64),
+        np.zeros((3, NUM_HISTORY), np.int64),
         np.zeros((2, NUM_RATE), np.int64),
         np.zeros(8, np.int64),
         np.zeros((8, NUM_INPUTS), np.int32),

@@ -46,38 +46,82 @@ def find_slot(m: Memory, t: Tables, h: Int, make: bool) -> Int:
 
 
 @kernel
-def locate(m: Memory, t: Tables, s: Scratch, nibble: Int, node: Int, make: bool) -> None:
+def locate(m: Memory, t: Tables, s: Scratch, nibble: Int, node: Int) -> None:
     """Slots and lines of a nibble; node is 1 for the first, 16..31 for the second."""
     lines = np.int64(m.rates.size // SLOT)
     for i in range(NUM_HISTORY):
-        s.slots[nibble, i] = find_slot(m, t, hash32(s.hashes[i], node), make)
+        s.slots[nibble, i] = m.slots.size - SLOT
+        if s.runs[0, i] > 0:
+            s.slots[nibble, i] = find_slot(m, t, hash32(s.hashes[i], node), False)
     for i in range(NUM_RATE):
         s.lines[nibble, i] = ((hash32(s.rate_hashes[i], node) * lines) >> 32) * SLOT
 
 
 @kernel
-def _run_place(m: Memory, h: Int) -> Int:
-    return (hash32(h, 7) * np.int64(m.runs.size)) >> 32
-
-
-@kernel
 def find_runs(m: Memory, s: Scratch) -> None:
-    """`runs`: the byte that came last in each context, + 256, and how often in a row."""
+    """`runs`: the byte that came last in each context, + 256 (0: never met), how often in a row, and where that stands.
+
+    A bucket holds four; a context that was never met is going to replace the one met least.
+    """
+    buckets = np.int64(m.runs.size) >> 2
     for i in range(NUM_HISTORY):
-        run = np.int64(m.runs[_run_place(m, s.hashes[i])])
+        check = s.hashes[i] & 0x7FFF
+        base = ((hash32(s.hashes[i], 7) * buckets) >> 32) << 2
         s.runs[0, i] = 0
         s.runs[1, i] = 0
-        if run >> 16 == s.hashes[i] & 0x7FFF:
-            s.runs[0, i] = (run & 255) | 256 if run & 0xFF00 else 0
-            s.runs[1, i] = (run >> 8) & 255
+        s.runs[2, i] = base
+        least: Int = 16
+        for k in range(4):
+            run = np.int64(m.runs[base + k])
+            met = (run >> 12) & 15
+            if met > 0 and run >> 16 == check:
+                s.runs[0, i] = (run & 255) | 256
+                s.runs[1, i] = (run >> 8) & 15
+                s.runs[2, i] = base + k
+                break
+            if met < least:
+                s.runs[2, i] = base + k
+                least = met
 
 
 @kernel
 def learn_runs(m: Memory, s: Scratch, byte: Int) -> None:
     """One more, or the first of another one."""
     for i in range(NUM_HISTORY):
-        count = min(s.runs[1, i] + 1, 255) if s.runs[0, i] == (byte | 256) else 1
-        m.runs[_run_place(m, s.hashes[i])] = ((s.hashes[i] & 0x7FFF) << 16) | (count << 8) | byte
+        at = s.runs[2, i]
+        met, count = np.int64(0), np.int64(0)
+        if s.runs[0, i] > 0:
+            met = (np.int64(m.runs[at]) >> 12) & 15
+            count = s.runs[1, i] if s.runs[0, i] == (byte | 256) else np.int64(0)
+        m.runs[at] = ((s.hashes[i] & 0x7FFF) << 16) | (min(met + 1, 15) << 12) | (min(count + 1, 15) << 8) | byte
+
+
+@kernel
+def _replay(m: Memory, t: Tables, at: Int, nibble: Int) -> None:
+    """Enter four bits into a slot."""
+    for k in range(4):
+        node = (1 << k) | (nibble >> (4 - k))
+        m.slots[at + node] = t.next_state[m.slots[at + node], (nibble >> (3 - k)) & 1]
+
+
+@kernel
+def make_slots(m: Memory, t: Tables, s: Scratch, byte: Int) -> None:
+    """Slots for the contexts that are met for the second time, with what was met the first time; none for the others.
+
+    Most contexts of many bytes are met once. A run is enough for those, and an eighth of the memory.
+    """
+    for i in range(NUM_HISTORY):
+        if s.runs[0, i] == 0:
+            s.slots[0, i] = s.slots[1, i] = np.int64(m.slots.size - SLOT)
+            continue
+        last = s.runs[0, i] & 255
+        was_there = find_slot(m, t, hash32(s.hashes[i], 1), False) != m.slots.size - SLOT
+        at = find_slot(m, t, hash32(s.hashes[i], 1), True)
+        if not was_there:
+            _replay(m, t, at, last >> 4)
+            _replay(m, t, find_slot(m, t, hash32(s.hashes[i], 16 | (last >> 4)), True), last & 15)
+        s.slots[0, i] = at
+        s.slots[1, i] = find_slot(m, t, hash32(s.hashes[i], 16 | (byte >> 4)), True)
 
 
 @kernel
@@ -85,9 +129,9 @@ def begin(m: Memory, t: Tables, s: Scratch) -> None:
     """All that the predictions of the coming byte have in common."""
     expect(m, s)
     hash_contexts(m, s)
-    locate(m, t, s, 0, 1, False)
     find_runs(m, s)
+    locate(m, t, s, 0, 1)
     found = 0
     for i in range(1, 6):
-        found += s.slots[0, i] != m.slots.size - SLOT
+        found += s.runs[0, i] > 0
     s.byte[FOUND] = found

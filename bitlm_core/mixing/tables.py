@@ -122,7 +122,7 @@ def tables() -> Tables:
         squash=np.array([round(ONE / (1 + math.exp(-i / 256))) for i in range(-3072, 3073)], np.int32),
         reciprocal=np.array([round(65536 / (n + 1.6)) for n in range(512)], np.int32),
         confidence=np.array([0] + [min(256, 96 + 24 * n) for n in range(1, 512)], np.int32),
-        rate=np.array([round(65536 * (0.0015 + 0.03 / (1 + n / 40))) for n in range(1024)], np.int32),
+        rate=np.array([round(65536 * (0.0015 + 0.03 / (1 + n / 80))) for n in range(1024)], np.int32),
         byte_class=_byte_classes(),
     )
 
@@ -133,7 +133,7 @@ def table_sizes(config: MixingConfig) -> dict[str, int]:
     history = min(config.history_bytes, total // 8)
     matches = total // 64 // 4  # int32, per match model
     rates = total // 8 // 4  # int32
-    runs = total // 6 // 4  # int32
+    runs = total // 8 // 16 * 4  # int32, in buckets of four
     apm = total // 32 // (4 * APM_STEPS * 2)  # contexts of each of two tables
     fixed = sum(array.nbytes for array in _fixed_arrays().values())
     taken = fixed + history + 4 * (NUM_MATCH * matches + rates + runs) + 2 * 4 * APM_STEPS * apm
@@ -156,8 +156,8 @@ def _aligned(size: int) -> NDArray[np.uint8]:
 def copied(memory: Memory) -> Memory:
     """The same contents in arrays of their own."""
     own = memory._asdict()
-    arrays = {name: value.copy() for name, value in own.items() if name not in ("slots", "rates")}
-    for name in ("slots", "rates"):
+    arrays = {name: value.copy() for name, value in own.items() if name not in ("slots", "runs", "rates")}
+    for name in ("slots", "runs", "rates"):
         arrays[name] = _aligned(own[name].nbytes).view(own[name].dtype)
         arrays[name][:] = own[name]
     return Memory(**arrays)
@@ -200,7 +200,7 @@ def new_memory(config: MixingConfig) -> Memory:
     knots = np.array([ONE / (1 + math.exp(12 - 24 * i / (APM_STEPS - 1))) for i in range(APM_STEPS)])
     memory = Memory(
         slots=_aligned(sizes["slots"]),
-        runs=np.zeros(sizes["runs"], np.int32),
+        runs=_aligned(4 * sizes["runs"]).view(np.int32),
         rates=rates,
         apm=np.tile(np.rint(knots).astype(np.int32), (2, sizes["apm"], 1)),
         history=np.zeros(sizes["history"], np.uint8),

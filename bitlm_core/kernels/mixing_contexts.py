@@ -127,20 +127,16 @@ def _hash_lines(m: Memory, s: Scratch) -> None:
 
 @kernel
 def _hash_rows(m: Memory, s: Scratch) -> None:
-    """14 … 27 for all else: the record or row above, places in it, and neighbouring samples."""
+    """14 … 27 for rows: the row above, places in it, and neighbouring samples."""
     c = m.context
     low, high = c[LOW4], c[HIGH4]
     c1, c2 = low & 255, low & 0xFFFF
     period, stride = c[PERIOD], max(1, c[STRIDE])
-    column = c[DOC] % period if period > 0 else min(c[DOC], RECENT)
-    above, above2 = np.int64(0), np.int64(0)
-    left, right = np.int64(0), np.int64(0)
-    west, west2, north_west = byte_before(m, stride), byte_before(m, 2 * stride), np.int64(0)
-    if period > 0:
-        above, above2 = byte_before(m, period), byte_before(m, 2 * period)
-        left, right = byte_before(m, period + 1), byte_before(m, period - 1)
-        north_west = byte_before(m, period + stride)
-    s.byte[PLACE] = min(column, 255) if period == 0 or period > 256 else column
+    column = c[DOC] % period
+    above, above2 = byte_before(m, period), byte_before(m, 2 * period)
+    left, right = byte_before(m, period + 1), byte_before(m, period - 1)
+    west, west2, north_west = byte_before(m, stride), byte_before(m, 2 * stride), byte_before(m, period + stride)
+    s.byte[PLACE] = min(column, 255)
     flat = min(255, max(0, west + above - north_west))
     h = s.hashes
     h[14] = hash32(above | (above2 << 8), c1)
@@ -149,7 +145,7 @@ def _hash_rows(m: Memory, s: Scratch) -> None:
     h[17] = hash32(above, column)
     h[18] = hash32(above, c1)
     h[19] = hash32(above | (above2 << 8), column)
-    h[20] = hash32(flat, c[DOC] % stride) if period > 0 else hash32(column, low & 0xFFFF)
+    h[20] = hash32(flat, c[DOC] % stride)
     h[21] = hash32((west + above) >> 1, ((west - north_west) >> 3) + (((above - north_west) >> 4) << 8))
     h[22] = hash32(column, c1)
     h[23] = hash32((low >> 24) | ((high >> 16) & 0xFF00), c[DOC] & 3)
@@ -160,11 +156,38 @@ def _hash_rows(m: Memory, s: Scratch) -> None:
 
 
 @kernel
+def _hash_places(m: Memory, s: Scratch) -> None:
+    """14 … 27 for records without rows: the place in the document, its head, and bytes some distance back."""
+    c = m.context
+    low, high, lead = c[LOW4], c[HIGH4], c[LEAD]
+    c1, c2 = low & 255, low & 0xFFFF
+    place = min(c[DOC], RECENT)
+    s.byte[PLACE] = min(place, 255)
+    h = s.hashes
+    h[14] = hash32(place, 0)
+    h[15] = hash32(place, c1 + 256)
+    h[16] = hash32(place, c2 + 65536)
+    h[17] = hash32(hash32(place, low & 0xFFFFFF), 1)
+    h[18] = hash32(hash32(place, lead), 2)
+    h[19] = hash32(hash32(place, lead), c1 + 256)
+    h[20] = hash32(hash32(place, lead), c2 + 65536)
+    h[21] = hash32(hash32(place, low >> 24), 3)
+    h[22] = hash32(hash32(place, (high >> 24) & 255), 4)
+    h[23] = hash32((low >> 24) | ((high >> 16) & 0xFF00), c[DOC] & 3)
+    h[24] = hash32(low & 0xFF00FF00, high & 0xFF00)
+    h[25] = hash32(hash32(place, low & 0xFF00), 5)
+    h[26] = hash32(hash32(place, byte_before(m, 12)), 6)
+    h[27] = hash32(low >> 16, 7)
+
+
+@kernel
 def hash_contexts(m: Memory, s: Scratch) -> None:
     """Fill `hashes` and the first-nibble `lines`: what the coming byte is conditioned on."""
     _hash_orders(m, s)
     if m.context[KIND] == TEXT:
         _hash_lines(m, s)
+    elif m.context[PERIOD] == 0:
+        _hash_places(m, s)
     else:
         _hash_rows(m, s)
     h = s.hashes

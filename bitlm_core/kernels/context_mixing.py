@@ -8,7 +8,7 @@ Units: a *stretch* is a logit in 1/256 nat, an integer in [-3071, 3071]; a proba
 a weight has 20 fractional bits; outputs are logits in 1/1024 nat. Hashes and products stay below 2^63 and signed, so
 that plain Python, any compiler and any vector width agree on every bit. Tables come in as arguments.
 
-Legend: N bytes, C history contexts, R rate contexts, M match models, X mixer inputs, S weight sets used at a time.
+Legend: N bytes, C contexts, M match models, X mixer inputs, S weight sets used at a time.
 """
 
 from __future__ import annotations
@@ -25,20 +25,19 @@ from numpy.typing import NDArray
 
 from bitlm_core.kernels.mixing_contexts import advance, hash32
 from bitlm_core.kernels.mixing_layout import (
+    AT_COUNT,
     AT_EXPERT,
     AT_MATCH,
-    AT_RATE,
-    AT_RUN,
     AT_SETS,
     FOUND,
     HALF,
     LOW4,
     MATCH_KINDS,
-    NUM_HISTORY,
+    NUM_CONTEXTS,
     NUM_MATCH,
     NUM_PREDICTED,
-    NUM_RATE,
     NUM_SELECT,
+    PER_CONTEXT,
     PLACE,
     SLOT,
     SPREAD_OF,
@@ -51,7 +50,9 @@ from bitlm_core.kernels.mixing_layout import (
 )
 from bitlm_core.kernels.mixing_matches import expect
 from bitlm_core.kernels.mixing_samples import learn_sample, predict_sample, sample_inputs
-from bitlm_core.kernels.mixing_slots import begin, learn_runs, locate, make_slots
+from bitlm_core.kernels.mixing_slots import begin, learn_node, learn_runs, locate, make_slots, rate_at
+
+ONCE = round((1 << 16) * (0.5 + 0.5 / 1.6))  # a rate after its first 1
 
 
 @kernel
@@ -78,26 +79,26 @@ def _gather(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, expert: Int) ->
     x = s.inputs[k]
     nibble, nothing = k >> 2, m.slots.size - SLOT
     j = node if k < 4 else (1 << (k - 4)) | (node & ((1 << (k - 4)) - 1))
-    for i in range(NUM_HISTORY):
-        last = s.runs[0, i]
+    for i in range(NUM_CONTEXTS):
+        at, last = s.slots[nibble, i], s.runs[0, i]
         follows = last > 0 and last >> (8 - k) == node
-        state = np.int64(m.slots[s.slots[nibble, i] + j])
-        if follows and s.slots[nibble, i] == nothing:  # met once: no slot was made yet
-            state = np.int64(t.next_state[0, (last >> (7 - k)) & 1])
+        state, rate, count = np.int64(m.slots[at + j]), np.int64(1 << 15), np.int64(0)
+        if at != nothing:
+            rate, count = rate_at(m, at, j), np.int64(m.slots[at + AT_COUNT + j])
+        elif follows:  # met once: no slot was made yet
+            bit = (last >> (7 - k)) & 1
+            state, rate, count = np.int64(t.next_state[0, bit]), np.int64(ONCE if bit else (1 << 16) - ONCE), np.int64(1)
         p = np.int64(m.state_maps[i, state]) >> 9
         s.states[k, i] = state
-        x[2 * i] = t.stretch[p >> 10]
-        x[2 * i + 1] = (p - (1 << 21)) >> 12
-        x[AT_RUN + i] = 0
+        o = PER_CONTEXT * i
+        x[o] = t.stretch[p >> 10]
+        x[o + 1] = (p - (1 << 21)) >> 12
+        x[o + 2] = (np.int64(t.stretch[rate >> 4]) * np.int64(t.confidence[count])) >> 8
+        x[o + 3] = 0
         if follows:
             p = np.int64(m.run_maps[i, min(s.runs[1, i], 15) * 8 + k]) >> 9
             came = np.int64(t.stretch[p >> 10])
-            x[AT_RUN + i] = came if (last >> (7 - k)) & 1 else -came
-    for i in range(NUM_RATE):
-        packed = np.int64(m.rates[s.lines[nibble, i] + j])
-        p = packed >> 9
-        x[AT_RATE + 2 * i] = t.stretch[p >> 10]
-        x[AT_RATE + 2 * i + 1] = ((p - (1 << 21)) * np.int64(t.confidence[packed & 511])) >> 20
+            x[o + 3] = came if (last >> (7 - k)) & 1 else -came
     for i in range(NUM_MATCH):
         x[AT_MATCH + 2 * i] = 0
         x[AT_MATCH + 2 * i + 1] = 0
@@ -208,21 +209,17 @@ def _learn(m: Memory, t: Tables, s: Scratch, byte: Int) -> None:
         node = (1 << k) | (byte >> (8 - k))
         bit = (byte >> (7 - k)) & 1
         j = node if k < 4 else (1 << (k - 4)) | (node & ((1 << (k - 4)) - 1))
-        for i in range(NUM_HISTORY):
+        for i in range(NUM_CONTEXTS):
             state = s.states[k, i]
             if state > 0:
                 m.state_maps[i, state] = _adapted(np.int64(m.state_maps[i, state]), bit, 255, t.reciprocal)
-            at = s.slots[k >> 2, i] + j
-            if at < m.slots.size - SLOT:
-                m.slots[at] = t.next_state[m.slots[at], bit]
+            if s.slots[k >> 2, i] != m.slots.size - SLOT:
+                learn_node(m, t, s.slots[k >> 2, i], j, bit)
             last = s.runs[0, i]
             if last > 0 and last >> (8 - k) == node:
                 at = min(s.runs[1, i], 15) * 8 + k
                 right = 1 if ((last >> (7 - k)) & 1) == bit else 0
                 m.run_maps[i, at] = _adapted(np.int64(m.run_maps[i, at]), right, 511, t.reciprocal)
-        for i in range(NUM_RATE):
-            at = s.lines[k >> 2, i] + j
-            m.rates[at] = _adapted(np.int64(m.rates[at]), bit, 255, t.reciprocal)
         for i in range(NUM_MATCH):
             expected = s.byte[2 * i] + 255
             if expected > 255 and expected >> (8 - k) == node:

@@ -1,6 +1,6 @@
 """What the mixer conditions on: hashes of recent bytes, words, lines, fields, rows and samples.
 
-To add a history context: raise `NUM_HISTORY` and give one of the functions here one more line.
+To add a history context: raise `NUM_CONTEXTS` and give one of the functions here one more line.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from bitlm_core.kernels.mixing_layout import (
     LINE_START,
     LOW4,
     MASK,
+    NUM_CONTEXTS,
     NUM_FIELDS,
-    NUM_HISTORY,
-    NUM_RATE,
     PERIOD,
     PLACE,
     RECENT,
@@ -69,7 +68,7 @@ def _byte_at(m: Memory, place: Int) -> Int:
 
 @kernel
 def _hash_orders(m: Memory, s: Scratch) -> None:
-    """0 … 13: the last bytes, some of them, and what followed them before."""
+    """0 … 13: the last bytes, some of them, and what followed them before; 28: nothing at all."""
     low, high = m.context[LOW4], m.context[HIGH4]
     c1, c2 = low & 255, low & 0xFFFF
     h = s.hashes
@@ -87,6 +86,7 @@ def _hash_orders(m: Memory, s: Scratch) -> None:
     h[11] = hash32(s.byte[0] + 256 * s.byte[1], c1)
     h[12] = hash32(np.int64(m.followers[c1]) & 0xFFFF, c1)
     h[13] = np.int64(m.followers[256 + c2])
+    h[28] = np.int64(0)
 
 
 @kernel
@@ -182,7 +182,7 @@ def _hash_places(m: Memory, s: Scratch) -> None:
 
 @kernel
 def hash_contexts(m: Memory, s: Scratch) -> None:
-    """Fill `hashes` and the first-nibble `lines`: what the coming byte is conditioned on."""
+    """Fill `hashes`: what the coming byte is conditioned on."""
     _hash_orders(m, s)
     if m.context[KIND] == TEXT:
         _hash_lines(m, s)
@@ -191,12 +191,8 @@ def hash_contexts(m: Memory, s: Scratch) -> None:
     else:
         _hash_rows(m, s)
     h = s.hashes
-    for i in range(NUM_HISTORY):
+    for i in range(NUM_CONTEXTS):
         h[i] = hash32(h[i], i + 1)
-    r = s.rate_hashes
-    r[0] = 0x9E3779B9
-    for i in range(1, NUM_RATE):
-        r[i] = h[i - 1 if i < 5 else 14]
 
 
 @kernel

@@ -1,6 +1,6 @@
 """What the mixing kernels share: sizes, the arrays they work on, and the way they are compiled.
 
-Legend: C history contexts, R rate contexts, M match models, P sample predictions, X mixer inputs, S weight sets used at a time.
+Legend: C contexts, M match models, P sample predictions, X mixer inputs, S weight sets used at a time.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def cached_kernel(function: F) -> F:
     return cast(F, njit(**BARE, cache=True, nogil=True)(function))
 
 
-NUM_HISTORY, NUM_RATE, NUM_MATCH, NUM_SAMPLE, NUM_SELECT = 28, 6, 2, 3, 7
-AT_RUN = 2 * NUM_HISTORY
-AT_RATE = AT_RUN + NUM_HISTORY
-AT_MATCH = AT_RATE + 2 * NUM_RATE
+NUM_CONTEXTS, NUM_MATCH, NUM_SAMPLE, NUM_SELECT = 29, 2, 3, 7
+PER_CONTEXT = 4  # inputs: of the history twice, of the rate, of the run
+AT_MATCH = PER_CONTEXT * NUM_CONTEXTS
 AT_SAMPLE = AT_MATCH + 2 * NUM_MATCH
 AT_EXPERT = AT_SAMPLE + NUM_SAMPLE
 NUM_INPUTS = (AT_EXPERT + 3 + 15) // 16 * 16  # two for the expert, one constant; whole vector loops leave no rest
 AT_SETS = (0, 272, 528, 2576, 2704, 2960, 5008)  # first weight set of each selector, see `_choose_sets`
 NUM_SETS = 7056
 APM_STEPS = 33  # knots of a final-stage curve over [-3072, 3072]
-SLOT = 16  # bytes of a history slot (check + 15 states), entries of a rate line (15 used)
+SLOT = 64  # bytes of a slot: check and 15 histories, 15 counts, 15 rates of two bytes: one cache line
+AT_COUNT, AT_RATE = 16, 32  # in a slot
 RECENT = 4096  # bytes of context kept even when nothing is learned
 MATCH_MIN = (6, 20)
 MATCH_KINDS = 256  # confidence indices of a match model
@@ -77,9 +77,8 @@ class Tables(NamedTuple):
 class Memory(NamedTuple):
     """All that a mixer has learned (first block) and where it stands (`recent`, `fields`, `context`)."""
 
-    slots: NDArray[np.uint8]  # [slots * 16]; the last slot stays zero and stands for "never seen"
+    slots: NDArray[np.uint8]  # [slots * SLOT]; the last slot stays zero and stands for "never seen"
     runs: NDArray[np.int32]  # [entries], check << 16 | times met << 12 | times in a row << 8 | the byte that came last
-    rates: NDArray[np.int32]  # [lines * 16], probability << 9 | count
     state_maps: NDArray[np.int32]  # [C, 256], probability << 9 | count
     run_maps: NDArray[np.int32]  # [C, RUN_KINDS], probability that the byte comes again, << 9 | count
     match_maps: NDArray[np.int32]  # [M * MATCH_KINDS], probability that the expected bit comes, << 9 | count
@@ -101,10 +100,8 @@ class Scratch(NamedTuple):
     """What the eight predictions of a byte leave for learning; row k is bit k."""
 
     hashes: NDArray[np.int64]  # [C]
-    rate_hashes: NDArray[np.int64]  # [R]
     slots: NDArray[np.int64]  # [2, C], start of the slot of each nibble
     runs: NDArray[np.int64]  # [3, C], the byte that came last + 256 (0 = none), how often in a row, place of the run
-    lines: NDArray[np.int64]  # [2, R]
     byte: NDArray[np.int64]  # [8]: expected byte and confidence index of each match model, set of the place, orders found
     inputs: NDArray[np.int32]  # [8, X]
     states: NDArray[np.int64]  # [8, C]
@@ -121,14 +118,12 @@ NUM_PREDICTED, HALF, CENTRES, SPREAD_OF = 0, 1, 2, 2 + NUM_SAMPLE  # in Scratch.
 
 def new_scratch() -> Scratch:
     return Scratch(
-        np.zeros(NUM_HISTORY, np.int64),
-        np.zeros(NUM_RATE, np.int64),
-        np.zeros((2, NUM_HISTORY), np.int64),
-        np.zeros((3, NUM_HISTORY), np.int64),
-        np.zeros((2, NUM_RATE), np.int64),
+        np.zeros(NUM_CONTEXTS, np.int64),
+        np.zeros((2, NUM_CONTEXTS), np.int64),
+        np.zeros((3, NUM_CONTEXTS), np.int64),
         np.zeros(8, np.int64),
         np.zeros((8, NUM_INPUTS), np.int32),
-        np.zeros((8, NUM_HISTORY), np.int64),
+        np.zeros((8, NUM_CONTEXTS), np.int64),
         np.zeros((8, NUM_SELECT), np.int64),
         np.zeros((8, NUM_SELECT), np.int64),
         np.zeros((8, 3), np.int64),

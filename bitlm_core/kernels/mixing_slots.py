@@ -1,4 +1,4 @@
-"""Where what was seen in a context is kept: slots of bit histories, lines of rates, and runs of one byte.
+"""Where what was seen in a context is kept: slots of bit histories and rates, and runs of one byte.
 
 A slot serves the 15 nodes of a nibble, a run the whole byte.
 """
@@ -9,9 +9,10 @@ import numpy as np
 
 from bitlm_core.kernels.mixing_contexts import hash32, hash_contexts
 from bitlm_core.kernels.mixing_layout import (
+    AT_COUNT,
+    AT_RATE,
     FOUND,
-    NUM_HISTORY,
-    NUM_RATE,
+    NUM_CONTEXTS,
     SLOT,
     Int,
     Memory,
@@ -20,6 +21,8 @@ from bitlm_core.kernels.mixing_layout import (
     kernel,
 )
 from bitlm_core.kernels.mixing_matches import expect
+
+RATE_LIMIT = 127  # the slowest a rate moves: 1 / 128.6
 
 
 @kernel
@@ -40,21 +43,21 @@ def find_slot(m: Memory, t: Tables, h: Int, make: bool) -> Int:
     if not make:
         return m.slots.size - SLOT
     m.slots[weakest] = check
-    for k in range(1, SLOT):
+    for k in range(1, AT_RATE):
         m.slots[weakest + k] = 0
+    for k in range(AT_RATE, SLOT, 2):
+        m.slots[weakest + k] = 0
+        m.slots[weakest + k + 1] = 128
     return weakest
 
 
 @kernel
 def locate(m: Memory, t: Tables, s: Scratch, nibble: Int, node: Int) -> None:
-    """Slots and lines of a nibble; node is 1 for the first, 16..31 for the second."""
-    lines = np.int64(m.rates.size // SLOT)
-    for i in range(NUM_HISTORY):
+    """Slots of a nibble; node is 1 for the first, 16..31 for the second."""
+    for i in range(NUM_CONTEXTS):
         s.slots[nibble, i] = m.slots.size - SLOT
         if s.runs[0, i] > 0:
             s.slots[nibble, i] = find_slot(m, t, hash32(s.hashes[i], node), False)
-    for i in range(NUM_RATE):
-        s.lines[nibble, i] = ((hash32(s.rate_hashes[i], node) * lines) >> 32) * SLOT
 
 
 @kernel
@@ -64,7 +67,7 @@ def find_runs(m: Memory, s: Scratch) -> None:
     A bucket holds four; a context that was never met is going to replace the one met least.
     """
     buckets = np.int64(m.runs.size) >> 2
-    for i in range(NUM_HISTORY):
+    for i in range(NUM_CONTEXTS):
         check = s.hashes[i] & 0x7FFF
         base = ((hash32(s.hashes[i], 7) * buckets) >> 32) << 2
         s.runs[0, i] = 0
@@ -87,7 +90,7 @@ def find_runs(m: Memory, s: Scratch) -> None:
 @kernel
 def learn_runs(m: Memory, s: Scratch, byte: Int) -> None:
     """One more, or the first of another one."""
-    for i in range(NUM_HISTORY):
+    for i in range(NUM_CONTEXTS):
         at = s.runs[2, i]
         met, count = np.int64(0), np.int64(0)
         if s.runs[0, i] > 0:
@@ -97,11 +100,28 @@ def learn_runs(m: Memory, s: Scratch, byte: Int) -> None:
 
 
 @kernel
+def rate_at(m: Memory, at: Int, j: Int) -> Int:
+    """The rate of node j of the slot at `at`: P(1), 1 = 2^16."""
+    return np.int64(m.slots[at + AT_RATE + 2 * j]) | (np.int64(m.slots[at + AT_RATE + 2 * j + 1]) << 8)
+
+
+@kernel
+def learn_node(m: Memory, t: Tables, at: Int, j: Int, bit: Int) -> None:
+    """Enter a bit at node j of the slot at `at`: history, and rate += (bit − rate) / (n + 1.6)."""
+    m.slots[at + j] = t.next_state[m.slots[at + j], bit]
+    n = np.int64(m.slots[at + AT_COUNT + j])
+    rate = rate_at(m, at, j)
+    rate += ((bit * 0xFFFF - rate) * np.int64(t.reciprocal[n]) + 0x8000) >> 16
+    m.slots[at + AT_COUNT + j] = min(n + 1, RATE_LIMIT)
+    m.slots[at + AT_RATE + 2 * j] = rate & 255
+    m.slots[at + AT_RATE + 2 * j + 1] = rate >> 8
+
+
+@kernel
 def _replay(m: Memory, t: Tables, at: Int, nibble: Int) -> None:
     """Enter four bits into a slot."""
     for k in range(4):
-        node = (1 << k) | (nibble >> (4 - k))
-        m.slots[at + node] = t.next_state[m.slots[at + node], (nibble >> (3 - k)) & 1]
+        learn_node(m, t, at, (1 << k) | (nibble >> (4 - k)), (nibble >> (3 - k)) & 1)
 
 
 @kernel
@@ -110,7 +130,7 @@ def make_slots(m: Memory, t: Tables, s: Scratch, byte: Int) -> None:
 
     Most contexts of many bytes are met once. A run is enough for those, and an eighth of the memory.
     """
-    for i in range(NUM_HISTORY):
+    for i in range(NUM_CONTEXTS):
         if s.runs[0, i] == 0:
             s.slots[0, i] = s.slots[1, i] = np.int64(m.slots.size - SLOT)
             continue

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from bitlm_core.errors import ModelStateError
 from bitlm_core.kernels.mixing_layout import (
     APM_STEPS,
+    AT_COUNT,
     AT_EXPERT,
     AT_MATCH,
-    AT_RATE,
-    AT_RUN,
     AT_SAMPLE,
     BIG_ENDIAN,
     COLUMN,
@@ -32,13 +31,14 @@ from bitlm_core.kernels.mixing_layout import (
     MASK,
     MATCH,
     MATCH_KINDS,
+    NUM_CONTEXTS,
     NUM_FIELDS,
-    NUM_HISTORY,
     NUM_INPUTS,
     NUM_MATCH,
     NUM_SAMPLE,
     NUM_SELECT,
     NUM_SETS,
+    PER_CONTEXT,
     PERIOD,
     RECENT,
     ROW,
@@ -52,11 +52,13 @@ from bitlm_core.kernels.mixing_layout import (
     Memory,
     Tables,
 )
+from bitlm_core.kernels.mixing_slots import RATE_LIMIT
 from bitlm_core.mixing.config import MixingConfig
 
 ONE = 1 << 22  # a probability of 1
 WEIGHT_ONE = 1 << 20
 INT32_MAX = (1 << 31) - 1
+FIRST_WEIGHTS = (0.16, 0.0, 0.05, 0.04)  # of the inputs of a context, before anything is learned
 EXACT = 4  # histories up to this length are states of their own
 # longest run kept for the commoner bit, by the count of the rarer one; chosen so that all states fit in a byte
 COUNT_LIMIT = (41, 40, 12, 7, 5)
@@ -132,13 +134,12 @@ def table_sizes(config: MixingConfig) -> dict[str, int]:
     total = config.memory_mib << 20
     history = min(config.history_bytes, total // 8)
     matches = total // 64 // 4  # int32, per match model
-    rates = total // 8 // 4  # int32
     runs = total // 8 // 16 * 4  # int32, in buckets of four
     apm = total // 32 // (4 * APM_STEPS * 2)  # contexts of each of two tables
     fixed = sum(array.nbytes for array in _fixed_arrays().values())
-    taken = fixed + history + 4 * (NUM_MATCH * matches + rates + runs) + 2 * 4 * APM_STEPS * apm
+    taken = fixed + history + 4 * (NUM_MATCH * matches + runs) + 2 * 4 * APM_STEPS * apm
     slots = (total - taken) // SLOT * SLOT
-    sizes = {"history": history, "matches": matches, "rates": rates, "runs": runs, "apm": apm, "slots": slots}
+    sizes = {"history": history, "matches": matches, "runs": runs, "apm": apm, "slots": slots}
     return {**sizes, "total": taken + slots}
 
 
@@ -156,8 +157,8 @@ def _aligned(size: int) -> NDArray[np.uint8]:
 def copied(memory: Memory) -> Memory:
     """The same contents in arrays of their own."""
     own = memory._asdict()
-    arrays = {name: value.copy() for name, value in own.items() if name not in ("slots", "runs", "rates")}
-    for name in ("slots", "runs", "rates"):
+    arrays = {name: value.copy() for name, value in own.items() if name not in ("slots", "runs")}
+    for name in ("slots", "runs"):
         arrays[name] = _aligned(own[name].nbytes).view(own[name].dtype)
         arrays[name][:] = own[name]
     return Memory(**arrays)
@@ -169,16 +170,15 @@ def _fixed_arrays() -> dict[str, NDArray[Any]]:
     total = counts.sum(axis=1)
     seen = np.clip((counts[:, 1] + 0.3) / (total + 0.6), 0.0005, 0.9995)
     weights = np.zeros((NUM_SETS, NUM_INPUTS), np.int32)
-    weights[:, 0:AT_RUN:2] = round(0.16 * WEIGHT_ONE)
-    weights[:, AT_RUN:AT_RATE] = round(0.05 * WEIGHT_ONE)
-    weights[:, AT_RATE:AT_MATCH:2] = round(0.16 * WEIGHT_ONE)
+    for offset, first in enumerate(FIRST_WEIGHTS):
+        weights[:, offset:AT_MATCH:PER_CONTEXT] = round(first * WEIGHT_ONE)
     weights[:, AT_MATCH:AT_SAMPLE:2] = round(0.25 * WEIGHT_ONE)
     weights[:, AT_SAMPLE:AT_EXPERT] = round(0.15 * WEIGHT_ONE)
     weights[:, AT_EXPERT] = round(0.4 * WEIGHT_ONE)
     again = np.array([1 - 0.5 / (n + 1.5) for n in range(RUN_KINDS // 8)]).repeat(8)
     return {
-        "state_maps": np.tile(_packed(seen), (NUM_HISTORY, 1)),
-        "run_maps": np.tile(_packed(again), (NUM_HISTORY, 1)),
+        "state_maps": np.tile(_packed(seen), (NUM_CONTEXTS, 1)),
+        "run_maps": np.tile(_packed(again), (NUM_CONTEXTS, 1)),
         "match_maps": _packed(np.full(NUM_MATCH * MATCH_KINDS, 0.75)),
         "weights": weights,
         "uses": np.zeros(NUM_SETS, np.int32),
@@ -195,13 +195,10 @@ def _fixed_arrays() -> dict[str, NDArray[Any]]:
 def new_memory(config: MixingConfig) -> Memory:
     """The arrays of a mixer that has read nothing."""
     sizes = table_sizes(config)
-    rates = _aligned(sizes["rates"] * 4).view(np.int32)
-    rates[:] = (ONE // 2) << 9
     knots = np.array([ONE / (1 + math.exp(12 - 24 * i / (APM_STEPS - 1))) for i in range(APM_STEPS)])
     memory = Memory(
         slots=_aligned(sizes["slots"]),
         runs=_aligned(4 * sizes["runs"]).view(np.int32),
-        rates=rates,
         apm=np.tile(np.rint(knots).astype(np.int32), (2, sizes["apm"], 1)),
         history=np.zeros(sizes["history"], np.uint8),
         match_table=np.zeros((NUM_MATCH, sizes["matches"]), np.int32),
@@ -223,7 +220,6 @@ def check_memory(memory: Memory) -> None:
     """Refuse values out of range: kernels index with them unchecked, so a damaged state could crash the process."""
     upper = {
         "runs": INT32_MAX,
-        "rates": INT32_MAX,
         "state_maps": INT32_MAX,
         "run_maps": INT32_MAX,
         "match_maps": INT32_MAX,
@@ -238,6 +234,8 @@ def check_memory(memory: Memory) -> None:
         array = getattr(memory, name)
         if array.min() < 0 or array.max() > limit:
             raise ModelStateError(f"Mixer state '{name}' holds values outside 0..{limit}; it is damaged. Load another copy.")
+    if memory.slots.reshape(-1, SLOT)[:, AT_COUNT : AT_COUNT + 16].max() > RATE_LIMIT:
+        raise ModelStateError("Mixer state 'slots' counts further than it can; it is damaged. Load another copy.")
     if memory.slots[-SLOT:].any():
         raise ModelStateError("Mixer state 'slots' does not end in an empty slot; it is damaged. Load another copy.")
     low, high = np.zeros(CONTEXT_SIZE, np.int64), np.full(CONTEXT_SIZE, MASK, np.int64)

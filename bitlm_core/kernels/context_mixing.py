@@ -169,12 +169,12 @@ def _predict(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, expert: Int, h
     s.final[k, 1] = (hash32(m.context[LOW4] & 0xFF, node) * contexts) >> 32
     s.final[k, 2] = (hash32(m.context[LOW4] & 0xFFFF, node) * contexts) >> 32
     cell, part = (mixed + 3072) // 192, (mixed + 3072) % 192
-    result = 2 * mixed
+    total = 2 * np.int64(t.squash[mixed + 3072])
     for i in range(2):
         curve = m.apm[i, s.final[k, i + 1]]
         p = (np.int64(curve[cell]) * (192 - part) + np.int64(curve[cell + 1]) * part) // 192
-        result += _stretch(t, p)
-    return result
+        total += p
+    return 4 * _stretch(t, total >> 2)
 
 
 @kernel

@@ -24,23 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitlm_core.kernels.mixing_contexts import advance, hash32
+from bitlm_core.kernels.mixing_inputs import choose_sets, gather, stretch
 from bitlm_core.kernels.mixing_layout import (
-    AT_COUNT,
-    AT_EXPERT,
-    AT_MATCH,
-    AT_SETS,
-    FOUND,
-    HALF,
     LOW4,
     MATCH_KINDS,
     NUM_CONTEXTS,
     NUM_MATCH,
-    NUM_PREDICTED,
     NUM_SELECT,
-    PER_CONTEXT,
-    PLACE,
     SLOT,
-    SPREAD_OF,
+    TRUSTED,
     Int,
     Memory,
     Scratch,
@@ -49,10 +41,8 @@ from bitlm_core.kernels.mixing_layout import (
     kernel,
 )
 from bitlm_core.kernels.mixing_matches import expect
-from bitlm_core.kernels.mixing_samples import learn_sample, predict_sample, sample_inputs
-from bitlm_core.kernels.mixing_slots import begin, learn_node, learn_runs, locate, make_slots, rate_at
-
-ONCE = round((1 << 16) * (0.5 + 0.5 / 1.6))  # a rate after its first 1
+from bitlm_core.kernels.mixing_samples import learn_sample, predict_sample
+from bitlm_core.kernels.mixing_slots import begin, learn_node, learn_runs, locate, make_slots
 
 
 @kernel
@@ -61,75 +51,6 @@ def _adapted(packed: Int, bit: Int, limit: Int, reciprocal: NDArray[np.int32]) -
     p, n = packed >> 9, packed & 511
     p += ((bit * 0x3FFFFF - p) * np.int64(reciprocal[n])) >> 16
     return (p << 9) | min(n + 1, limit)
-
-
-@kernel
-def _stretch(t: Tables, p: Int) -> Int:
-    """ln(p / (1 - p)) in 1/256 nat, with the fine table where the coarse one has few points."""
-    if p < 65536:
-        return np.int64(t.stretch_fine[p >> 4])
-    if p >= (1 << 22) - 65536:
-        return -np.int64(t.stretch_fine[((1 << 22) - 1 - p) >> 4])
-    return np.int64(t.stretch[p >> 10])
-
-
-@kernel
-def _gather(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, expert: Int) -> None:
-    """The mixer's inputs for one node: per source its stretch, and its distance from 1/2 (bold where it is sure)."""
-    x = s.inputs[k]
-    nibble, nothing = k >> 2, m.slots.size - SLOT
-    j = node if k < 4 else (1 << (k - 4)) | (node & ((1 << (k - 4)) - 1))
-    for i in range(NUM_CONTEXTS):
-        at, last = s.slots[nibble, i], s.runs[0, i]
-        follows = last > 0 and last >> (8 - k) == node
-        state, rate, count = np.int64(m.slots[at + j]), np.int64(1 << 15), np.int64(0)
-        if at != nothing:
-            rate, count = rate_at(m, at, j), np.int64(m.slots[at + AT_COUNT + j])
-        elif follows:  # met once: no slot was made yet
-            bit = (last >> (7 - k)) & 1
-            state, rate, count = np.int64(t.next_state[0, bit]), np.int64(ONCE if bit else (1 << 16) - ONCE), np.int64(1)
-        p = np.int64(m.state_maps[i, state]) >> 9
-        s.states[k, i] = state
-        o = PER_CONTEXT * i
-        x[o] = t.stretch[p >> 10]
-        x[o + 1] = (p - (1 << 21)) >> 12
-        x[o + 2] = (np.int64(t.stretch[rate >> 4]) * np.int64(t.confidence[count])) >> 8
-        x[o + 3] = 0
-        if follows:
-            p = np.int64(m.run_maps[i, min(s.runs[1, i], 15) * 8 + k]) >> 9
-            came = np.int64(t.stretch[p >> 10])
-            x[o + 3] = came if (last >> (7 - k)) & 1 else -came
-    for i in range(NUM_MATCH):
-        x[AT_MATCH + 2 * i] = 0
-        x[AT_MATCH + 2 * i + 1] = 0
-        expected = s.byte[2 * i] + 255
-        if expected > 255 and expected >> (8 - k) == node:
-            sign = 2 * ((expected >> (7 - k)) & 1) - 1
-            p = np.int64(m.match_maps[i * MATCH_KINDS + s.byte[2 * i + 1]]) >> 9
-            x[AT_MATCH + 2 * i] = sign * _stretch(t, p)
-            x[AT_MATCH + 2 * i + 1] = (sign * (p - (1 << 21))) >> 12
-    sample_inputs(m, t, s, node, k)
-    x[AT_EXPERT] = expert
-    x[AT_EXPERT + 1] = (np.int64(t.squash[expert + 3072]) - (1 << 21)) >> 12
-    x[AT_EXPERT + 2] = 256
-
-
-@kernel
-def _choose_sets(m: Memory, s: Scratch, node: Int, k: Int, expert: Int, has_expert: Int) -> None:
-    """One weight set per selector: match, node, last byte, orders found, expert, byte before last or spread, place."""
-    low = m.context[LOW4]
-    expected = s.byte[0] + 255
-    agrees = expected > 255 and expected >> (8 - k) == node
-    u = s.sets[k]
-    u[0] = (2 + (s.byte[1] >> 3)) * 8 + k if agrees else (s.byte[0] > 0) * 8 + k
-    u[1] = AT_SETS[1] + node
-    u[2] = AT_SETS[2] + (low & 255) * 8 + k
-    u[3] = AT_SETS[3] + (s.byte[FOUND] * 2 + (s.byte[2] > 0)) * 8 + k
-    u[4] = AT_SETS[4] + has_expert * (8 + 8 * min(abs(expert) >> 6, 30)) + k
-    u[5] = AT_SETS[5] + ((low >> 8) & 255) * 8 + k
-    if s.sample[NUM_PREDICTED] > 0:
-        u[5] = AT_SETS[5] + (min(15, s.sample[SPREAD_OF]) * 2 + s.sample[HALF]) * 8 + k
-    u[6] = AT_SETS[6] + s.byte[PLACE] * 8 + k
 
 
 @kernel
@@ -156,8 +77,8 @@ def _train(w: NDArray[np.int32], x: NDArray[np.int32], step: Int) -> None:
 @kernel
 def _predict(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, expert: Int, has_expert: Int) -> Int:
     """Logit of bit k below `node`, in 1/1024 nat."""
-    _gather(m, t, s, node, k, expert)
-    _choose_sets(m, s, node, k, expert, has_expert)
+    gather(m, t, s, node, k, expert)
+    choose_sets(m, s, node, k, expert, has_expert)
     total = np.int64(0)
     for i in range(NUM_SELECT):
         vote: Int = min(3071, max(-3071, _dot(m.weights[s.sets[k, i]], s.inputs[k]) >> 8))
@@ -174,7 +95,10 @@ def _predict(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, expert: Int, h
         curve = m.apm[i, s.final[k, i + 1]]
         p = (np.int64(curve[cell]) * (192 - part) + np.int64(curve[cell + 1]) * part) // 192
         total += p
-    return 4 * _stretch(t, total >> 2)
+    p = total >> 2
+    if has_expert:
+        p += ((np.int64(t.squash[expert + 3072]) - p) * s.byte[TRUSTED]) >> 8
+    return 4 * stretch(t, p)
 
 
 @kernel
@@ -244,7 +168,7 @@ def _read(
     """Predict each byte of data [N], then learn or only advance. expert: stretches [N, 8]."""
     for i in range(data.size):
         byte = np.int64(data[i])
-        begin(m, t, s)
+        begin(m, t, s, learn)
         predict_sample(m, s)
         for k in range(8):
             node = (1 << k) | (byte >> (8 - k))
@@ -258,9 +182,11 @@ def _read(
 
 
 @kernel
-def _all_nodes(m: Memory, t: Tables, s: Scratch, expert: NDArray[np.int32], has_expert: Int, out: NDArray[np.int32]) -> None:
+def _all_nodes(
+    m: Memory, t: Tables, s: Scratch, expert: NDArray[np.int32], has_expert: Int, learn: bool, out: NDArray[np.int32]
+) -> None:
     """Predict nodes 1..255 of the coming byte into out [256]. expert: stretches [256]."""
-    begin(m, t, s)
+    begin(m, t, s, learn)
     predict_sample(m, s)
     for node in range(1, 16):
         k = (node > 1) * 1 + (node > 3) + (node > 7)
@@ -307,8 +233,10 @@ def entry_points() -> EntryPoints:
         return stamp
 
     @cached_kernel
-    def all_nodes(m: Memory, t: Tables, s: Scratch, expert: NDArray[np.int32], has_expert: Int, out: NDArray[np.int32]) -> Int:
-        _all_nodes(m, t, s, expert, has_expert, out)
+    def all_nodes(
+        m: Memory, t: Tables, s: Scratch, expert: NDArray[np.int32], has_expert: Int, learn: bool, out: NDArray[np.int32]
+    ) -> Int:
+        _all_nodes(m, t, s, expert, has_expert, learn, out)
         return stamp
 
     return EntryPoints(read, all_nodes)

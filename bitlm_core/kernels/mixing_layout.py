@@ -53,10 +53,10 @@ SCALES = 64  # spreads of the sample predictions that are kept apart
 # kinds of data, see `bitlm_core.mixing.profile`
 TEXT, RECORDS, BYTE_SAMPLES, WORD_SAMPLES = range(4)
 # indices into Memory.context: what stays when a document ends …
-HEAD, TOTAL, KIND, PERIOD, STRIDE, BIG_ENDIAN = range(6)
+HEAD, TOTAL, KIND, PERIOD, STRIDE, BIG_ENDIAN, TRUST = range(7)
 # … and what is of the bytes read
-DOC, LOW4, HIGH4, WORD, WORD1, WORD2, COLUMN, LINE, LEAD, FORMAT, FIELD, IN_FIELD, ROW, FIELDS_ABOVE, LINE_START = range(6, 21)
-MATCH = 21  # then, per match model: ring position (-1 = none), length, misses of the last eight bytes
+DOC, LOW4, HIGH4, WORD, WORD1, WORD2, COLUMN, LINE, LEAD, FORMAT, FIELD, IN_FIELD, ROW, FIELDS_ABOVE, LINE_START = range(7, 22)
+MATCH = 22  # then, per match model: ring position (-1 = none), length, misses of the last eight bytes
 CONTEXT_SIZE = MATCH + 3 * NUM_MATCH
 
 
@@ -102,7 +102,7 @@ class Scratch(NamedTuple):
     hashes: NDArray[np.int64]  # [C]
     slots: NDArray[np.int64]  # [2, C], start of the slot of each nibble
     runs: NDArray[np.int64]  # [3, C], the byte that came last + 256 (0 = none), how often in a row, place of the run
-    byte: NDArray[np.int64]  # [8]: expected byte and confidence index of each match model, set of the place, orders found
+    byte: NDArray[np.int64]  # [8]: see `PLACE`; first the expected byte and the confidence index of each match model
     inputs: NDArray[np.int32]  # [8, X]
     states: NDArray[np.int64]  # [8, C]
     sets: NDArray[np.int64]  # [8, S]
@@ -112,7 +112,7 @@ class Scratch(NamedTuple):
     sample: NDArray[np.int64]  # [2 + 2 * P]: how many predictions, half; then centre and spread index of each
 
 
-PLACE, FOUND = 4, 7  # in Scratch.byte
+PLACE, TRUSTED, FOUND = 4, 5, 7  # in Scratch.byte
 NUM_PREDICTED, HALF, CENTRES, SPREAD_OF = 0, 1, 2, 2 + NUM_SAMPLE  # in Scratch.sample
 
 

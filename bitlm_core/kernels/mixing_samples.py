@@ -38,6 +38,11 @@ SHORT = 8  # taps of the quick prediction of a word sample
 
 
 @kernel
+def _within(value: Int, limit: Int) -> Int:
+    return min(limit, max(-limit, value))
+
+
+@kernel
 def _log2(value: Int) -> Int:
     """Twice the binary logarithm, to halves: 0 for less than 2."""
     n: Int = 0
@@ -109,10 +114,9 @@ def _predict_word(m: Memory, s: Scratch) -> None:
     step = m.context[STRIDE] >> 1
     for i in range(SHORT):
         quick += m.taps[channel, 1, i] * a[i]
-    limit = 32767 * 256
-    s.sample[CENTRES] = min(limit, max(-limit, long >> 8))
-    s.sample[CENTRES + 1] = min(limit, max(-limit, quick >> 8))
-    s.sample[CENTRES + 2] = min(limit, max(-limit, 256 * (2 * a[step - 1] - a[2 * step - 1])))
+    s.sample[CENTRES] = _within(long >> 8, 32767 * 256)
+    s.sample[CENTRES + 1] = _within(quick >> 8, 32767 * 256)
+    s.sample[CENTRES + 2] = _within(256 * (2 * a[step - 1] - a[2 * step - 1]), 32767 * 256)
     for k in range(NUM_SAMPLE):
         s.sample[SPREAD_OF + k] = channel
 
@@ -251,4 +255,4 @@ def sample_inputs(m: Memory, t: Tables, s: Scratch, node: Int, k: Int) -> None:
         s.inputs[k, AT_SAMPLE + i] = 0
         if i < s.sample[NUM_PREDICTED]:
             p = share_of_ones(m, t, s, node, k, i)
-            s.inputs[k, AT_SAMPLE + i] = min(2047, max(-2047, np.int64(t.stretch[p >> 10])))
+            s.inputs[k, AT_SAMPLE + i] = _within(np.int64(t.stretch[p >> 10]), 2047)

@@ -14,6 +14,8 @@ from bitlm_core.kernels.mixing_layout import (
     FOUND,
     NUM_CONTEXTS,
     SLOT,
+    TRUST,
+    TRUSTED,
     Int,
     Memory,
     Scratch,
@@ -92,11 +94,14 @@ def learn_runs(m: Memory, s: Scratch, byte: Int) -> None:
     """One more, or the first of another one."""
     for i in range(NUM_CONTEXTS):
         at = s.runs[2, i]
-        met, count = np.int64(0), np.int64(0)
+        met: Int = 0
+        count: Int = 0
         if s.runs[0, i] > 0:
             met = (np.int64(m.runs[at]) >> 12) & 15
-            count = s.runs[1, i] if s.runs[0, i] == (byte | 256) else np.int64(0)
-        m.runs[at] = ((s.hashes[i] & 0x7FFF) << 16) | (min(met + 1, 15) << 12) | (min(count + 1, 15) << 8) | byte
+            count = s.runs[1, i] if s.runs[0, i] == (byte | 256) else 0
+        met = met + 1 if met < 15 else met
+        count = count + 1 if count < 15 else count
+        m.runs[at] = ((s.hashes[i] & 0x7FFF) << 16) | (met << 12) | (count << 8) | byte
 
 
 @kernel
@@ -112,7 +117,7 @@ def learn_node(m: Memory, t: Tables, at: Int, j: Int, bit: Int) -> None:
     n = np.int64(m.slots[at + AT_COUNT + j])
     rate = rate_at(m, at, j)
     rate += ((bit * 0xFFFF - rate) * np.int64(t.reciprocal[n]) + 0x8000) >> 16
-    m.slots[at + AT_COUNT + j] = min(n + 1, RATE_LIMIT)
+    m.slots[at + AT_COUNT + j] = n + 1 if n < RATE_LIMIT else n
     m.slots[at + AT_RATE + 2 * j] = rate & 255
     m.slots[at + AT_RATE + 2 * j + 1] = rate >> 8
 
@@ -145,8 +150,8 @@ def make_slots(m: Memory, t: Tables, s: Scratch, byte: Int) -> None:
 
 
 @kernel
-def begin(m: Memory, t: Tables, s: Scratch) -> None:
-    """All that the predictions of the coming byte have in common."""
+def begin(m: Memory, t: Tables, s: Scratch, learn: bool) -> None:
+    """All that the predictions of the coming byte have in common. `learn`: whether this stream is learned from."""
     expect(m, s)
     hash_contexts(m, s)
     find_runs(m, s)
@@ -155,3 +160,4 @@ def begin(m: Memory, t: Tables, s: Scratch) -> None:
     for i in range(1, 6):
         found += s.runs[0, i] > 0
     s.byte[FOUND] = found
+    s.byte[TRUSTED] = np.int64(0) if learn else m.context[TRUST]

@@ -10,7 +10,7 @@ class MixingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    memory_mib: int = Field(default=64, ge=4, le=1024, description="Memory of all tables together, in MiB.")
+    memory_mib: int = Field(default=128, ge=8, le=1024, description="Memory of all tables together, in MiB.")
     history_bytes: int = Field(
         default=1 << 22,
         ge=1 << 12,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 
 from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.kernels.context_mixing import entry_points
-from bitlm_core.kernels.mixing_layout import BIG_ENDIAN, KIND, TOTAL, Memory, new_scratch
+from bitlm_core.kernels.mixing_layout import BIG_ENDIAN, KIND, TOTAL, TRUST, Memory, new_scratch
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.profile import KINDS, Profile
 from bitlm_core.mixing.tables import check_memory, copied, forget_context, new_memory, table_sizes, tables
+from bitlm_core.mixing.trust import TRUST_ONE, CalibrationPart, best_trust
 
 OUTPUT_ONE = 1024  # kernel outputs are in 1/1024 nat: exact in float32
 EXPERT_ONE = 256  # experts enter in 1/256 nat
+JUDGEMENT = ("state_maps", "run_maps", "match_maps", "weights", "uses", "final_weights", "apm")
+"""Arrays that say what each source's word is worth."""
 EXPERT_LIMIT = 2047  # ... and within ±8 nats: beyond that an expert says no more, and could cost without bound
 
 
@@ -78,15 +81,44 @@ class ContextMixer:
         entry_points().read(self._memory, tables(), new_scratch(), contiguous, stretched, int(expert is not None), learn, out)
         return out.astype(np.float32) / np.float32(OUTPUT_ONE)
 
-    def node_logits(self, expert: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    def calibrate(self, parts: Sequence[CalibrationPart]) -> list[NDArray[np.float32]]:
+        """Read what neither the expert nor the mixer has learned from, and find how far the expert is to be trusted.
+
+        As `read` with `learn=True`, part by part, whose logits it returns. Beside it the same parts are read frozen, as they
+        would be if nothing were learned from them: a frozen mixer lacks what is near, so the expert deserves more there
+        than the weights, which learn while all is fresh, give it.
+        """
+        before = self.copy()
+        given, frozen = [], []
+        for part in parts:
+            if part.begins:
+                self.start_document()
+            given.append(self.read(part.data, part.expert))
+        before._memory = before._memory._replace(**{name: getattr(self._memory, name) for name in JUDGEMENT})
+        before._memory.context[TRUST] = 0
+        for part in parts:
+            if part.begins:
+                before.start_document()
+            frozen.append(before.read(part.data, part.expert, learn=False))
+        self._memory.context[TRUST] = best_trust(parts, frozen)
+        return given
+
+    @property
+    def trust(self) -> float:
+        """Share of the expert's own probability in what a frozen mixer says, 0 … 1."""
+        return float(self._memory.context[TRUST]) / TRUST_ONE
+
+    def node_logits(self, expert: NDArray[np.float32] | None = None, *, learn: bool = False) -> NDArray[np.float32]:
         """Logits [256] in nats of all nodes of the next byte; nothing changes.
+
+        learn: whether the byte will be read with `learn=True`.
 
         Node 1 is the root; node (1 << k) | (first k bits) predicts bit k; index 0 is unused and 0. The numbers are
         those that `read` returns along the path of whatever byte comes. expert: [256], indexed alike, or None.
         """
         stretched = _stretched(expert, (256,))
         out = np.zeros(256, np.int32)
-        entry_points().all_nodes(self._memory, tables(), new_scratch(), stretched, int(expert is not None), out)
+        entry_points().all_nodes(self._memory, tables(), new_scratch(), stretched, int(expert is not None), learn, out)
         return out.astype(np.float32) / np.float32(OUTPUT_ONE)
 
     def start_document(self) -> None:

@@ -41,7 +41,7 @@ class Predictor:
     def node_logits(self) -> NDArray[np.float32]:
         """[256] logits of the byte tree for the next byte (see `models.output`)."""
         nodes = self._network_nodes()
-        return self._mixer.node_logits(nodes) if self._mixer else nodes
+        return self._mixer.node_logits(nodes, learn=self._adaptive) if self._mixer else nodes
 
     @torch.no_grad()
     def advance(self, byte: int) -> None:

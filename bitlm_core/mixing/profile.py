@@ -36,12 +36,15 @@ class Profile(BaseModel):
     big_endian: bool = Field(default=False, description="Of 16-bit samples.")
 
 
-def profile_of(data: NDArray[np.uint8]) -> Profile:
-    """The profile of data [N]; under 2 KiB there is too little to tell, and it counts as text or records by its bytes."""
+def profile_of(data: NDArray[np.uint8], *, rows: bool = True) -> Profile:
+    """The profile of data [N]; under 2 KiB there is too little to tell, and it counts as text or records by its bytes.
+
+    rows: whether it is one stream; False for many short documents, in which nothing goes on from one to the next.
+    """
     seen = data[:LOOKED_AT]
     if is_text(seen):
         return Profile(kind="text")
-    if len(seen) < _LEAST:
+    if len(seen) < _LEAST or not rows:
         return Profile(kind="records")
     return _byte_samples(seen) or _words(seen) or Profile(kind="records", period=_period(seen))
 

@@ -48,6 +48,7 @@ from bitlm_core.kernels.mixing_layout import (
     STRIDE,
     TAPS,
     TOTAL,
+    TRUST,
     WORD_SAMPLES,
     Memory,
     Tables,
@@ -246,7 +247,7 @@ def check_memory(memory: Memory) -> None:
     high[[COLUMN, LINE, FIELD, IN_FIELD]] = RECENT
     high[FIELDS_ABOVE] = NUM_FIELDS
     high[FORMAT] = (1 << 48) - 1
-    high[[KIND, PERIOD, STRIDE, BIG_ENDIAN, ROW]] = WORD_SAMPLES, RECENT // 3, 8, 1, 1
+    high[[KIND, PERIOD, STRIDE, BIG_ENDIAN, ROW, TRUST]] = WORD_SAMPLES, RECENT // 3, 8, 1, 1, 255
     high[MATCH + 2 :: 3] = 255
     if (memory.context < low).any() or (memory.context > high).any():
         raise ModelStateError("Mixer state 'context' holds positions outside their tables; it is damaged. Load another copy.")

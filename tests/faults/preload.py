@@ -22,7 +22,7 @@ def _warm() -> None:
     config = bitlm_core.EngineConfig(
         model=bitlm_core.preset_config("tiny", d_model=32, nhead=1, num_layers=1, max_seq_len=64),
         training=bitlm_core.TrainingConfig(batch_size=2),
-        mixing=bitlm_core.MixingConfig(memory_mib=4),
+        mixing=bitlm_core.MixingConfig(memory_mib=8),
     )
     engine = bitlm_core.Engine(config)
     for _ in engine.train_steps(bitlm_core.bytes_in_memory(bytes(range(256)) * 8), bitlm_core.TrainingPlan(steps=1)):

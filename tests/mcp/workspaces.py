@@ -26,7 +26,7 @@ LONG_S = 60.0
 
 def config(*, mixing: bool = False, seed: int = 0, **model_fields: Any) -> EngineConfig:
     model = preset_config("tiny", **{"d_model": 32, "nhead": 1, "num_layers": 1, "max_seq_len": 64, **model_fields})
-    return EngineConfig(model=model, mixing=MixingConfig(memory_mib=4) if mixing else None, seed=seed)
+    return EngineConfig(model=model, mixing=MixingConfig(memory_mib=8) if mixing else None, seed=seed)
 
 
 class Server:

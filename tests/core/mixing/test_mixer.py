@@ -13,7 +13,7 @@ from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.tables import bit_histories
 
-SMALL = MixingConfig(memory_mib=4, history_bytes=1 << 16)
+SMALL = MixingConfig(memory_mib=8, history_bytes=1 << 16)
 TEXT = np.frombuffer(
     b"It was the best of times, it was the worst of times, it was the age of wisdom,\n"
     b"it was the age of foolishness, it was the epoch of belief, it was the epoch of incredulity,\n" * 3,
@@ -100,7 +100,7 @@ def test_static_reading_learns_nothing_but_follows() -> None:
     before, learned = mixer.state_arrays(), mixer.bytes_learned
     mixer.start_document()
     logits = mixer.read(TEXT, learn=False)
-    assert changed(before, mixer) <= {"recent", "context"}
+    assert changed(before, mixer) <= {"recent", "fields", "context"}
     assert mixer.bytes_learned == learned
     assert bits_per_byte(logits[100:], TEXT[100:]) < 0.1  # matches run through the frozen history
 
@@ -143,8 +143,8 @@ def test_a_state_that_does_not_fit_is_refused_whole() -> None:
         with pytest.raises(ModelStateError):
             mixer.load_state_arrays(arrays)
         assert changed(good, mixer) == set()
-    with pytest.raises(ModelStateError, match="memory_mib=5"):
-        ContextMixer(MixingConfig(memory_mib=5)).load_state_arrays(good)
+    with pytest.raises(ModelStateError, match="memory_mib=9"):
+        ContextMixer(MixingConfig(memory_mib=9)).load_state_arrays(good)
 
 
 def test_repetition_is_learned() -> None:
@@ -177,7 +177,7 @@ def test_a_useless_expert_costs_little() -> None:
 
 
 def test_a_full_history_wraps() -> None:
-    mixer = ContextMixer(MixingConfig(memory_mib=4, history_bytes=1 << 12))
+    mixer = ContextMixer(MixingConfig(memory_mib=8, history_bytes=1 << 12))
     mixer.read(random_bytes(10000, 10))
     block = random_bytes(300, 11)
     mixer.read(block)
@@ -189,13 +189,13 @@ def test_a_new_document_forgets_the_context_only() -> None:
     before = mixer.state_arrays()
     fresh = ContextMixer(SMALL).state_arrays()
     mixer.start_document()
-    assert changed(before, mixer) == {"recent", "context"}
+    assert changed(before, mixer) == {"recent", "fields", "context"}
     assert not mixer.state_arrays()["recent"].any()
-    np.testing.assert_array_equal(mixer.state_arrays()["context"][2:], fresh["context"][2:])
+    np.testing.assert_array_equal(mixer.state_arrays()["context"][HEAD + 2 :], fresh["context"][HEAD + 2 :])
 
 
 def test_matches_work_on_after_many_laps_of_the_ring() -> None:
-    mixer = ContextMixer(MixingConfig(memory_mib=4, history_bytes=4096))
+    mixer = ContextMixer(MixingConfig(memory_mib=8, history_bytes=4096))
     for lap in range(100):
         mixer.read(random_bytes(1000, lap))
         context = mixer.own_arrays["context"]
@@ -206,7 +206,7 @@ def test_matches_work_on_after_many_laps_of_the_ring() -> None:
 
 
 def test_a_match_read_without_learning_stops_at_the_head() -> None:
-    mixer = ContextMixer(MixingConfig(memory_mib=4, history_bytes=4096))
+    mixer = ContextMixer(MixingConfig(memory_mib=8, history_bytes=4096))
     data = random_bytes(3000, 0)
     mixer.read(data)
     mixer.read(data[-200:], learn=False)
@@ -236,13 +236,13 @@ def test_wrong_experts_are_refused() -> None:
     assert np.isfinite(mixer.node_logits(np.full(256, np.inf, np.float32))).all()
 
 
-@pytest.mark.parametrize("bad", [{"memory_mib": 3}, {"memory_mib": 1025}, {"history_bytes": 10}, {"unknown": 1}])
+@pytest.mark.parametrize("bad", [{"memory_mib": 7}, {"memory_mib": 1025}, {"history_bytes": 10}, {"unknown": 1}])
 def test_configuration_bounds(bad: dict[str, int]) -> None:
     with pytest.raises(ValidationError):
         MixingConfig(**bad)
 
 
-@pytest.mark.parametrize("mib", [4, 16])
+@pytest.mark.parametrize("mib", [8, 16])
 def test_memory_is_what_was_announced(mib: int) -> None:
     config = MixingConfig(memory_mib=mib)
     held = sum(array.nbytes for array in ContextMixer(config).state_arrays().values())

@@ -167,7 +167,7 @@ def test_telemetry_comes_when_it_is_due(trained: Engine, config_of: Configs, tra
     assert measured is not None and all(0 <= value <= 1 for value in (measured.k, measured.c, measured.s))
 
 
-@pytest.mark.parametrize("mixing", [None, MixingConfig(memory_mib=4)])
+@pytest.mark.parametrize("mixing", [None, MixingConfig(memory_mib=8)])
 @pytest.mark.parametrize("weight", [1e38, math.nan])
 def test_a_step_that_explodes_leaves_the_engine_as_it_was(
     config_of: Configs, training_data: ByteData, mixing: MixingConfig | None, weight: float
@@ -187,7 +187,7 @@ def test_a_step_that_explodes_leaves_the_engine_as_it_was(
     assert not engine.model.training
 
 
-@pytest.mark.parametrize("mixing", [None, MixingConfig(memory_mib=4)])
+@pytest.mark.parametrize("mixing", [None, MixingConfig(memory_mib=8)])
 def test_a_network_of_nan_is_named(config_of: Configs, training_data: ByteData, mixing: MixingConfig | None) -> None:
     engine = Engine(config_of("byte", mixing=mixing))
     with torch.no_grad():

@@ -6,6 +6,7 @@ Everything random is a function of (seed, step), so the header's step restores t
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bitlm_core.checkpoint.header import KEY, VERSION, header_of, readable
+from bitlm_core.checkpoint.packing import packed
 from bitlm_core.durable import require_space
 
 
@@ -32,13 +34,22 @@ def write_file(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -
 
 
 def read_file(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header of the checkpoint called `name`; raises as `header.read_header`."""
+    """Tensors and header of the checkpoint called `name`, brought up to date; raises as `header.read_header`."""
     with readable(name), safe_open(path, framework="pt") as file:
-        header = header_of(file.metadata(), name)
-        return {key: file.get_tensor(key) for key in file.keys()}, header  # noqa: SIM118 - not a dict
+        header, version = header_of(file.metadata(), name)
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        for step in range(version, VERSION):
+            tensors = _UPGRADES[step](tensors)
+        return tensors, header
 
 
-def as_tensor(array: Any) -> Tensor:
-    """A numpy array as a tensor of the same bytes; unsigned types wider than 8 bits travel as signed ones."""
-    wide = array.dtype.kind == "u" and array.dtype.itemsize > 1
-    return torch.from_numpy(array.view(f"i{array.dtype.itemsize}") if wide else array)
+def _pack_mixer(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Since version 3 a mixer's arrays are packed."""
+    return {
+        name: torch.from_numpy(packed(tensor.numpy())) if name.startswith("mixer.") else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+_UPGRADES: dict[int, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {2: _pack_mixer}
+"""By version, how to make the next one's tensors of its own."""

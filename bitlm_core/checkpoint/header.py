@@ -37,7 +37,7 @@ def header_of(metadata: dict[str, str] | None, name: str) -> tuple[dict[str, Any
     if not OLDEST <= version <= VERSION:
         remedy = "update bitlm" if version > VERSION else "its network computes what this one does not, so train it anew"
         raise CheckpointVersionError(
-            f"checkpoint {name!r} has format version {version}; this program reads {OLDEST} to {VERSION}: {remedy}",
+            f"checkpoint {name!r} has format version {version}; this program reads versions {OLDEST} to {VERSION}: {remedy}",
             name=name,
             version=version,
         )

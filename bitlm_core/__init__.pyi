@@ -27,7 +27,7 @@ from .durable import (
     sync,
 )
 from .engine import Engine
-from .engine_config import EngineConfig, estimate_engine_bytes
+from .engine_config import EngineConfig, check_training, estimate_engine_bytes
 from .errors import (
     BitLMError,
     CheckpointCorruptError,
@@ -93,6 +93,7 @@ __all__ = [
     "bytes_in_memory",
     "bytes_to_bits",
     "change_within",
+    "check_training",
     "choose_defaults",
     "count_parameters",
     "create_text",

@@ -26,8 +26,10 @@ def estimate_memory_bytes(
 ) -> int:
     """Upper estimate of the memory that an engine takes: weights, gradients, two moments, mixing tables, and activations.
 
-    Activations of training or of scoring, whichever are more: the two never run at once.
+    Activations of training or of scoring, whichever are more: the two never run at once. Without a network, tables alone.
     """
+    if not model.has_network:
+        return mixing_bytes + _RUNTIME_BYTES
     weights = count_parameters(model) * (4 * 4 + 2)
     training = _training_bytes(model, batch_size, window_bytes * model.positions_per_byte, element_bytes)
     return weights + max(training, _scoring_bytes(model, element_bytes)) + mixing_bytes + _RUNTIME_BYTES

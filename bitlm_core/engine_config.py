@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bitlm_core.device import estimate_memory_bytes
+from bitlm_core.errors import ConfigError
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.models.config import ModelConfig
 from bitlm_core.safety.floors import Floors
-from bitlm_core.training.config import TrainingConfig
+from bitlm_core.training.config import TrainingConfig, TrainingPlan
 
 
 class EngineConfig(BaseModel):
-    """A network, how it is trained, whether context mixing stands beside it, and what the gate demands."""
+    """A network, how it is trained, whether context mixing stands beside it, and what the gate demands.
+
+    Raises ConfigError for architecture='mix' without context mixing, or with settings that only networks have.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,15 +28,47 @@ class EngineConfig(BaseModel):
     floors: Floors = Floors()
     seed: Annotated[int, Field(ge=0, lt=2**31, description="of the initial weights, batches and dropout")] = 0
 
+    @model_validator(mode="after")
+    def _something_learns(self) -> Self:
+        if self.mixing is None and not self.model.has_network:
+            raise ConfigError(
+                "architecture='mix' is context mixing alone: without it (context_mixing=false) nothing would be left to learn. "
+                "Leave context_mixing true, or choose architecture='byte'"
+            )
+        check_training(self.model, self.training)
+        return self
+
+
+def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingPlan | None = None) -> None:
+    """Raise ConfigError for settings or a plan that only networks can be trained with, where there is none."""
+    if model.has_network:
+        return
+    own = TrainingConfig(telemetry_every=training.telemetry_every)
+    named = [
+        f"{name}={getattr(training, name)!r}"
+        for name in own.model_fields_set ^ TrainingConfig.model_fields.keys()
+        if getattr(training, name) != getattr(own, name)
+    ]
+    if plan and plan.objective != "causal":
+        named.append(f"objective={plan.objective!r}")
+    if plan and plan.carry:
+        named.append("carry=True")
+    if named:
+        raise ConfigError(
+            f"{', '.join(sorted(named))}: only networks are trained with that, and architecture='mix' has none: it reads its "
+            "data in order, each byte once. Leave that out, or use a model with architecture='byte'"
+        )
+
 
 def estimate_engine_bytes(config: EngineConfig) -> int:
     """Upper estimate of the memory that training and using an engine of this config take, before it exists."""
+    # Scoring keeps two copies of the tables beside the original; saving or loading meanwhile, one more.
+    mixing_bytes = 4 * (config.mixing.memory_mib << 20) if config.mixing else 0
     window = min(config.training.window_bytes or config.model.max_bytes, config.model.max_bytes)
     return estimate_memory_bytes(
         config.model,
         batch_size=-(-config.training.batch_size // config.training.accumulation),
         window_bytes=window,
         element_bytes=2 if config.training.use_autocast else 4,
-        # Scoring keeps two copies of the tables beside the original; saving or loading meanwhile, one more.
-        mixing_bytes=4 * (config.mixing.memory_mib << 20) if config.mixing else 0,
+        mixing_bytes=mixing_bytes,
     )

@@ -1,32 +1,36 @@
-"""What belongs to learning beside the optimizer: reports, the mixer's reading ahead, and the look at held-out data."""
+"""What belongs to learning beside the optimizer: reports, what can be trained how, and the look at held-out data."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from bitlm_core.checkpoint.state_check import checked_counts
+from bitlm_core.engine_config import EngineConfig
 from bitlm_core.errors import ConfigError
-from bitlm_core.mixing.expert import expert_path_logits
+from bitlm_core.mixing.expert import expert_path_logits, window_bytes
 from bitlm_core.mixing.mixer import ContextMixer
-from bitlm_core.mixing.windows import stream_windows
+from bitlm_core.mixing.windows import half_overlapping
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_nats
+from bitlm_core.reading import Reader, Reading
 from bitlm_core.scoring.likelihood import total_nats
 from bitlm_core.telemetry.drift import DriftAlert
-from bitlm_core.telemetry.snapshot import TelemetrySnapshot
-from bitlm_core.training.batches import sample_windows
-from bitlm_core.training.config import TrainingPlan
+from bitlm_core.telemetry.metrics import lz_complexity
+from bitlm_core.telemetry.snapshot import TelemetrySnapshot, measure_predictions, measure_window
+from bitlm_core.training.batches import Batch, sample_windows
+from bitlm_core.training.config import TrainingConfig, TrainingPlan
 from bitlm_core.training.data import ByteData
+from bitlm_core.training.segments import Segments
+from bitlm_core.training.trainer import StepResult
 
-READ_AHEAD_BYTES = 4096
-"""What the context mixer reads per training step, until it has read all: enough to finish well before the network."""
 VALIDATION_BYTES = 1 << 16
 """How much of the held-out data one look is at."""
+TELEMETRY_BYTES = 4096
+"""At the end of what a step without a network reads: what K and C are measured on."""
 _VALIDATION_SEED = 0  # the same windows at every look, whatever the model's own seed
 
 
@@ -34,9 +38,10 @@ _VALIDATION_SEED = 0  # the same windows at every look, whatever the model's own
 class StepReport:
     """One training step. `loss` in nats per byte and `bits_per_byte` are the network's, on its batch.
 
-    `bits_per_byte_mixed`: what the network and the context mixer together gave, on bytes the mixer had never seen, while it
-    read ahead; None once it has read all of the data. `telemetry` only in the steps that measure it, `held_out_loss` (nats
-    per byte, the network alone) only in those that look. `halt_probs` and `mean_layers`: of halting models, per layer the mean
+    `bits_per_byte_mixed`: what the context mixer gave, alone or with the network as an expert, on bytes it had never seen;
+    None in steps in which it read nothing. Without a network both figures are this one, and `grad_norm` and `learning_rate`
+    are 0. `telemetry` only in the steps that measure it, `held_out_loss` (nats per byte, the network alone, or the frozen
+    mixer where it is alone) only in those that look. `halt_probs` and `mean_layers`: of halting models, per layer the mean
     halting probability, and layers per position.
     """
 
@@ -65,49 +70,54 @@ def check_data(data: ByteData, plan: TrainingPlan, held: ByteData | None) -> Non
         )
 
 
-class ReadAhead:
-    """Lets a context mixer read training data in order, each byte once: predict, then update.
+def compile_kernels(mixer: ContextMixer | None) -> None:
+    """Have the numba kernels ready before any clock runs; on a machine's first use this takes seconds."""
+    lz_complexity(np.zeros(2, np.uint8))
+    if mixer:
+        mixer.read(np.zeros(0, np.uint8))
 
-    So no byte is ever scored with its own counts. It stands beside the network, which is one of its experts.
-    """
 
-    def __init__(self, mixer: ContextMixer | None) -> None:
-        self._mixer = mixer
-        self._read_to: dict[str, int] = {}
-        """For each data set (by digest), how far it was read."""
-        self._reading: str | None = None
-        """The data set that was read last: the mixer's context is of that one."""
+def sample_batch(reader: Reader, data: ByteData, config: EngineConfig, step: int) -> Batch:
+    """The random windows of a step, of what the reader has not reserved."""
+    training, longest = config.training, config.model.max_bytes
+    length = min(training.window_bytes or longest, longest)
+    return reader.sample(data, batch=training.batch_size, length=length, seed=config.seed, step=step)
 
-    def knows(self, data: ByteData) -> bool:
-        """Whether this data was met before."""
-        return data.digest in self._read_to
 
-    def read(self, model: LanguageModel, data: ByteData) -> float | None:
-        """Read the next bytes; the bits per byte of network and mixer together there. None when all were read."""
-        start = self._read_to.setdefault(data.digest, 0)
-        part = np.asarray(data.array[start : start + READ_AHEAD_BYTES])
-        if self._mixer is None or not len(part):
-            return None
-        nats = 0.0
-        for begin, end in data.documents(start, start + len(part)):
-            span = np.asarray(data.array[begin:end])
-            windows = stream_windows(len(span), model.config.max_bytes, 0)
-            expert = np.concatenate([logits for _, logits in expert_path_logits(model, span, windows)])
-            if data.digest != self._reading or data.begins_document(begin):
-                self._mixer.start_document()
-                self._reading = data.digest
-            nats += total_nats(self._mixer.read(span, expert, learn=True), span)
-        self._read_to[data.digest] = start + len(part)
-        return nats / (math.log(2) * len(part))
+def open_segments(model: LanguageModel, data: ByteData, training: TrainingConfig) -> Segments:
+    """The data in order, for a training that carries keys and values."""
+    return Segments(model, data, batch=training.batch_size, length=training.window_bytes or model.config.max_bytes)
 
-    def state(self) -> dict[str, Any]:
-        """For the header of a checkpoint."""
-        return {"read_to": dict(self._read_to), "reading": self._reading}
 
-    def restore(self, header: dict[str, Any]) -> None:
-        """Take back what `state` gave. Raises KeyError or ValueError for anything else."""
-        self._read_to = checked_counts(header["read_to"])
-        self._reading = header.get("reading") if header.get("reading") in self._read_to else None
+def measure_batch(model: LanguageModel, batch: Batch, result: StepResult, reference: NDArray[np.float64]) -> TelemetrySnapshot:
+    """Telemetry of a training step: of its first window."""
+    window = batch.data[0].numpy().astype(np.uint8)
+    return measure_window(model, window, result.path_logits[0].cpu().numpy(), reference)
+
+
+def measure_reading(reading: Reading, reference: NDArray[np.float64]) -> TelemetrySnapshot | None:
+    """Telemetry of what was read without a network; None where nothing was probed."""
+    if reading.mean_distribution is None:
+        return None
+    return measure_predictions(reading.logits[-TELEMETRY_BYTES:], reading.mean_distribution, reference)
+
+
+def report_of_reading(
+    step: int, reading: Reading, telemetry: TelemetrySnapshot | None, alerts: tuple[DriftAlert, ...]
+) -> StepReport:
+    """The report of a step without a network, in which something was read."""
+    loss = reading.nats / reading.num_bytes
+    return StepReport(
+        step=step,
+        loss=loss,
+        bits_per_byte=loss / math.log(2),
+        bits_per_byte_mixed=loss / math.log(2),
+        grad_norm=0.0,
+        learning_rate=0.0,
+        num_bytes=reading.num_bytes,
+        telemetry=telemetry,
+        alerts=alerts,
+    )
 
 
 @torch.no_grad()
@@ -122,3 +132,17 @@ def held_out_loss(model: LanguageModel, held: ByteData) -> float:
         data = part.data.to(model.device)
         total += float(path_nats(model.path_logits(data, documents=part.documents), data).double().sum())
     return total / windows.num_bytes
+
+
+def held_out_mixed_loss(model: LanguageModel | None, mixer: ContextMixer | None, held: ByteData) -> float:
+    """Nats per byte of network (where there is one) and context mixing, both frozen, on the beginning of held-out data."""
+    if mixer is None:
+        raise ConfigError("without context mixing there is nothing to mix: use held_out_loss")
+    part, mixer = np.asarray(held.array[:VALIDATION_BYTES]), mixer.copy()
+    mixer.start_document()
+    total = 0.0
+    windows = half_overlapping(len(part), window_bytes(model))
+    for window, logits in expert_path_logits(model, part, windows):
+        predicted = part[window.predicted : window.end]
+        total += total_nats(mixer.read(predicted, logits, learn=False), predicted)
+    return total / len(part)

@@ -94,8 +94,10 @@ def learn(
     data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
     seconds: Annotated[float, typer.Option(min=1, max=86_400, help="CPU seconds to train for.")] = 180.0,
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Compute threads.")] = 1,
-    preset: Preset = "small",
+    architecture: Annotated[Literal["byte", "bit", "mix"], typer.Option(help="mix: context mixing, no network.")] = "byte",
+    preset: Annotated[Literal["tiny", "small", "base"] | None, typer.Option(help="Sizes of the network [small].")] = None,
     mixing: Annotated[bool, typer.Option(help="Context mixing beside the network.")] = True,
+    mixing_memory_mib: Annotated[int, typer.Option(min=4, max=1024, help="Memory of context mixing.")] = 64,
     optimizer: Annotated[Literal["muon", "adamw"] | None, typer.Option(help="Of the blocks' matrices.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, max=4096, help="Windows per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=1e-9, max=1, help="Peak of the schedule.")] = None,
@@ -110,9 +112,9 @@ def learn(
     content = data.read_bytes() if data else default_text()
     settings = {"optimizer": optimizer, "batch_size": batch_size, "learning_rate": learning_rate}
     config = bitlm_core.EngineConfig(
-        model=bitlm_core.preset_config(preset),
+        model=bitlm_core.preset_config(preset, architecture),
         training=bitlm_core.TrainingConfig.model_validate({name: given for name, given in settings.items() if given}),
-        mixing=bitlm_core.MixingConfig() if mixing else None,
+        mixing=bitlm_core.MixingConfig(memory_mib=mixing_memory_mib) if mixing else None,
     )
     own = bitlm_core.learn_steps(content, config, seconds=seconds, threads=threads, device=device)
     theirs: dict[str, Any] = {}

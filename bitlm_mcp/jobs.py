@@ -120,6 +120,7 @@ class Job:
             bits_per_byte=point.bits_per_byte if point else None,
             **self.measured,
             stopped_early=self.progress.stopped_early,
+            all_read=self.progress.all_read,
             saved_step=self.saved_step,
             result=self.result,
         )

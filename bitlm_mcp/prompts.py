@@ -58,6 +58,7 @@ def compress_my_data(dataset_id: DatasetId, model_id: ModelId = "default") -> st
 Find out how small the dataset {dataset_id!r} becomes with a model that knows data of its kind.
 
 1. If the model {model_id!r} has not been trained on it: init_model, then train_step(dataset_id={dataset_id!r}, seconds=60).
+   With architecture="mix" a megabyte takes six seconds; with a network the result is smaller, and takes longer.
 2. evaluate(model_id={model_id!r}, dataset_id={dataset_id!r}): bits_per_byte / 8 is the share of the original size that a
    lossless coder driven by this model needs, learning on as it codes; bits_per_byte_static / 8 with everything frozen.
 3. If this server offers a tool named compress, call it and report the true size of its output beside the estimate.

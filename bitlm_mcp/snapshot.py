@@ -94,7 +94,8 @@ class JobView:
     """One job. Times are UNIX seconds; `progress` 0 … 1; `error` is for the caller's eyes; the rest as of its last step.
 
     `saved_step`: the step of the model that its last save holds; what came after would be lost with the process.
-    `stopped_early`: the held-out part was no longer known better, so the rest of the plan was left out.
+    `stopped_early`: the held-out part was no longer known better, so the rest of the plan was left out. `all_read`: so it
+    was because a model without a network has read all of the data.
     """
 
     job_id: str
@@ -115,6 +116,7 @@ class JobView:
     bits_per_byte_mixed: float | None = None
     bits_per_byte_held_out: float | None = None
     stopped_early: bool = False
+    all_read: bool = False
     saved_step: int | None = None
     result: dict[str, Any] | None = None
 

@@ -30,7 +30,9 @@ CORE = [
     "engine_config",
     "transform",
     "checkpoint",
+    "reading",
     "learning",
+    "engine_state",
     "engine",
     "bench",
 ]

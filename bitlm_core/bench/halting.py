@@ -59,7 +59,7 @@ def halting_steps(
         report = [next(steps_of) for steps_of in learning][1]
         yield (done + 1) / steps
     spent = _timed([plain, halting], train)
-    bits = [scored(engine, held.array).bits_per_byte_network for engine in (plain, halting)]
+    bits = [scored(engine, held.array).bits_per_byte for engine in (plain, halting)]
     yield HaltingReport(
         bpb_plain=bits[0],
         bpb_halting=bits[1],
@@ -82,6 +82,7 @@ def _timed(engines: list[Engine], data: ByteData) -> list[float]:
     with keeping_freed_memory():
         for step in range(TIMED_STEPS):
             for engine, durations in zip(engines, spent, strict=True):
+                assert engine.trainer  # noqa: S101 - both have a network
                 batch = sample_windows(
                     data, batch=engine.config.training.batch_size, length=engine.config.model.max_bytes, seed=1, step=step
                 )

@@ -1,5 +1,8 @@
 """How well a model knows data after a number of CPU seconds, and when it knew as much as a given figure says.
 
+Without a network a model may have read all of the data before the seconds are over; then it ends there, and says how long
+that took.
+
 The first 90 % are learned, the last 10 % scored: every byte once, by the network alone, with context mixing frozen
 (static), and with the mixer learning on (online). The clock is process CPU time and runs while training, not while scoring.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +23,10 @@ from bitlm_core.bench.report import Report
 from bitlm_core.engine import Engine
 from bitlm_core.engine_config import EngineConfig
 from bitlm_core.errors import ConfigError
-from bitlm_core.learning import held_out_loss
+from bitlm_core.learning import held_out_loss, held_out_mixed_loss
 from bitlm_core.scoring.likelihood import Likelihood
 from bitlm_core.training.config import TrainingPlan
-from bitlm_core.training.data import bytes_in_memory
+from bitlm_core.training.data import ByteData, bytes_in_memory
 
 TRAIN_SHARE = 0.9
 TARGET = 2.739
@@ -36,13 +39,15 @@ LOOKS = 50
 class LearnReport(Report):
     """The outcome; bits per byte, seconds of process CPU time, bytes.
 
-    `seconds_to_2739`: when the network alone was first at `TARGET` on a sample of the held-out bytes; None: never.
+    `bpb_network`: None where there is no network. `seconds_to_2739`: when the network alone was first at `TARGET` on a sample
+    of the held-out bytes, `seconds_to_2739_mixed` the same with context mixing, frozen; None: never.
     """
 
-    bpb_network: float
+    bpb_network: float | None
     bpb_static: float
     bpb_online: float
     seconds_to_2739: float | None
+    seconds_to_2739_mixed: float | None
     cpu_seconds: float
     wall_seconds: float
     steps: int
@@ -72,19 +77,20 @@ def learn_steps(
     torch.set_num_threads(threads)
     engine = Engine(config, device)
     train, held = (bytes_in_memory(part) for part in split(data))
-    now = time.perf_counter if engine.model.device.type == "cuda" else time.process_time
+    now = time.perf_counter if device == "cuda" else time.process_time
     started, wall, paused = now(), time.perf_counter(), 0.0
     # The plan counts wall seconds; the schedule must follow the CPU clock instead, so the plan is moved along by hand.
-    plan, seen, used, looks, reached = TrainingPlan(seconds=seconds), 0, 0.0, 0, None
+    plan, seen, used, looks = TrainingPlan(seconds=seconds), 0, 0.0, 0
+    reached: dict[str, float] = {}
     for report in engine.train_steps(train, plan):
         seen += report.num_bytes
         used = now() - started - paused
-        engine.plan = plan = plan.model_copy(update={"steps_done": plan.steps_done + 1, "seconds_done": used})
-        if reached is None and used >= (looks + 1) * seconds / LOOKS:
+        plan = plan.model_copy(update={"steps_done": plan.steps_done + 1, "seconds_done": used})
+        engine.plan = plan.model_copy(update={"all_read": engine.plan is not None and engine.plan.all_read})
+        if used >= (looks + 1) * seconds / LOOKS:
             looks = int(used * LOOKS / seconds)
             looked = now()
-            if held_out_loss(engine.model, held) <= TARGET * math.log(2):
-                reached = used
+            reached = {name: used for name, loss in _losses(engine, held, reached) if loss <= TARGET * math.log(2)} | reached
             paused += now() - looked
         yield min(1.0, used / seconds)
     wall = time.perf_counter() - wall
@@ -93,7 +99,8 @@ def learn_steps(
         bpb_network=found.bits_per_byte_network,
         bpb_static=found.bits_per_byte_static,
         bpb_online=found.bits_per_byte,
-        seconds_to_2739=reached,
+        seconds_to_2739=reached.get("network"),
+        seconds_to_2739_mixed=reached.get("mixed"),
         cpu_seconds=used,
         wall_seconds=wall,
         steps=plan.steps_done,
@@ -104,6 +111,14 @@ def learn_steps(
         threads=threads,
         machine=describe(),
     )
+
+
+def _losses(engine: Engine, held: ByteData, reached: Container[str]) -> Iterator[tuple[str, float]]:
+    """Held-out losses of what has not reached the target yet."""
+    if engine.model and "network" not in reached:
+        yield "network", held_out_loss(engine.model, held)
+    if engine.mixer and "mixed" not in reached:
+        yield "mixed", held_out_mixed_loss(engine.model, engine.mixer, held)
 
 
 def scored(engine: Engine, data: NDArray[np.uint8]) -> Likelihood:

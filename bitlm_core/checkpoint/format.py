@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -36,9 +35,3 @@ def read_file(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]
     with readable(name), safe_open(path, framework="pt") as file:
         header = header_of(file.metadata(), name)
         return {key: file.get_tensor(key) for key in file.keys()}, header  # noqa: SIM118 - not a dict
-
-
-def as_tensor(array: Any) -> Tensor:
-    """A numpy array as a tensor of the same bytes; unsigned types wider than 8 bits travel as signed ones."""
-    wide = array.dtype.kind == "u" and array.dtype.itemsize > 1
-    return torch.from_numpy(array.view(f"i{array.dtype.itemsize}") if wide else array)

@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 
 from bitlm_core.errors import CheckpointCorruptError, CheckpointVersionError
 
-VERSION = 2
-"""1: networks with one residual stream, before there was a release."""
+VERSION = 3
+"""1: networks with one residual stream. 2: mixers with fewer contexts. Both were before there was a release."""
 KEY = "bitlm"
 
 
@@ -27,13 +27,13 @@ def read_header(path: Path, name: str) -> dict[str, Any]:
 
 
 def header_of(metadata: dict[str, str] | None, name: str) -> dict[str, Any]:
-    """The header in a file's metadata, without its version; inside `readable`."""
+    """The header in a file's metadata; inside `readable`."""
     header: dict[str, Any] = json.loads((metadata or {})[KEY])
     version = header.pop("version")
     if type(version) is not int or version < 1:
         raise ValueError(f"no format has version {version!r:.20}")
     if version != VERSION:
-        remedy = "update bitlm" if version > VERSION else "its network computes what this one does not, so train it anew"
+        remedy = "update bitlm" if version > VERSION else "what it learned means something else by now, so train it anew"
         raise CheckpointVersionError(
             f"checkpoint {name!r} has format version {version}; this program reads version {VERSION}: {remedy}",
             name=name,

@@ -8,7 +8,7 @@ twice, and attention reaches back `overlap` bits beyond the window (chunked atte
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from bitlm_core.codec.bits import bytes_to_bits
 from bitlm_core.errors import ConfigError, ResourceLimitError
-from bitlm_core.mixing.expert import carried_path_logits, expert_path_logits
+from bitlm_core.mixing.expert import carried_path_logits, network_path_logits, window_bytes
 from bitlm_core.mixing.mixer import ContextMixer
-from bitlm_core.mixing.windows import count_windows, stream_windows
+from bitlm_core.mixing.probe import read_probed
+from bitlm_core.mixing.windows import Window, count_windows, stream_windows
 from bitlm_core.models.config import BITS_PER_GROUP
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.scoring.likelihood import total_nats
-from bitlm_core.telemetry.snapshot import measure_window, predicted_bits
+from bitlm_core.telemetry.snapshot import mean_byte_distribution, measure_predictions, predicted_bits
 
 # What one call may hold: the predicted bytes and a summary of each window.
 MAX_BYTES = 16 << 20
@@ -58,7 +59,7 @@ class LongInference:
 
 
 def infer_long_steps(
-    model: LanguageModel,
+    model: LanguageModel | None,
     mixer: ContextMixer | None,
     data: NDArray[np.uint8],
     reference: NDArray[np.float64],
@@ -71,24 +72,19 @@ def infer_long_steps(
 
     `ctx_bits` larger than the model's window is brought down to it, and an overlap that is then too large to half of it
     (the result says what was used). Raises ConfigError when there is no data, a window is under one byte, or the overlap
-    leaves no new byte in a window, or for carrying with positions that end; ResourceLimitError for more than `MAX_BYTES` or
-    `MAX_WINDOWS`.
+    leaves no new byte in a window, or for carrying without a network or with positions that end; ResourceLimitError for more
+    than `MAX_BYTES` or `MAX_WINDOWS`.
     """
-    size, shared = _checked_windows(len(data), ctx_bits, overlap, model.config.max_bytes)
+    size, shared = _checked_windows(len(data), ctx_bits, overlap, window_bytes(model))
     mixer = mixer.copy() if mixer else None
     if mixer:
         mixer.start_document()
     predicted, summaries = bytearray(), []
-    if carry:
-        stream = carried_path_logits(model, data, size, model.carrying(size, shared))
-    else:
-        stream = expert_path_logits(model, data, stream_windows(len(data), size, shared))
-    for window, logits in stream:
+    for window, mixed, distribution in _predictions(model, mixer, data, size, shared, carry=carry):
         part = data[window.predicted : window.end]
-        mixed = mixer.read(part, logits, learn=False) if mixer else logits
         bits = predicted_bits(mixed)
         predicted += np.packbits(bits, axis=1).tobytes()
-        telemetry = measure_window(model, data[window.start : window.end], mixed, reference)
+        telemetry = measure_predictions(mixed, distribution, reference)
         summaries.append(
             WindowSummary(
                 start_byte=window.predicted,
@@ -102,6 +98,27 @@ def infer_long_steps(
         )
         yield window.end / len(data)
     return LongInference(bytes(predicted), tuple(summaries), size * BITS_PER_GROUP, shared * BITS_PER_GROUP)
+
+
+def _predictions(
+    model: LanguageModel | None, mixer: ContextMixer | None, data: NDArray[np.uint8], size: int, shared: int, *, carry: bool
+) -> Iterator[tuple[Window, NDArray[np.float32], NDArray[np.float64]]]:
+    """For each window its path logits, and the mean byte distribution: the network's, or the mixer's where it is alone."""
+    if model is None:
+        if carry or mixer is None:
+            raise ConfigError(
+                "architecture='mix' has no keys and values to carry, and reads nothing twice: call infer_long without carry"
+            )
+        for window in stream_windows(len(data), size, shared):
+            yield window, *read_probed(mixer, data[window.predicted : window.end], learn=False)
+        return
+    if carry:
+        stream = carried_path_logits(model, data, size, model.carrying(size, shared))
+    else:
+        stream = network_path_logits(model, data, stream_windows(len(data), size, shared))
+    for window, logits in stream:
+        mixed = mixer.read(data[window.predicted : window.end], logits, learn=False) if mixer else logits
+        yield window, mixed, mean_byte_distribution(model, data[window.start : window.end])
 
 
 def _checked_windows(num_bytes: int, ctx_bits: int, overlap: int, max_bytes: int) -> tuple[int, int]:

@@ -53,10 +53,10 @@ SCALES = 64  # spreads of the sample predictions that are kept apart
 # kinds of data, see `bitlm_core.mixing.profile`
 TEXT, RECORDS, BYTE_SAMPLES, WORD_SAMPLES = range(4)
 # indices into Memory.context: what stays when a document ends …
-HEAD, TOTAL, KIND, PERIOD, STRIDE, BIG_ENDIAN, TRUST = range(7)
+HEAD, TOTAL, KIND, PERIOD, STRIDE, BIG_ENDIAN, TRUST, HEARD = range(8)
 # … and what is of the bytes read
-DOC, LOW4, HIGH4, WORD, WORD1, WORD2, COLUMN, LINE, LEAD, FORMAT, FIELD, IN_FIELD, ROW, FIELDS_ABOVE, LINE_START = range(7, 22)
-MATCH = 22  # then, per match model: ring position (-1 = none), length, misses of the last eight bytes
+DOC, LOW4, HIGH4, WORD, WORD1, WORD2, COLUMN, LINE, LEAD, FORMAT, FIELD, IN_FIELD, ROW, FIELDS_ABOVE, LINE_START = range(8, 23)
+MATCH = 23  # then, per match model: ring position (-1 = none), length, misses of the last eight bytes
 CONTEXT_SIZE = MATCH + 3 * NUM_MATCH
 
 

@@ -1,4 +1,7 @@
-"""The network as an expert: its bit logits for every byte of a stream, computed window by window."""
+"""The network as an expert: its bit logits for every byte of a stream, computed window by window.
+
+Where there is no network there are no logits: the windows come all the same, and the mixer reads them alone.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,26 @@ from torch import Tensor
 from bitlm_core.errors import ModelStateError
 from bitlm_core.layers.memory import Locality
 from bitlm_core.mixing.windows import Window
+from bitlm_core.models.config import MIX_BYTES
 from bitlm_core.models.interface import LanguageModel
 
 WINDOWS_PER_BATCH = 16
 POSITIONS_PER_BATCH = 4096  # memory grows with positions: bytes, or nine times as many bits; one window always fits
 
 
+def window_bytes(model: LanguageModel | None) -> int:
+    """Bytes in a window of the network; where there is none, the most that is read at once."""
+    return model.config.max_bytes if model else MIX_BYTES
+
+
 def expert_path_logits(
+    model: LanguageModel | None, data: NDArray[np.uint8], windows: Iterable[Window]
+) -> Iterator[tuple[Window, NDArray[np.float32] | None]]:
+    """As `network_path_logits`; the windows alone, with None, where there is no network."""
+    return ((window, None) for window in windows) if model is None else network_path_logits(model, data, windows)
+
+
+def network_path_logits(
     model: LanguageModel, data: NDArray[np.uint8], windows: Iterable[Window]
 ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
     """For each of the windows into `data`, in order: the window and [predicted bytes, 8] logits of their bits.
@@ -63,7 +79,7 @@ def _logits(model: LanguageModel, data: NDArray[np.uint8], batch: list[Window]) 
 def carried_path_logits(
     model: LanguageModel, data: NDArray[np.uint8], size: int, locality: Locality
 ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-    """As `expert_path_logits`, segment by segment of `size` bytes, with keys and values carried instead of overlaps.
+    """As `network_path_logits`, segment by segment of `size` bytes, with keys and values carried instead of overlaps.
 
     What a byte is predicted from does not depend on `size`, but on the locality (see `LanguageModel.carrying`).
     """

@@ -24,6 +24,7 @@ from bitlm_core.kernels.mixing_layout import (
     FIELDS_ABOVE,
     FORMAT,
     HEAD,
+    HEARD,
     IN_FIELD,
     KIND,
     LINE,
@@ -59,6 +60,7 @@ from bitlm_core.mixing.config import MixingConfig
 ONE = 1 << 22  # a probability of 1
 WEIGHT_ONE = 1 << 20
 INT32_MAX = (1 << 31) - 1
+FIRST_EXPERT_WEIGHT = 0.0  # nothing is known of it yet
 FIRST_WEIGHTS = (0.16, 0.0, 0.05, 0.04)  # of the inputs of a context, before anything is learned
 EXACT = 4  # histories up to this length are states of their own
 # longest run kept for the commoner bit, by the count of the rarer one; chosen so that all states fit in a byte
@@ -175,7 +177,7 @@ def _fixed_arrays() -> dict[str, NDArray[Any]]:
         weights[:, offset:AT_MATCH:PER_CONTEXT] = round(first * WEIGHT_ONE)
     weights[:, AT_MATCH:AT_SAMPLE:2] = round(0.25 * WEIGHT_ONE)
     weights[:, AT_SAMPLE:AT_EXPERT] = round(0.15 * WEIGHT_ONE)
-    weights[:, AT_EXPERT] = round(0.4 * WEIGHT_ONE)
+    weights[:, AT_EXPERT] = round(FIRST_EXPERT_WEIGHT * WEIGHT_ONE)
     again = np.array([1 - 0.5 / (n + 1.5) for n in range(RUN_KINDS // 8)]).repeat(8)
     return {
         "state_maps": np.tile(_packed(seen), (NUM_CONTEXTS, 1)),
@@ -243,7 +245,7 @@ def check_memory(memory: Memory) -> None:
     low[MATCH::3] = -1
     low[STRIDE] = 1
     high[HEAD] = high[MATCH::3] = memory.history.size - 1
-    high[[TOTAL, DOC, LINE_START]] = 1 << 62
+    high[[TOTAL, HEARD, DOC, LINE_START]] = 1 << 62
     high[[COLUMN, LINE, FIELD, IN_FIELD]] = RECENT
     high[FIELDS_ABOVE] = NUM_FIELDS
     high[FORMAT] = (1 << 48) - 1

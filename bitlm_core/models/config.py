@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from bitlm_core.errors import ConfigError
 
-Architecture = Literal["byte", "bit"]
+Architecture = Literal["byte", "bit", "mix"]
 Attention = Literal["full", "chunked", "differential"]
 Position = Literal["rotary", "sinusoidal"]
 Preset = Literal["tiny", "small", "base"]
@@ -16,19 +25,23 @@ Preset = Literal["tiny", "small", "base"]
 BITS_PER_GROUP = 9  # eight data bits and one parity bit
 MAX_POSITIONS = 131_072
 NGRAM_ORDERS = (2, 3)
+DEFAULT_PRESET: Preset = "small"
 DEFAULT_CHUNK = 128
 DEFAULT_THRESHOLD = 0.99
+MIX_BYTES = 1 << 16
+"""What a model without a network reads between two safe points: about a third of a second."""
 
 
 class ModelConfig(BaseModel):
     """One network. `max_seq_len`, `chunk_size` and `overlap` count positions: bytes for `byte`, bits (nine a byte) for `bit`.
 
     `reversible` and `use_checkpoint` are ways to run the same weights; everything else decides what the weights are.
+    `mix` is no network at all, but context mixing alone: no other field may be given with it, and none is written down.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    architecture: Annotated[Architecture, Field(description="one position per byte, or one per bit")] = "byte"
+    architecture: Annotated[Architecture, Field(description="one position per byte, or per bit; mix: no network")] = "byte"
     d_model: Annotated[int, Field(ge=16, le=8192, description="width of the two residual streams")] = 192
     nhead: Annotated[int, Field(ge=1, le=128, description="attention heads; must divide d_model")] = 3
     num_layers: Annotated[int, Field(ge=1, le=128, description="residual blocks")] = 4
@@ -43,6 +56,17 @@ class ModelConfig(BaseModel):
     use_checkpoint: Annotated[bool, Field(description="keep only the streams between blocks, compute the rest again")] = False
     act_threshold: Annotated[float | None, Field(gt=0, lt=1, description="sum of p where a position halts; null: never")] = None
     ngram_rows: Annotated[int, Field(ge=0, le=1 << 20, description="rows per table of hashed 2- and 3-grams; 0: none")] = 0
+
+    @model_validator(mode="after")
+    def _mix_has_no_sizes(self) -> Self:
+        given = sorted(self.model_fields_set - {"architecture"})
+        if given and not self.has_network:
+            raise ValueError(f"architecture='mix' has no network that {', '.join(given)} could describe: leave that out")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _told(self, told: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return told(self) if self.has_network else {"architecture": self.architecture}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -73,14 +97,21 @@ class ModelConfig(BaseModel):
         return self
 
     @property
+    def has_network(self) -> bool:
+        """Whether there is a network; else every other field is without meaning."""
+        return self.architecture != "mix"
+
+    @property
     def max_bytes(self) -> int:
-        """Whole bytes that one window holds."""
+        """Whole bytes that one window holds; without a network, the most that is read at once."""
+        if not self.has_network:
+            return MIX_BYTES
         return self.max_seq_len if self.architecture == "byte" else self.max_seq_len // BITS_PER_GROUP
 
     @property
     def positions_per_byte(self) -> int:
         """Positions that one byte takes."""
-        return 1 if self.architecture == "byte" else BITS_PER_GROUP
+        return BITS_PER_GROUP if self.architecture == "bit" else 1
 
     @property
     def chunks(self) -> tuple[int, int] | None:
@@ -103,18 +134,22 @@ _WINDOWS: dict[str, dict[str, int]] = {
 }
 
 
-def preset_config(preset: Preset, architecture: Architecture = "byte", **overrides: Any) -> ModelConfig:
-    """The preset with the given fields replaced; None leaves a field as the preset has it.
+def preset_config(preset: Preset | None = None, architecture: Architecture = "byte", **overrides: Any) -> ModelConfig:
+    """The preset (`small`, unless another is given) with the given fields replaced; None leaves a field as the preset has it.
 
     Attention of byte networks is chunked unless another is given; of bit networks it is full. A `chunk_size` or an `overlap`
     without `attention` means chunked. A new `d_model` without `nhead` keeps heads of 64 where it can, and without
     `dim_feedforward` the ratio of 4. `use_act` without `act_threshold` halts at 0.99.
+    `mix` has no network, so neither a preset nor any field may be given with it.
     Raises ConfigError, naming each field, when a value is out of range or fields do not fit together.
     """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if architecture == "mix":
+        return _mix_config({**({"preset": preset} if preset else {}), **given})
+    preset = preset or DEFAULT_PRESET
     fields = dict(_SIZES[preset], architecture=architecture, max_seq_len=_WINDOWS[architecture][preset])
     if architecture == "byte":
         fields |= {"attention": "chunked", "chunk_size": _CHUNKS[preset], "ngram_rows": _NGRAM_ROWS[preset]}
-    given = {name: value for name, value in overrides.items() if value is not None}
     if "d_model" in given:
         given.setdefault("nhead", max(1, given["d_model"] // 64))
         given.setdefault("dim_feedforward", 4 * given["d_model"])
@@ -135,6 +170,13 @@ def preset_config(preset: Preset, architecture: Architecture = "byte", **overrid
         raise ConfigError(describe_invalid(error)) from None
 
 
+def _mix_config(given: Mapping[str, Any]) -> ModelConfig:
+    if given:
+        named = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        raise ConfigError(f"architecture='mix' has no network that {named} could describe: leave that out")
+    return ModelConfig(architecture="mix")
+
+
 def describe_invalid(error: ValidationError) -> str:
     """A pydantic report as one line: field=value: what is wrong; …"""
     parts = []
@@ -146,7 +188,9 @@ def describe_invalid(error: ValidationError) -> str:
 
 
 def count_parameters(config: ModelConfig) -> int:
-    """Parameters of the network that `build_model` would make, without making it."""
+    """Parameters of the network that `build_model` would make, without making it; 0 where there is none."""
+    if not config.has_network:
+        return 0
     d, ff = config.d_model, config.dim_feedforward
     block = 4 * d * d + 2 * d * ff
     if config.attention == "differential":

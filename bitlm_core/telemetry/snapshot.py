@@ -1,8 +1,8 @@
-"""K, C and S of a network on one window: what `train_step` and `infer_long` report.
+"""K, C and S of a model on one window: what `train_step` and `infer_long` report.
 
-K is the negentropy of the network's predictions; C the LZ76 complexity of the bits it predicts (the likelier value of
+K is the negentropy of the model's predictions; C the LZ76 complexity of the bits it predicts (the likelier value of
 each data bit, given the true bits before it), low when predictions collapse; S the symbiosis of the mean byte
-distribution it predicts with that of the training data.
+distribution it predicts with that of the training data. Where there is a network, S is the network's.
 """
 
 from __future__ import annotations
@@ -31,10 +31,17 @@ def measure_window(
     model: LanguageModel, window: NDArray[np.uint8], logits: NDArray[np.float32], reference: NDArray[np.float64]
 ) -> TelemetrySnapshot:
     """Telemetry of [T] bytes whose path logits are [T, 8], against the reference byte counts [256]."""
+    return measure_predictions(logits, mean_byte_distribution(model, window), reference)
+
+
+def measure_predictions(
+    logits: NDArray[np.float32], mean_distribution: NDArray[np.float64], reference: NDArray[np.float64]
+) -> TelemetrySnapshot:
+    """Telemetry of bytes whose path logits are [T, 8] and predicted by the distribution [256] on average."""
     return TelemetrySnapshot(
         k=negentropy_of_logits(logits),
         c=lz_complexity(predicted_bits(logits).ravel()),
-        s=symbiosis(mean_byte_distribution(model, window), reference),
+        s=symbiosis(mean_distribution, reference),
     )
 
 

@@ -60,6 +60,12 @@ def sample_windows(data: ByteData, *, batch: int, length: int, seed: int, step: 
     return Batch(windows, torch.from_numpy(np.searchsorted(data.document_starts, places, side="right")))
 
 
+def joined(batches: list[Batch]) -> Batch:
+    """Their rows, one after the other; all of them of one width, and all or none with documents."""
+    documents = [batch.documents for batch in batches if batch.documents is not None]
+    return Batch(torch.cat([batch.data for batch in batches]), torch.cat(documents) if documents else None)
+
+
 def permuted(numbers: NDArray[np.int64], size: int, key: int) -> NDArray[np.int64]:
     """Where a pseudo-random permutation of 0 … size − 1 takes the given numbers: a Feistel network, walked until inside."""
     half = max(1, ((size - 1).bit_length() + 1) // 2)

@@ -51,6 +51,7 @@ class TrainingPlan(BaseModel):
     patience: Annotated[int | None, Field(ge=1, le=10_000, description="looks without a new best after which it ends")] = None
     best_loss: Annotated[float | None, Field(description="lowest held-out loss so far, nats per byte")] = None
     looks_since_best: Annotated[int, Field(ge=0, lt=2**40)] = 0
+    all_read: Annotated[bool, Field(description="nothing is left that a model without a network could learn")] = False
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
@@ -70,9 +71,14 @@ class TrainingPlan(BaseModel):
         return min(1.0, max(by_steps, by_time))
 
     @property
+    def progress_next(self) -> float:
+        """`progress` after the step that is next, as far as that can be told: how long it takes, cannot."""
+        return max(self.progress, min(1.0, (self.steps_done + 1) / self.steps) if self.steps else 0.0)
+
+    @property
     def finished(self) -> bool:
         """Whether no step is left."""
-        return self.progress >= 1.0 or self.stopped_early
+        return self.progress >= 1.0 or self.stopped_early or self.all_read
 
     @property
     def stopped_early(self) -> bool:

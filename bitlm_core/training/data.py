@@ -38,6 +38,11 @@ class ByteData:
         inside = self.document_starts[(self.document_starts > start) & (self.document_starts < end)]
         return ((begin, stop) for begin, stop in pairwise([start, *inside.tolist(), end]) if begin < stop)
 
+    def part(self, start: int, end: int) -> ByteData:
+        """Bytes [start, end), under the name of the whole."""
+        inside = self.document_starts[(self.document_starts > start) & (self.document_starts < end)]
+        return ByteData(self.array[start:end], self.digest, None, inside - start)
+
     def begins_document(self, place: int) -> bool:
         """Whether a document begins at this byte."""
         return place == 0 or place in self.document_starts

@@ -34,7 +34,7 @@ class EvaluateOutcome(Message):
     answer: Literal["evaluate"] = "evaluate"
     bits_per_byte: float
     bits_per_byte_static: float
-    bits_per_byte_network: float
+    bits_per_byte_network: float | None
     num_bytes: int
     num_windows: int
 
@@ -91,7 +91,7 @@ Answer = Annotated[
 class Progress(Message):
     """Where a command stands at a safe point. `share` 0 … 1; the rest where it means something, as of that point.
 
-    `stopped_early`: see `TrainingPlan`.
+    `stopped_early`, `all_read`: see `TrainingPlan`.
     """
 
     event: Literal["progress"] = "progress"
@@ -99,6 +99,7 @@ class Progress(Message):
     steps_done: int = 0
     steps_total: int | None = None
     stopped_early: bool = False
+    all_read: bool = False
     bytes_per_second: float | None = None
     message: str = ""
     point: HistoryPoint | None = None

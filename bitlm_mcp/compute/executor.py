@@ -30,7 +30,7 @@ from bitlm_mcp.compute.tracing import span
 from bitlm_mcp.snapshot import HistoryPoint
 
 if TYPE_CHECKING:
-    from bitlm_core import StepReport
+    from bitlm_core import StepReport, TrainingPlan
 
 Steps = Generator[Progress, None, Message]
 
@@ -153,9 +153,9 @@ class _Training:
     def __init__(self, entry: Entry, command: commands.Train) -> None:
         self._entry = entry
         self._command = command
-        self._due = time.monotonic() + command.autosave_s
-        self._told = Progress(share=command.plan.progress)
         self._num_bytes, self._busy_s, self._mixed = 0, 0.0, None
+        self._due = time.monotonic() + command.autosave_s
+        self._told = self._standing(command.plan)
 
     def steps(self) -> Generator[Progress, None, None]:
         """Train to the end of the plan."""
@@ -171,6 +171,7 @@ class _Training:
             with span("step", command.trace, step=entry.engine.step):
                 report = next(steps, None)
             if report is None:
+                yield from self._tell_the_end()
                 return
             self._busy_s += time.perf_counter() - started
             yield self._tell(report)
@@ -193,6 +194,23 @@ class _Training:
             self._due = time.monotonic() + self._command.autosave_s
             return self._told.model_copy(update={"point": None, "alerts": (f"not saved: {error.message}",)})
 
+    def _standing(self, plan: TrainingPlan) -> Progress:
+        return Progress(
+            share=plan.progress,
+            steps_done=plan.steps_done,
+            steps_total=plan.steps,
+            stopped_early=plan.stopped_early,
+            all_read=plan.all_read,
+            bytes_per_second=self._num_bytes / self._busy_s if self._busy_s else None,
+        )
+
+    def _tell_the_end(self) -> Generator[Progress, None, None]:
+        """A plan that was over before its first step has told nothing yet."""
+        plan = self._entry.engine.plan
+        if plan is not None and plan.all_read and not self._told.all_read:
+            self._told = self._standing(plan)
+            yield self._told
+
     def _tell(self, report: StepReport) -> Progress:
         self._num_bytes += report.num_bytes
         names = ("step", "loss", "bits_per_byte", "bits_per_byte_mixed", "grad_norm", "learning_rate")
@@ -209,16 +227,8 @@ class _Training:
         self._entry.history.warn(alerts)
         self._entry.unsaved = True
         plan = self._entry.engine.plan or self._command.plan
-        self._told = Progress(
-            share=plan.progress,
-            steps_done=plan.steps_done,
-            steps_total=plan.steps,
-            stopped_early=plan.stopped_early,
-            bytes_per_second=self._num_bytes / self._busy_s,
-            message=f"step {report.step}, {report.bits_per_byte:.3f} bits per byte",
-            point=point,
-            alerts=alerts,
-        )
+        message = f"step {report.step}, {report.bits_per_byte:.3f} bits per byte"
+        self._told = self._standing(plan).model_copy(update={"message": message, "point": point, "alerts": alerts})
         return self._told
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bitlm_core import ConfigError, ModelStateError, TrainingConfig, TrainingPlan
+from bitlm_core import ConfigError, ModelStateError, TrainingConfig, TrainingPlan, check_training
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.messages import DataPart, Saved
 from bitlm_mcp.compute.scheduler import Urgency
@@ -58,7 +58,7 @@ def train(
 ) -> JobView:
     """Train a model: one training at a time, unless queued. The same call with the same key gives the same job again."""
     workspace.catch_up()
-    workspace.models.get(model_id)
+    check_training(workspace.models.get(model_id).facts.config.model, training, plan)
     held_out = _held_out(workspace, source.dataset_id) if plan.validate_every else None
     job_id = new_job_id()
     part = source.part(workspace, job_id, holdout=False)

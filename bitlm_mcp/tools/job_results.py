@@ -13,9 +13,11 @@ from bitlm_mcp.snapshot import JobView, Status
 from bitlm_mcp.tools.inference_results import EvaluateResult, InferLongResult
 from bitlm_mcp.workspace import Workspace
 
+ALL_READ = "all of the data was read, each byte once: more steps on it would learn nothing, other data would"
+
 
 class JobResult(Result):
-    """A job, with what a training has reached so far."""
+    """A job, with what a training has reached so far. Without a network every figure is context mixing's."""
 
     job_id: str
     kind: str
@@ -32,6 +34,7 @@ class JobResult(Result):
     stopped_early: Annotated[bool | None, Field(description="True where patience ended it.")] = None
     bytes_per_second: FiniteOrNone = None
     eta_s: FiniteOrNone = None
+    note: str | None = None
     saved_step: Annotated[int | None, Field(description="Step of the model that is safe on the disk.")] = None
     result: dict[str, Any] | None = None
     error: str | None = None
@@ -46,6 +49,7 @@ def job_result(workspace: Workspace, view: JobView) -> JobResult:
     if view.kind != "train_step":
         del known["steps_done"]
     known["stopped_early"] = view.stopped_early or None
+    known["note"] = ALL_READ if view.all_read else None
     return JobResult(**known, version=workspace.snapshot.version, next=next_call(view))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from bitlm_core import EngineConfig, MixingConfig, preset_config
+from bitlm_core import ConfigError, EngineConfig, MixingConfig, preset_config
 from bitlm_mcp.operations import models as operations
 from bitlm_mcp.results import FiniteOrNone, Result
 from bitlm_mcp.schemas import ToolSpec
@@ -69,7 +69,7 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
         ctx: Context[Any, Any],
         model_id: NewModelId = "default",
         architecture: network.Architecture = "byte",
-        preset: network.Preset = "small",
+        preset: network.Preset = network.DEFAULT_PRESET,
         d_model: network.Width = None,
         nhead: network.Heads = None,
         num_layers: network.Layers = None,
@@ -86,17 +86,19 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
         position: network.Position = None,
         ngram_rows: network.NgramRows = None,
         context_mixing: network.ContextMixing = True,
+        mixing_memory_mib: network.MixingMemory = None,
         seed: Seed = 0,
         overwrite: Overwrite = False,
     ) -> InitResult:
-        """Create a fresh model; the defaults suit text and records alike. One too large for the memory is refused."""
+        """Create a fresh model; the defaults suit text and records alike."""
         fields: dict[str, Any] = {"d_model": d_model, "nhead": nhead, "num_layers": num_layers, "dropout": dropout}
         fields |= {"dim_feedforward": dim_feedforward, "max_seq_len": max_seq_len, "position": position}
         fields["ngram_rows"] = ngram_rows
         fields |= {"attention": attention, "chunk_size": chunk_size, "overlap": overlap, "reversible": reversible}
         fields |= {"use_checkpoint": use_checkpoint, "use_act": use_act, "act_threshold": act_threshold}
-        model = preset_config(preset, architecture, **fields)
-        config = EngineConfig(model=model, mixing=MixingConfig() if context_mixing else None, seed=seed)
+        sizes = None if architecture == "mix" and preset == network.DEFAULT_PRESET else preset
+        model = preset_config(sizes, architecture, **fields)
+        config = EngineConfig(model=model, mixing=_mixing(context_mixing, mixing_memory_mib), seed=seed)
         job = await off_loop(operations.create_model, workspace, model_id, config, overwrite=overwrite)
         await answer(workspace, job, ctx)
         view = workspace.model(model_id)
@@ -138,6 +140,15 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
         ToolSpec(list_models, "List models", read_only=True, destructive=False, idempotent=True),
         ToolSpec(delete, "Delete", read_only=False, destructive=True, idempotent=True),
     ]
+
+
+def _mixing(wanted: bool, memory_mib: int | None) -> MixingConfig | None:
+    """What is asked for. Raises ConfigError for memory of nothing."""
+    if not wanted and memory_mib is not None:
+        raise ConfigError(f"mixing_memory_mib={memory_mib} has no meaning with context_mixing=false: give one of them")
+    if not wanted:
+        return None
+    return MixingConfig() if memory_mib is None else MixingConfig(memory_mib=memory_mib)
 
 
 def _summary(model: ModelView) -> ModelSummary:

@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-Architecture = Annotated[Literal["byte", "bit"], Field(description="byte learns faster; bit has a position a bit.")]
+Architecture = Annotated[Literal["byte", "bit", "mix"], Field(description="bit: a position a bit; mix: no network.")]
 Preset = Annotated[Literal["tiny", "small", "base"], Field(description="Sizes; the other arguments replace them.")]
+DEFAULT_PRESET: Literal["small"] = "small"
+"""Also of `mix`, which has no sizes: there it means that none was asked for."""
 Width = Annotated[int | None, Field(ge=16, le=8192, description="Width of the network.")]
 Heads = Annotated[int | None, Field(ge=1, le=128, description="Attention heads, best d_model / 64.")]
 Layers = Annotated[int | None, Field(ge=1, le=128, description="How many residual blocks.")]
@@ -27,3 +29,4 @@ ActThreshold = Annotated[float | None, Field(gt=0, lt=1, description="Halting ch
 NgramRows = Annotated[int | None, Field(ge=0, le=1_048_576, description="Rows per table of 2- and 3-grams; 0: none.")]
 Position = Annotated[Literal["rotary", "sinusoidal"] | None, Field(description="How positions are encoded.")]
 ContextMixing = Annotated[bool, Field(description="Mix in context statistics: learns in seconds.")]
+MixingMemory = Annotated[int | None, Field(ge=8, le=1024, description="Memory of that; default 128.")]

@@ -1,4 +1,4 @@
-"""The two honesty tests, for each architecture with and without context mixing.
+"""The two honesty tests, for each architecture with and without context mixing, and for context mixing alone.
 
 1. No look-ahead: later bits never move earlier predictions, not by one bit of one float.
 2. Lossless: real text, coded with the model's own probabilities, decodes to itself and is as small as was claimed.
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bitlm_core import Engine, EngineConfig, TrainingPlan, bytes_in_memory, preset_config
+from bitlm_core import ByteData, Engine, EngineConfig, MixingConfig, TrainingPlan, bytes_in_memory, preset_config
 from bitlm_core.layers.memory import Locality
 from bitlm_core.mixing.expert import carried_path_logits, expert_path_logits
 from bitlm_core.mixing.predictor import Predictor
@@ -26,7 +26,7 @@ from tests.core.range_coder import Decoder, Encoder, probability
 def all_logits(engine: Engine, data: np.ndarray, *, learn: bool) -> np.ndarray:
     """[N, 8] what every bit of a stream is predicted with, as evaluation does it."""
     windows = half_overlapping(len(data), engine.config.model.max_bytes)
-    expert = np.concatenate([logits for _, logits in expert_path_logits(engine.model, data, windows)])
+    expert = np.concatenate([logits for _, logits in expert_path_logits(engine.model, data, windows)]) if engine.model else None
     if engine.mixer is None:
         return expert
     mixer = engine.mixer.copy()
@@ -59,6 +59,30 @@ def test_no_look_ahead(trained: Engine, text: bytes, learn: bool, mixing: bool) 
     engine.mixer = trained.mixer if mixing else None
     data = np.frombuffer(text[100_000 : 100_000 + 4 * engine.config.model.max_bytes], np.uint8).copy()
     assert not leaks(lambda changed: all_logits(engine, changed, learn=learn), data)
+
+
+@pytest.fixture(scope="module")
+def mix(training_data: ByteData) -> Engine:
+    """Context mixing alone, after it has read its data. Tests must leave it as it is."""
+    engine = Engine(EngineConfig(model=preset_config(None, "mix"), mixing=MixingConfig(memory_mib=8)))
+    for _ in engine.train_steps(training_data, TrainingPlan(steps=1)):
+        pass
+    return engine
+
+
+@pytest.mark.parametrize("learn", [False, True])
+def test_context_mixing_alone_does_not_look_ahead(mix: Engine, text: bytes, learn: bool) -> None:
+    data = np.frombuffer(text[100_000:101_000], np.uint8).copy()
+    assert not leaks(lambda changed: all_logits(mix, changed, learn=learn), data)
+
+
+def test_context_mixing_alone_is_lossless_and_as_small_as_claimed(mix: Engine, text: bytes) -> None:
+    data = text[200_000:203_000]
+    coded = coded_by(mix, data, None)
+    assert decoded_by(mix, coded, len(data), None) == data
+    claimed = run(mix.evaluate_steps(np.frombuffer(data, np.uint8)))
+    assert 8 * len(coded) / len(data) == pytest.approx(claimed.bits_per_byte, rel=0.005)
+    assert claimed.bits_per_byte < 4
 
 
 def peek_at_the_next_byte(data: np.ndarray) -> np.ndarray:

@@ -118,6 +118,31 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
     ("two ways to run", "init_model", {"model_id": "n", "reversible": True, "use_checkpoint": True}, "choose one of them"),
     ("threshold of nothing", "init_model", {"model_id": "n", "use_act": False, "act_threshold": 0.5}, "has no meaning with"),
     ("heads in half pairs", "init_model", {"model_id": "n", "d_model": 18, "nhead": 3, "attention": "differential"}, "of 12"),
+    (
+        "sizes of no network",
+        "init_model",
+        {"model_id": "n", "architecture": "mix", "d_model": 64},
+        "no network that d_model=64",
+    ),
+    ("preset of no network", "init_model", {"model_id": "n", "architecture": "mix", "preset": "tiny"}, "preset='tiny' could"),
+    (
+        "nothing at all",
+        "init_model",
+        {"model_id": "n", "architecture": "mix", "context_mixing": False},
+        "nothing would be left",
+    ),
+    (
+        "memory of nothing",
+        "init_model",
+        {"model_id": "n", "context_mixing": False, "mixing_memory_mib": 8},
+        "mixing_memory_mib=8 has no meaning",
+    ),
+    (
+        "too little memory",
+        "init_model",
+        {"model_id": "n", "mixing_memory_mib": 3},
+        "mixing_memory_mib must be an integer, at least 4",
+    ),
     ("carried at random", "train_step", {"dataset_id": "data", "carry": True, "objective": "diffusion"}, "use 'causal'"),
     ("nothing held out of text", "train_step", {"text": "ab", "validate_every": 1}, "held-out part of a dataset"),
     ("patience with base64", "train_step", {"data_base64": "AAAA", "patience": 1}, "held-out part of a dataset"),
@@ -272,6 +297,37 @@ async def test_a_long_input_may_be_read_with_what_was_read_carried_on(tmp_path: 
         await server.call("init_model", **TINY, model_id="n", position="sinusoidal")
         refused = await server.refusal("infer_long", **sizes, model_id="n", carry=True, **WAIT)
         assert "position='sinusoidal' ends at max_seq_len=64, so nothing can be carried past it" in refused
+
+
+@pytest.mark.anyio
+async def test_context_mixing_alone_is_made_trained_and_asked(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        made = await server.call("init_model", model_id="m", architecture="mix", mixing_memory_mib=8)
+        assert (made["num_parameters"], made["config"]["model"]) == (0, {"architecture": "mix"})
+        assert made["config"]["mixing"]["memory_mib"] == 4 and made["memory_estimate_bytes"] < 100 << 20
+        done = await server.call("train_step", model_id="m", dataset_id="data", steps=50, **WAIT)
+        assert (done["status"], done["steps_done"], done["steps_total"], done["progress"]) == ("completed", 1, 50, 1)
+        assert "all of the data was read" in done["note"] and "stopped_early" not in done
+        assert 0 < done["bits_per_byte"] == done["bits_per_byte_mixed"] < 8
+        again = await server.call("train_step", model_id="m", dataset_id="data", seconds=60, **WAIT)
+        assert (again["status"], again["steps_done"], again["note"]) == ("completed", 0, done["note"])
+        assert (await server.call("wait_job", job_id=again["job_id"], wait_s=0))["note"] == done["note"]
+        told = await server.call("get_telemetry", model_id="m")
+        assert told["step"] == 1 and all(0 < told[name] <= 1 for name in "kcs")
+        known = await server.call("evaluate", model_id="m", dataset_id="data", **WAIT)
+        assert known["bits_per_byte"] < 2 and "bits_per_byte_network" not in known
+        said = await server.call("infer", model_id="m", prompt="the quick ", max_new_bytes=8, temperature=0.0)
+        assert said["text"] == "brown fo"
+        along = await server.call("infer_long", model_id="m", dataset_id="data", **WAIT)
+        assert along["accuracy"] > 0.9
+        assert "continue a prompt with infer" in await server.refusal("diffusion_sample", model_id="m")
+        for given in ({"batch_size": 4}, {"objective": "diffusion"}, {"carry": True}, {"learning_rate": 0.1}):
+            text = await server.refusal("train_step", model_id="m", dataset_id="data", **given)
+            assert "only networks are trained with that" in text
+        await server.call("save_checkpoint", name="mixed", model_id="m")
+        await server.call("load_checkpoint", name="mixed", model_id="twin")
+        twin = await server.call("infer", model_id="twin", prompt="the quick ", max_new_bytes=8, temperature=0.0)
+        assert twin == said
 
 
 @pytest.mark.anyio

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bitlm_core import ConfigError, EngineConfig, LearnReport, learn_steps
+from bitlm_core import ConfigError, EngineConfig, LearnReport, MixingConfig, learn_steps, preset_config
 from bitlm_core.bench import learn
 
 ROOT = Path(__file__).parents[3]
@@ -35,6 +35,18 @@ def test_it_says_when_the_target_was_reached(config_of: Callable[..., EngineConf
     assert isinstance(report, LearnReport) and report.seconds_to_2739 is not None
     assert 0.3 / learn.LOOKS <= report.seconds_to_2739 <= report.cpu_seconds
     assert len(shares) == report.steps
+
+
+def test_without_a_network_it_ends_when_all_is_read(text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learn, "LOOKS", 100_000)
+    monkeypatch.setattr(learn, "TARGET", 4.0)
+    config = EngineConfig(model=preset_config(None, "mix"), mixing=MixingConfig(memory_mib=8))
+    *shares, report = learn_steps(text[:100_000], config, seconds=500, threads=1)
+    assert isinstance(report, LearnReport) and len(shares) == report.steps == 2 and shares[-1] < 1  # type: ignore[operator]
+    assert (report.bytes_seen, report.bytes_scored, report.num_parameters) == (90_000, 10_000, 0)
+    assert report.bpb_network is None and report.seconds_to_2739 is None
+    assert report.bpb_online < report.bpb_static < 3 and report.cpu_seconds < 500
+    assert report.seconds_to_2739_mixed is not None and report.seconds_to_2739_mixed < report.cpu_seconds
 
 
 def test_what_cannot_be_done_is_refused(config_of: Callable[..., EngineConfig]) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from bitlm_core import Engine, ModelStateError
+from bitlm_core import Engine, MixingConfig, ModelStateError
+from bitlm_core.checkpoint.packing import packed
+from bitlm_core.mixing.tables import table_sizes
 
 
 def first(tensors: dict[str, torch.Tensor], part: str) -> str:
     return next(name for name in tensors if part in name)
 
 
+RUNS = table_sizes(MixingConfig(memory_mib=16))["runs"]
 SPOILED = {
     "moment of another shape": ("exp_avg", lambda value: value.flatten()[:1].clone()),
     "moment of another dtype": ("exp_avg", lambda value: value.double()),
@@ -30,8 +34,13 @@ SPOILED = {
     "too few counts": ("reference", lambda value: value[:255].clone()),
     "negative counts": ("reference", lambda value: value - 1e9),
     "counts not finite": ("reference", lambda value: value * math.nan),
-    "table of another dtype": ("mixer.rates", lambda value: value.long()),
+    "table of another dtype": ("mixer.runs", lambda value: value.long()),
     "table of another shape": ("mixer.slots", lambda value: value[:64].clone()),
+    "table without dimensions": ("mixer.slots", lambda value: value[0].clone()),
+    "table that is not packed": ("mixer.runs", lambda value: torch.zeros(4 << 20, dtype=torch.uint8)),
+    "table of another kind": ("mixer.runs", lambda value: torch.from_numpy(packed(np.zeros(1000, np.int32)))),
+    "table without end": ("mixer.runs", lambda value: torch.from_numpy(packed(np.zeros(32 << 20, np.uint8)))),
+    "table of wrong values": ("mixer.runs", lambda value: torch.from_numpy(packed(np.full(RUNS, -1, np.int32)))),
 }
 
 
@@ -41,7 +50,7 @@ def test_a_tensor_that_does_not_fit_is_refused(trained: Engine, kind: str) -> No
     tensors, header = trained.state()
     name = first(tensors, part)
     tensors[name] = spoil(tensors[name])
-    with pytest.raises(ModelStateError, match="saved state"):
+    with pytest.raises(ModelStateError, match=r"saved state|Mixer state"):
         Engine.from_state(tensors, header)
 
 
@@ -67,6 +76,8 @@ def test_moments_come_all_or_not_at_all(trained: Engine) -> None:
         *({"step": value} for value in (-1, 2**40, True, "3", 1.0, None)),
         {"diffusion_steps": -1},
         *({"read_to": value} for value in ([], None, {"a": -1}, {"a": 2**40}, {"a": "1"}, {1: 1})),
+        *({"opened": value} for value in ([], None, {"a": -1})),
+        *({"at": value} for value in (["a"], ["a", "b"], 3)),
         *(
             {"drift": value}
             for value in (None, {}, {"values": {"k": [10**400]}, "quiet": {}}, {"values": {"k": 3}, "quiet": {}})

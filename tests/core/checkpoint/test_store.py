@@ -25,10 +25,15 @@ from bitlm_core import (
     CheckpointStore,
     CheckpointVersionError,
     Engine,
+    EngineConfig,
+    MixingConfig,
     ModelStateError,
     ResourceLimitError,
     SamplingConfig,
+    TrainingPlan,
+    bytes_in_memory,
     durable,
+    preset_config,
     read_file,
     write_file,
 )
@@ -325,6 +330,24 @@ def test_an_engine_comes_back_whole(trained: Engine, tmp_path: Path) -> None:
     assert all(torch.equal(value, second[0][name]) for name, value in first[0].items())
     asked = [run(engine.infer_steps(b"The ", 30, SamplingConfig(seed=5)))[0] for engine in (trained, twin)]
     assert asked[0] == asked[1]
+
+
+def test_a_format_too_old_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitlm_core.checkpoint.format.VERSION", 1)
+    write_file(tmp_path / "file", {"weight": torch.ones(1)}, {"step": 0})
+    monkeypatch.undo()
+    with pytest.raises(CheckpointVersionError, match=r"version 1; this program reads version 3.*train it anew"):
+        read_file(tmp_path / "file", "old")
+
+
+def test_a_mixer_that_has_read_little_takes_little_room(tmp_path: Path, text: bytes) -> None:
+    engine = Engine(EngineConfig(model=preset_config(None, "mix"), mixing=MixingConfig(memory_mib=16)))
+    write_file(tmp_path / "fresh", *engine.state())
+    for _ in engine.train_steps(bytes_in_memory(text[:2000]), TrainingPlan(steps=1)):
+        pass
+    write_file(tmp_path / "begun", *engine.state())
+    assert (tmp_path / "fresh").stat().st_size < 400_000
+    assert (tmp_path / "begun").stat().st_size < 1_500_000
 
 
 @pytest.mark.parametrize("lost", ["model.", "mixer.", "optimizer.", "reference"])

@@ -1,0 +1,82 @@
+"""The tensors of an engine by name, as a checkpoint holds them, and the way back.
+
+model.…, optimizer.…     the network and its optimizers, as they are
+mixer.…                  the context mixer's arrays, packed: their shapes and dtypes follow from the configuration
+carried.…                what a training that carries keys and values has read
+reference                the training data's byte counts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bitlm_core.checkpoint.packing import packed, unpacked
+from bitlm_core.checkpoint.state_check import Layout, check_tensors, layout_of
+from bitlm_core.mixing.mixer import ContextMixer
+from bitlm_core.models.interface import LanguageModel
+from bitlm_core.training.segments import segment_layout
+from bitlm_core.training.trainer import Trainer
+
+Tensors = dict[str, Tensor]
+
+
+def tensors_of(
+    model: LanguageModel | None, trainer: Trainer | None, mixer: ContextMixer | None, carried: Mapping[str, Tensor]
+) -> Tensors:
+    """All but the reference; the network's are not copied."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()} if model else {}
+    if trainer:
+        tensors |= {f"optimizer.{name}": value for name, value in trainer.state().items()}
+    if mixer:
+        tensors |= {f"mixer.{name}": torch.from_numpy(packed(value)) for name, value in mixer.own_arrays.items()}
+    return tensors | {f"carried.{name}": value for name, value in carried.items()}
+
+
+def restore_tensors(
+    tensors: Mapping[str, Tensor],
+    told: Mapping[str, Any] | None,
+    model: LanguageModel | None,
+    trainer: Trainer | None,
+    mixer: ContextMixer | None,
+) -> Tensors:
+    """Put everything back but the reference, which is checked; `told`: what the header says of what was carried.
+
+    Returns what was carried. Raises ValueError, TypeError, KeyError or ModelStateError for tensors that do not fit exactly,
+    before anything is unpacked into more memory than it should take.
+    """
+    kept, moments, carried = (_under(part, tensors) for part in ("mixer.", "optimizer.", "carried."))
+    layout = {f"carried.{name}": like for name, like in _carried_layout(model, trainer, carried, told).items()}
+    layout |= {"reference": ((256,), torch.float64)}
+    if model and trainer:
+        layout |= {f"model.{name}": layout_of(value) for name, value in model.state_dict().items()}
+        layout |= {f"optimizer.{name}": like for name, like in trainer.layout().items()} if moments else {}
+    like = mixer.own_arrays if mixer else {}
+    if kept.keys() != like.keys():
+        other = sorted(kept.keys() ^ like.keys())
+        raise ValueError(f"arrays of the context mixer lacking or too many: {other[:4]}; another version of bitlm wrote them")
+    layout |= {f"mixer.{name}": ((stream.numel(),), torch.uint8) for name, stream in kept.items()}
+    check_tensors(tensors, layout)
+    if model and trainer:
+        model.load_state_dict(_under("model.", tensors))
+        trainer.restore(moments)
+    if mixer:
+        mixer.load_state_arrays({name: unpacked(kept[name].numpy(), like[name]) for name in like})
+    return carried
+
+
+def _carried_layout(
+    model: LanguageModel | None, trainer: Trainer | None, carried: Tensors, told: Mapping[str, Any] | None
+) -> dict[str, Layout]:
+    if not told:
+        return {}
+    if model is None or trainer is None:
+        raise ValueError("something was carried, and there is no network that could")
+    return segment_layout(model, trainer.dtype, carried, told)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -11,7 +11,7 @@ from .checkpoint.format import read_file, write_file
 from .checkpoint.header import read_header
 from .checkpoint.manifest import CheckpointInfo
 from .checkpoint.store import NAME_PATTERN, CheckpointStore
-from .codec import bits_from_digits, bits_to_bytes, bytes_to_bits
+from .codec import RECORDS_PATTERN, bits_from_digits, bits_to_bytes, bytes_to_bits, check_records, record_spans
 from .device import free_memory_bytes, require_memory
 from .durable import (
     alone_in,
@@ -55,6 +55,7 @@ from .training.data import ByteData, bytes_in_memory, file_part
 
 __all__ = [
     "NAME_PATTERN",
+    "RECORDS_PATTERN",
     "BitLMError",
     "ByteData",
     "CheckpointCorruptError",
@@ -93,6 +94,7 @@ __all__ = [
     "bytes_in_memory",
     "bytes_to_bits",
     "change_within",
+    "check_records",
     "choose_defaults",
     "count_parameters",
     "create_text",
@@ -112,6 +114,7 @@ __all__ = [
     "preset_config",
     "read_file",
     "read_header",
+    "record_spans",
     "remove_within",
     "replace_text",
     "require_memory",

@@ -42,6 +42,7 @@ from bitlm_core.models.config import BITS_PER_GROUP, count_parameters
 from bitlm_core.safety.floors import Safety, Verdict
 from bitlm_core.safety.gate import enforce, judge
 from bitlm_core.scoring.likelihood import Likelihood, score_steps
+from bitlm_core.scoring.score import Score, record_score_steps
 from bitlm_core.telemetry.drift import DriftDetector
 from bitlm_core.telemetry.metrics import lz_complexity
 from bitlm_core.telemetry.snapshot import TelemetrySnapshot, measure_window
@@ -168,9 +169,8 @@ class Engine:
 
     def _open_segments(self, data: ByteData) -> Segments:
         training = self.config.training
-        return Segments(
-            self.model, data, batch=training.batch_size, length=training.window_bytes or self.config.model.max_bytes
-        )
+        length = training.window_bytes or self.config.model.max_bytes
+        return Segments(self.model, data, batch=training.batch_size, length=length)
 
     def _carried_state(self) -> SegmentState | None:
         return self._segments.state() if self._segments else self._carried
@@ -186,6 +186,12 @@ class Engine:
     ) -> Generator[float, None, Likelihood]:
         """Bits per byte of data, see `scoring.likelihood`."""
         return score_steps(self.model, self.mixer, data, documents)
+
+    def score_steps(
+        self, data: NDArray[np.uint8], spans: NDArray[np.int64], *, adaptive: bool
+    ) -> Generator[float, None, Score]:
+        """Surprise and oddness of records, see `scoring.score`."""
+        return record_score_steps(self.model, self.mixer, data, spans, adaptive=adaptive)
 
     def infer_steps(
         self, prompt: bytes, max_new_bytes: int, sampling: SamplingConfig, safety: Safety = "off"

@@ -187,9 +187,7 @@ class Engine:
         """Bits per byte of data, see `scoring.likelihood`."""
         return score_steps(self.model, self.mixer, data, documents)
 
-    def score_steps(
-        self, data: NDArray[np.uint8], spans: NDArray[np.int64], *, adaptive: bool
-    ) -> Generator[float, None, Score]:
+    def score_steps(self, data: NDArray[np.uint8], spans: NDArray[np.int64], adaptive: bool) -> Generator[float, None, Score]:
         """Surprise and oddness of records, see `scoring.score`."""
         return record_score_steps(self.model, self.mixer, data, spans, adaptive=adaptive)
 

@@ -52,12 +52,15 @@ class RecordScore:
 
 @dataclass(frozen=True)
 class Score:
-    """surprise [N] of the data's bytes; spans [R, 2] and statistics [R] of its records; num_learned: in a stream."""
+    """surprise [N] of the data's bytes; spans [R, 2] and statistics [R] of its records; num_learned: in a stream.
+
+    likelihood: bits per byte; where there is no model but the fresh mixer, `network` and `static` are 8, for nothing is known.
+    """
 
     surprise: Surprise
     spans: NDArray[np.int64]
     statistics: Floats
-    likelihood: Likelihood | None = None
+    likelihood: Likelihood
     num_learned: int | None = None
 
     @cached_property
@@ -134,7 +137,9 @@ def self_score_steps(mixer: ContextMixer, data: NDArray[np.uint8], spans: NDArra
             surprise[start : start + len(part)] = byte_surprise(mixer.read(part), part)
             yield (start + len(part)) / len(data)
     costs = Costs.within(surprise, spans)
-    return Score(surprise, spans, Reference.of(costs).statistic(costs))
+    online = float(costs.bits.mean())
+    likelihood = Likelihood(online, 8.0, 8.0, len(costs.bits), len(spans))
+    return Score(surprise, spans, Reference.of(costs).statistic(costs), likelihood)
 
 
 def _room(data: NDArray[np.uint8]) -> Surprise:

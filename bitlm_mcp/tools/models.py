@@ -89,7 +89,7 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
         seed: Seed = 0,
         overwrite: Overwrite = False,
     ) -> InitResult:
-        """Create a fresh model; the defaults suit text and records alike. One too large for the memory is refused."""
+        """Create a fresh model; the defaults suit text and records alike."""
         fields: dict[str, Any] = {"d_model": d_model, "nhead": nhead, "num_layers": num_layers, "dropout": dropout}
         fields |= {"dim_feedforward": dim_feedforward, "max_seq_len": max_seq_len, "position": position}
         fields["ngram_rows"] = ngram_rows

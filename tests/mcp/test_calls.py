@@ -94,7 +94,7 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
     ("no input", "infer", {}, "exactly one of prompt, prompt_base64, prompt_bits; none was given"),
     ("two inputs", "infer", {"prompt": "a", "prompt_bits": "0"}, "prompt, prompt_bits were given"),
     ("no data", "train_step", {}, "exactly one of dataset_id, text, data_base64"),
-    ("two data", "evaluate", {"text": "a", "dataset_id": "data"}, "dataset_id, text were given"),
+    ("two data", "score", {"text": "a", "dataset_id": "data"}, "dataset_id, text were given"),
     ("bad base64", "infer", {"prompt_base64": "a b"}, "prompt_base64 is not base64"),
     ("bad base64 data", "add_dataset", {"dataset_id": "n", "data_base64": "%%%"}, "data_base64 is not base64"),
     ("bits that are none", "infer", {"prompt_bits": "01012"}, "character 4 is '2'"),

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,12 +77,10 @@ def anomaly_steps(train: Labelled, test: Labelled, *, seed: int = 0) -> Iterator
         streaming.read([(record, None)])
         yield 0.5 + 0.5 * number / len(records)
     usual = ~np.repeat(test.odd, costs.lengths)
-    yield AnomalyReport(
-        auroc=auroc(statistic, test.odd),
-        average_precision=average_precision(statistic, test.odd),
+    report = AnomalyReport(
+        **_ranked(statistic, test.odd),
         statistic=STATISTIC,
-        streaming_auroc=auroc(streaming.statistics, test.odd),
-        streaming_average_precision=average_precision(streaming.statistics, test.odd),
+        **{f"streaming_{name}": figure for name, figure in _ranked(streaming.statistics, test.odd).items()},
         streaming_learned=streaming.num_learned,
         length_auroc=by_length,
         bits_per_byte_normal=float(costs.bits[usual].mean()) if usual.any() else 0.0,
@@ -91,6 +90,11 @@ def anomaly_steps(train: Labelled, test: Labelled, *, seed: int = 0) -> Iterator
         cpu_seconds=time.process_time() - started,
         machine=describe(),
     )
+    yield report
+
+
+def _ranked(statistic: NDArray[np.float64], odd: NDArray[np.bool_]) -> dict[str, Any]:
+    return {"auroc": auroc(statistic, odd), "average_precision": average_precision(statistic, odd)}
 
 
 def learn_normal(mixer: ContextMixer, normal: list[NDArray[np.uint8]], seed: int) -> tuple[Reference, Costs]:

@@ -59,6 +59,13 @@ class Reference:
         """[R] how many standard deviations each record stands above what is normal, on the scale where it does most."""
         return self.judged(self.peaks(costs))
 
+    def moved(self, record: Costs, num_records: int, most: float = np.inf) -> Reference:
+        """The same after one more record, where `num_records` say what is usual; `most` bits count of a difference."""
+        usual = self.usual.copy()
+        seen = min(len(record.bits), COLUMNS)
+        usual[:seen] += np.clip(record.bits[:seen] - usual[:seen], -most, most) / num_records
+        return replace(self, usual=usual)
+
     def judged(self, peaks: Floats) -> Floats:
         """The statistic of records whose `peaks` are known."""
         found: Floats = ((peaks - self.mean) / self.spread).max(axis=1)

@@ -3,7 +3,11 @@
 A stream drifts (counters count, new kinds of records appear), so a model that learns on ranks better than a frozen one; but
 it must not learn what it should find, or the second of two anomalies is normal. So what decides is the *frozen* model, whose
 view no burst can change: a record is suspicious when a short window of it costs more, above what is usual, than
-median + 2 · (median − 5 % quantile) of the last records. Only the lower half measures the spread: odd ones cannot widen it.
+median + 1.75 · (median − 5 % quantile) of the last records. Only the lower half measures the spread: odd ones cannot widen it.
+What is usual for the frozen model follows the stream in small steps, so that a field that has moved on for good is no longer
+suspicious, while a burst is over before it is usual.
+
+The statistic is mostly the learning model's; a third of it stays the frozen one's, for what a gate has let through by mistake.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitlm_core.mixing.mixer import ContextMixer
-from bitlm_core.scoring.anomaly import COLUMNS, LENGTHS, Reference
+from bitlm_core.scoring.anomaly import LENGTHS, Reference
 from bitlm_core.scoring.records import Costs, Floats
 from bitlm_core.scoring.surprise import byte_surprise
 
@@ -23,9 +27,13 @@ MEMORY_RECORDS = 512
 WARM_UP_RECORDS = 32
 """Before so many are known, none is learned."""
 USUAL_RECORDS = 50
-"""Over how many learned records what is usual moves on."""
+"""Over how many learned records what is usual for the learning model moves on."""
+DRIFT_RECORDS, DRIFT_BITS = 100, 2.0
+"""For the frozen model: over how many records of any kind, and how much of a difference counts at most."""
+FROZEN_SHARE = 1 / 3
+"""Of the statistic."""
 
-_LOW, _FAR = 0.05, 2.0
+_LOW, _FAR = 0.05, 1.75
 _LEAST_SPREAD = 0.25  # bits: below that, rounding would decide
 
 Part = tuple[NDArray[np.uint8], NDArray[np.float32] | None]
@@ -56,7 +64,7 @@ class Streaming:
     def __init__(self, mixer: ContextMixer, reference: Reference, known_peaks: Floats | None = None) -> None:
         """`known_peaks`: those of records before the stream, under `reference`."""
         self._frozen, self._learning = mixer.copy(), mixer.copy()
-        self._fixed, self._moving = reference, reference
+        self._fixed, self._drifting, self._moving = reference, reference, reference
         self._gate = Gate(known_peaks)
         self._statistics: list[float] = []
         self.num_learned = 0
@@ -69,22 +77,21 @@ class Streaming:
     def read(self, record: list[Part]) -> NDArray[np.float32]:
         """Score a record, then learn it unless it is suspicious; its surprise [N] when it came."""
         surprise = _surprise(self._learning, record)
-        costs = Costs.of([surprise])
-        self._statistics.append(float(self._moving.statistic(costs)[0]))
-        frozen = self._fixed.peaks(Costs.of([_surprise(self._frozen, record)]))[0]
-        if not self._gate.suspects(frozen):
-            self._learn(record, costs)
+        costs, frozen = Costs.of([surprise]), Costs.of([_surprise(self._frozen, record)])
+        own, before = self._moving.statistic(costs)[0], self._fixed.statistic(frozen)[0]
+        self._statistics.append(float((1 - FROZEN_SHARE) * own + FROZEN_SHARE * before))
+        suspicious = self._gate.suspects(self._drifting.peaks(frozen)[0])
+        self._drifting = self._drifting.moved(frozen, DRIFT_RECORDS, DRIFT_BITS)
+        if not suspicious:
+            self._learn(record)
+            self._moving = self._moving.moved(costs, USUAL_RECORDS)
         return surprise
 
-    def _learn(self, record: list[Part], costs: Costs) -> None:
+    def _learn(self, record: list[Part]) -> None:
         self._learning.start_document()
         for data, expert in record:
             self._learning.read(data, expert, learn=True)
         self.num_learned += 1
-        usual = self._moving.usual.copy()
-        seen = min(len(costs.bits), COLUMNS)
-        usual[:seen] += (costs.bits[:seen] - usual[:seen]) / USUAL_RECORDS
-        self._moving = Reference(usual, self._moving.mean, self._moving.spread)
 
 
 def _surprise(mixer: ContextMixer, record: list[Part]) -> NDArray[np.float32]:

@@ -70,7 +70,7 @@ def test_a_model_or_a_checkpoint_knows_what_is_odd(log: Path, tmp_path: Path) ->
 REFUSED = [
     (["--adaptive"], "needs a --model"),
     (["--records", "line"], "give one of these"),
-    (["--records", "fixed:11"], "has only"),
+    (["--records", "fixed:1000"], "has only"),
     (["--records", "pcap"], "no capture file"),
     (["--heatmap", "/nowhere/out.svg"], "No such file or directory"),
 ]

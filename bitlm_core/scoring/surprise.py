@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bitlm_core.scoring.records import Costs
 
 Surprise = NDArray[np.float32]
 """[N] bits; 0 where a byte was not scored."""
@@ -41,19 +44,31 @@ def top_spans(surprise: Surprise, spans: NDArray[np.int64], top: int) -> list[Sp
     Each next one is the largest window that touches none before it. A span shorter than a window is a short record, or lies
     between two that were taken.
     """
-    free = [(int(begin), int(end)) for begin, end in spans[spans[:, 1] > spans[:, 0]]]
     sums = np.concatenate([np.zeros(1), np.cumsum(surprise, dtype=np.float64)])
-    best = [_best(sums, begin, end) for begin, end in free]
+    parts = [_part(sums, int(begin), int(end)) for begin, end in _richest(surprise, spans, top)]
+    heapify(parts)
     found: list[Span] = []
-    while best and len(found) < top:
-        at = max(range(len(best)), key=lambda index: (best[index].bits, -best[index].offset))
-        taken, (begin, end) = best.pop(at), free.pop(at)
+    while parts and len(found) < top:
+        *_, taken, begin, end = heappop(parts)
         found.append(taken)
-        for part in ((begin, taken.offset), (taken.offset + taken.num_bytes, end)):
-            if part[0] < part[1]:
-                free.append(part)
-                best.append(_best(sums, *part))
+        for rest in ((begin, taken.offset), (taken.offset + taken.num_bytes, end)):
+            if rest[0] < rest[1]:
+                heappush(parts, _part(sums, *rest))
     return found
+
+
+def _richest(surprise: Surprise, spans: NDArray[np.int64], top: int) -> NDArray[np.int64]:
+    """The records that can hold the `top` most surprising spans: those whose best one is among the `top` best."""
+    spans = spans[spans[:, 1] > spans[:, 0]]
+    costs = Costs.within(surprise, spans)
+    bits = costs.peaks(SPAN_BYTES) * np.minimum(costs.lengths, SPAN_BYTES)
+    return spans[np.argsort(-bits.round(6), kind="stable")[:top]]  # rounded: equal ones shall be equal, the earlier first
+
+
+def _part(sums: NDArray[np.float64], begin: int, end: int) -> tuple[float, int, Span, int, int]:
+    """Bytes that may be taken, by their best span: the largest first, of equal ones the earlier."""
+    best = _best(sums, begin, end)
+    return -best.bits, best.offset, best, begin, end
 
 
 def _best(sums: NDArray[np.float64], begin: int, end: int) -> Span:

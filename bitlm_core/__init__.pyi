@@ -1,6 +1,8 @@
+from .bench.anomaly import AnomalyReport, anomaly_steps
 from .bench.cases import grid
 from .bench.defaults import Defaults, choose_defaults
 from .bench.halting import halting_steps
+from .bench.labelled import LabelledForm, read_labelled
 from .bench.learn import LearnReport, learn_steps
 from .bench.long_context import long_costs
 from .bench.machine import describe
@@ -11,7 +13,7 @@ from .checkpoint.format import read_file, write_file
 from .checkpoint.header import read_header
 from .checkpoint.manifest import CheckpointInfo
 from .checkpoint.store import NAME_PATTERN, CheckpointStore
-from .codec import bits_from_digits, bits_to_bytes, bytes_to_bits
+from .codec import RECORDS_PATTERN, bits_from_digits, bits_to_bytes, bytes_to_bits, check_records, record_spans
 from .device import free_memory_bytes, require_memory
 from .durable import (
     alone_in,
@@ -47,14 +49,20 @@ from .generation.long_context import LongInference, WindowSummary
 from .generation.sampling import SamplingConfig
 from .learning import StepReport
 from .mixing.config import MixingConfig
+from .mixing.mixer import ContextMixer
 from .models.config import ModelConfig, count_parameters, preset_config
 from .safety.floors import Floors, Verdict
+from .scoring.heatmap import heat_map
 from .scoring.likelihood import Likelihood
+from .scoring.score import RecordScore, Score, self_score_steps
+from .scoring.surprise import Span
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 
 __all__ = [
     "NAME_PATTERN",
+    "RECORDS_PATTERN",
+    "AnomalyReport",
     "BitLMError",
     "ByteData",
     "CheckpointCorruptError",
@@ -65,11 +73,13 @@ __all__ = [
     "CheckpointVersionError",
     "CodecError",
     "ConfigError",
+    "ContextMixer",
     "Defaults",
     "Engine",
     "EngineConfig",
     "Floors",
     "Generation",
+    "LabelledForm",
     "LearnReport",
     "Likelihood",
     "LongInference",
@@ -77,10 +87,13 @@ __all__ = [
     "ModelConfig",
     "ModelStateError",
     "ParityError",
+    "RecordScore",
     "ResourceLimitError",
     "SafetyGateError",
     "SamplingConfig",
+    "Score",
     "SequenceTooLongError",
+    "Span",
     "StepReport",
     "TrainingConfig",
     "TrainingPlan",
@@ -88,11 +101,13 @@ __all__ = [
     "WindowSummary",
     "activations",
     "alone_in",
+    "anomaly_steps",
     "bits_from_digits",
     "bits_to_bytes",
     "bytes_in_memory",
     "bytes_to_bits",
     "change_within",
+    "check_records",
     "check_training",
     "choose_defaults",
     "count_parameters",
@@ -105,6 +120,7 @@ __all__ = [
     "free_memory_bytes",
     "grid",
     "halting_steps",
+    "heat_map",
     "learn_steps",
     "link_or_copy",
     "long_costs",
@@ -113,10 +129,13 @@ __all__ = [
     "preset_config",
     "read_file",
     "read_header",
+    "read_labelled",
+    "record_spans",
     "remove_within",
     "replace_text",
     "require_memory",
     "require_space",
+    "self_score_steps",
     "sweep_folders",
     "sync",
     "train_speeds",

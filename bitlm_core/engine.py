@@ -56,6 +56,7 @@ from bitlm_core.reading import Reader
 from bitlm_core.safety.floors import Safety, Verdict
 from bitlm_core.safety.gate import enforce, judge
 from bitlm_core.scoring.likelihood import Likelihood, score_steps
+from bitlm_core.scoring.score import Score, record_score_steps
 from bitlm_core.telemetry.drift import DriftAlert, DriftDetector
 from bitlm_core.telemetry.snapshot import TelemetrySnapshot
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
@@ -225,6 +226,10 @@ class Engine:
     ) -> Generator[float, None, Likelihood]:
         """Bits per byte of data, see `scoring.likelihood`."""
         return score_steps(self.model, self.mixer, data, documents)
+
+    def score_steps(self, data: NDArray[np.uint8], spans: NDArray[np.int64], adaptive: bool) -> Generator[float, None, Score]:
+        """Surprise and oddness of records, see `scoring.score`."""
+        return record_score_steps(self.model, self.mixer, data, spans, adaptive=adaptive)
 
     def infer_steps(
         self, prompt: bytes, max_new_bytes: int, sampling: SamplingConfig, safety: Safety = "off"

@@ -31,20 +31,19 @@ from bitlm_mcp.doctor import examine
 from bitlm_mcp.errors import PortError
 from bitlm_mcp.host_config import Host, Launch, snippet_for
 from bitlm_mcp.logs import log_to_stderr
+from bitlm_mcp.score_commands import score
 from bitlm_mcp.server import package_version
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.transports import claim_stdio, run_http, run_stdio
 
 app = typer.Typer(name="bitlm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(bench)
+app.command()(score)
 
 
 def default_state_dir() -> Path:
-    """Where the XDG convention keeps the state of a program."""
-    base = os.environ.get("XDG_STATE_HOME", "")
-    # The convention says that a relative path must be ignored.
-    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".local" / "state"
-    return root / "bitlm"
+    """Where everything is kept, unless a command is told otherwise."""
+    return options.state_home(os.environ)
 
 
 def _implicit_roots() -> list[Path]:

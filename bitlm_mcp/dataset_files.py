@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bitlm_core import ConfigError, ResourceLimitError
+from bitlm_core import ConfigError, ResourceLimitError, record_spans
 from bitlm_mcp.data_files import CHUNK, Documents
 
 MAX_DATASET_BYTES = 16 << 30
@@ -55,12 +55,22 @@ class About(BaseModel):
         return tuple(place - start for place in self.document_starts if start < place < end)
 
 
-def store_bytes(documents: Documents, scratch: Path, holdout_fraction: float, source: str, free: int) -> About:
-    """Write the data into `scratch`, on the disk when this returns, and describe it."""
+def store_bytes(
+    documents: Documents, scratch: Path, holdout_fraction: float, source: str, free: int, records: str | None = None
+) -> About:
+    """Write the data into `scratch`, on the disk when this returns, and describe it.
+
+    `records`: every record becomes a document of its own (see `bitlm_core.record_spans`), and none is cut in two to hold data
+    back; of captures only what was captured is kept.
+    """
     size, digest, starts = _copy(documents, scratch / "data", free)
+    if size and records is not None:
+        size, digest, starts = _cut(scratch / "data", size, digest, starts, records)
     if not size:
         raise ConfigError("the data is empty (0 bytes): give data with at least 1 byte")
     train = size - int(size * holdout_fraction)
+    if records is not None and len(starts) > 1 and train < size:
+        train = max((start for start in starts if start <= train), default=0) or starts[1]
     train_digest, counts = _part_facts(scratch / "data", 0, train)
     holdout_digest, _ = _part_facts(scratch / "data", train, size)
     return About(
@@ -103,6 +113,27 @@ def _copy(documents: Documents, target: Path, free: int) -> tuple[int, str, list
         file.flush()
         os.fsync(file.fileno())
     return size, digest.hexdigest(), starts
+
+
+def _cut(path: Path, size: int, digest: str, starts: list[int], records: str) -> tuple[int, str, list[int]]:
+    """The same as `_copy` gives, of the records instead of the documents; of a capture the file is written anew."""
+    data = np.memmap(path, np.uint8, mode="r")
+    edges = [(0, size)] if records == "whole" else pairwise([*starts, size])
+    spans = np.concatenate([begin + record_spans(data[begin:end], records) for begin, end in edges])
+    spans = spans[spans[:, 0] < spans[:, 1]]
+    if len(spans) > MAX_DOCUMENTS:
+        raise ResourceLimitError(
+            f"records={records} makes {len(spans):,} records, and {MAX_DOCUMENTS:,} at most can be kept apart: use a "
+            "part of the data, or larger records",
+            estimate=len(spans),
+            limit=MAX_DOCUMENTS,
+        )
+    if records != "pcap":
+        return size, digest, spans[:, 0].tolist()
+    captured = ([data[begin:end].tobytes()] for begin, end in spans)
+    size, digest, starts = _copy(captured, path.with_name("cut"), size + SPARE_DISK_BYTES)
+    path.with_name("cut").replace(path)
+    return size, digest, starts
 
 
 def _part_facts(path: Path, start: int, end: int) -> tuple[str, np.ndarray[tuple[int], np.dtype[np.int64]]]:

@@ -63,9 +63,10 @@ class DatasetStore:
         source: str,
         holdout_fraction: float,
         overwrite: bool,
+        records: str | None = None,
         guard: Callable[[DatasetView], AbstractContextManager[object]] = nullcontext,
     ) -> DatasetView:
-        """Store documents one after the other, and hold the last `holdout_fraction` of all bytes back.
+        """Store documents (or with `records` their records) one after the other; hold the last `holdout_fraction` back.
 
         Raises ConfigError; nothing is changed then. The moment that counts happens inside `guard`, which may refuse it at
         its beginning or its end.
@@ -75,7 +76,8 @@ class DatasetStore:
             make_folder(self.root)
             scratch = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.root))
             try:
-                about = store_bytes(documents, scratch, holdout_fraction, source, shutil.disk_usage(self.root).free)
+                free = shutil.disk_usage(self.root).free
+                about = store_bytes(documents, scratch, holdout_fraction, source, free, records)
                 with self._replacing:
                     self._check_free(dataset_id, overwrite)
                     about = self._install(dataset_id, scratch, about, overwrite, guard)

@@ -108,9 +108,9 @@ class _Agent:
             raise DemoError(f"{data} is too small: nothing of it could be held back")
         model = await self.call("init_model", model_id=MODEL, overwrite=True)
         self._console.print(f"Model: {model['num_parameters']:,} parameters, a context mixer beside them.")
-        before = await self.evaluate()
+        before = await self.scored()
         await self.train("learning", MODEL, self._seconds, "causal")
-        after = await self.evaluate()
+        after = await self.scored()
         if not after["bits_per_byte"] < before["bits_per_byte"]:
             raise DemoError(f"training did not help: {before['bits_per_byte']} → {after['bits_per_byte']} bits per byte")
         self._console.print(_comparison(data.read_bytes(), stored["train_bytes"], before, after))
@@ -141,9 +141,9 @@ class _Agent:
             "infer", model_id=MODEL, prompt=PROMPT, max_new_bytes=240, temperature=0.7, constraint="utf8", seed=SEED
         )
 
-    async def evaluate(self) -> dict[str, Any]:
+    async def scored(self) -> dict[str, Any]:
         """Bits per byte on the held-back part."""
-        return await self.finished("evaluate", model_id=MODEL, dataset_id=DATASET)
+        return await self.finished("score", model_id=MODEL, dataset_id=DATASET)
 
     async def finished(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """A call that may return a job first: its facts once it is over."""

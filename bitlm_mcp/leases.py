@@ -90,7 +90,7 @@ class Leases:
             raise LeaseError(
                 f"model {model_id!r} is being written by {holder} ({row['purpose']}, for "
                 f"{max(0, time.time() - row['since']):.0f} s): wait until it has ended, call that server, or use another "
-                "model_id. Reading it (infer, evaluate) works",
+                "model_id. Reading it (infer, score) works",
                 model_id=model_id,
                 holder=holder,
             )

@@ -26,10 +26,10 @@ def train_and_report(dataset_id: DatasetId, model_id: ModelId = "default", secon
 Train a bitlm model on the dataset {dataset_id!r} and report what it has learned.
 
 1. get_telemetry(model_id={model_id!r}): if there is no such model, call init_model(model_id={model_id!r}).
-2. evaluate(model_id={model_id!r}, dataset_id={dataset_id!r}): note bits_per_byte before training.
+2. score(model_id={model_id!r}, dataset_id={dataset_id!r}): note bits_per_byte before training.
 3. train_step(model_id={model_id!r}, dataset_id={dataset_id!r}, seconds={seconds}). While its status is not final, call
    wait_job with its job_id again.
-4. evaluate again, get_telemetry(model_id={model_id!r}, last=5), and infer with a short prompt from the data.
+4. score again, get_telemetry(model_id={model_id!r}, last=5), and infer with a short prompt from the data.
 5. save_checkpoint(name="{model_id}-trained", model_id={model_id!r}).
 
 Report in a short table: bits per byte on the held-back part before and after (8 means that nothing is known, lower is better),
@@ -43,10 +43,11 @@ def find_anomalies(dataset_id: DatasetId, model_id: ModelId = "default") -> str:
 Find what is unusual in the held-back part of the dataset {dataset_id!r}, with the model {model_id!r}.
 
 1. get_telemetry(model_id={model_id!r}): if its step is 0, train it first with train_step on data that is known to be normal.
-2. infer_long(model_id={model_id!r}, dataset_id={dataset_id!r}, ctx_bits=2304, overlap=1152, return_windows=1024): every window
-   has its offset (start_byte) and its bits_per_byte. If a job_id comes back, call wait_job until it has completed.
-3. Windows whose bits_per_byte is far above the median are what the model did not expect. Name the five highest with their
-   offsets and how far above the median they are.
+2. score(model_id={model_id!r}, dataset_id={dataset_id!r}, records="lines", top=10), or records="fixed:N" for records of N
+   bytes; without records where the dataset was added with them. If its status is not final, call wait_job with its job_id.
+3. records has the oddest ones, the oddest first: statistic says by how many standard deviations one stands out from the
+   others. spans has the most surprising bytes with their offsets. Name the five oddest records, and show which bytes did it.
+4. Data that changes as time goes on: the same with adaptive=true learns from each record that is not suspicious.
 
 Say plainly that surprise is not guilt: rare, new and damaged data look alike to a model, and so does data of a kind that it
 was never trained on."""
@@ -58,8 +59,8 @@ def compress_my_data(dataset_id: DatasetId, model_id: ModelId = "default") -> st
 Find out how small the dataset {dataset_id!r} becomes with a model that knows data of its kind.
 
 1. If the model {model_id!r} has not been trained on it: init_model, then train_step(dataset_id={dataset_id!r}, seconds=60).
-   With architecture="mix" a megabyte takes six seconds; with a network the result is smaller, and takes longer.
-2. evaluate(model_id={model_id!r}, dataset_id={dataset_id!r}): bits_per_byte / 8 is the share of the original size that a
+   With architecture="mix" a megabyte takes twelve seconds; with a network the result is smaller, and takes longer.
+2. score(model_id={model_id!r}, dataset_id={dataset_id!r}): bits_per_byte / 8 is the share of the original size that a
    lossless coder driven by this model needs, learning on as it codes; bits_per_byte_static / 8 with everything frozen.
 3. If this server offers a tool named compress, call it and report the true size of its output beside the estimate.
 

@@ -136,17 +136,13 @@ def input_schema_of(tool: str, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def output_schema_of(tool: str, model: type[Result]) -> dict[str, Any]:
-    """The flat schema of the answer: the fields that are always there, and their types.
+    """What a client needs to know of the answer before the first call: that it is an object, which any client can check.
 
-    It stays open: fields that need not be there come beside them, and a later version may add some. Every byte here is read
-    by every host before the first call, so what only explains is left out; and so are a list that would name the same fields
-    again as required, and the version of the state, which every answer has and no agent acts on.
+    Every byte here is read by every host before that call, and answers name their own fields: so no field is listed. They
+    are flat nevertheless, or a `SchemaError` says where not.
     """
-    schema = _flattened(model.model_json_schema(mode="serialization", by_alias=True), tool)
-    required = [*(name for name in schema.get("required", ()) if name != "version"), *sorted(model.keep_null)]
-    types = {name: schema["properties"][name]["type"] for name in required}
-    properties = {name: {"type": [kind, "null"] if name in model.keep_null else kind} for name, kind in types.items()}
-    return {"type": "object", "properties": properties}
+    _flattened(model.model_json_schema(mode="serialization", by_alias=True), tool)
+    return {"type": "object"}
 
 
 def _is_context(annotation: Any) -> bool:

@@ -28,7 +28,7 @@ bitlm trains small models on any data, bit by bit, and measures what they learn.
 2. init_model: choose an architecture and sizes, get a model_id.
 3. train_step: train on the dataset. If the answer has a job_id the work goes on in the background: call wait_job \
 with it until the status is final. One call may answer before the job ends; calling again is normal.
-4. evaluate or infer: bits per byte (lower is better), or generated data.
+4. score or infer: bits per byte (lower is better), or generated data.
 5. save_checkpoint: keep the model under a name; load_checkpoint brings it back.
 Ids are handles: pass them on exactly as given, never make one up. Errors say what to do next. A result's \
 "next" field names the call that usually follows.

@@ -86,6 +86,7 @@ SERVER = [
     "bench_commands",
     "host_config",
     "options",
+    "score_commands",
     "cli",
     "__main__",
 ]

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {
+    "anomaly_watch.py": (["200", "150"], "3 of 3 odd lines rank first"),
     "core_in_20_lines.py": (["README.md", "5"], "saved and loaded at step 5"),
     "long_context.py": (["LICENSE", "9000", "1"], "bytes predicted, each once"),
 }

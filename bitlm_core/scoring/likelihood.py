@@ -8,8 +8,9 @@ does). Scoring never changes the model it is given: the mixer learns on a copy.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from bitlm_core.errors import ConfigError
 from bitlm_core.mixing.expert import expert_path_logits, window_bytes
 from bitlm_core.mixing.mixer import ContextMixer
-from bitlm_core.mixing.windows import document_windows
+from bitlm_core.mixing.windows import Window, document_windows
 from bitlm_core.models.interface import LanguageModel
 
 
@@ -35,20 +36,30 @@ class Likelihood:
     num_windows: int
 
 
+class Readings(NamedTuple):
+    """Logits [N, 8] of one window's predicted bytes, by each protocol; without context mixing all three are the same."""
+
+    network: NDArray[np.float32] | None
+    static: NDArray[np.float32]
+    online: NDArray[np.float32]
+
+
 def score_steps(
     model: LanguageModel | None,
     mixer: ContextMixer | None,
     data: NDArray[np.uint8],
     documents: Iterable[tuple[int, int]] | None = None,
+    observe: Callable[[Window, Readings], None] | None = None,
 ) -> Generator[float, None, Likelihood]:
     """Score `data` window by window, yielding the share done after each; returns the Likelihood.
 
     One of `model` and `mixer` may be None. `documents`: begin and end of each, in order; nothing is predicted across their
-    edges. Raises ConfigError for empty data.
+    edges, and what lies between them is not scored. `observe` is shown each window in turn. Raises ConfigError for empty data.
     """
     if not len(data):
         raise ConfigError("there are no bytes to score (0 bytes, at least 1): give some data")
     network = static = online = 0.0
+    num_bytes = 0
     windows = 0
     frozen, learning = (mixer.copy(), mixer.copy()) if mixer else (None, None)
     stream = document_windows(documents or [(0, len(data))], window_bytes(model))
@@ -57,18 +68,25 @@ def score_steps(
             if copy and window.begins:
                 copy.start_document()
         part = data[window.predicted : window.end]
-        if logits is not None:
-            network += total_nats(logits, part)
         if frozen and learning:
-            static += total_nats(frozen.read(part, logits, learn=False), part)
-            online += total_nats(learning.read(part, logits, learn=True), part)
+            read = Readings(logits, frozen.read(part, logits, learn=False), learning.read(part, logits, learn=True))
+        else:
+            assert logits is not None  # noqa: S101 - without a mixer there is a network
+            read = Readings(logits, logits, logits)
+        if read.network is not None:
+            network += total_nats(read.network, part)
+        static += total_nats(read.static, part)
+        online += total_nats(read.online, part)
+        if observe:
+            observe(window, read)
+        num_bytes += len(part)
         windows += 1
         yield window.end / len(data)
-    per_byte = 1 / (math.log(2) * len(data))
-    if not mixer:
-        static = online = network
+    if not num_bytes:
+        raise ConfigError("there are no bytes to score (0 bytes in all records, at least 1): give some data")
+    per_byte = 1 / (math.log(2) * num_bytes)
     alone = network * per_byte if model else None
-    return Likelihood(online * per_byte, static * per_byte, alone, len(data), windows)
+    return Likelihood(online * per_byte, static * per_byte, alone, num_bytes, windows)
 
 
 def total_nats(logits: NDArray[np.float32], data: NDArray[np.uint8]) -> float:

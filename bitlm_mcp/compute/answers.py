@@ -28,15 +28,41 @@ class Written(Message):
     saved: Saved
 
 
-class EvaluateOutcome(Message):
-    """Bits per byte by each protocol; see `bitlm_core.Likelihood`."""
+class OddRecord(Message):
+    """One record; see `bitlm_core.RecordScore`."""
 
-    answer: Literal["evaluate"] = "evaluate"
+    record: int
+    offset: int
+    num_bytes: int
+    bits_per_byte: float
+    max_bits: float
+    window_bits: float
+    statistic: float
+    rank: int
+
+
+class OddSpan(Message):
+    """A surprising place, `bits` together, and its bytes; `text` has a point for each that cannot be shown."""
+
+    offset: int
+    bits: float
+    hex: str
+    text: str
+
+
+class ScoreOutcome(Message):
+    """Bits per byte by each protocol, see `bitlm_core.Likelihood`; the oddest records where there are several, and spans."""
+
+    answer: Literal["score"] = "score"
     bits_per_byte: float
     bits_per_byte_static: float
     bits_per_byte_network: float | None
     num_bytes: int
     num_windows: int
+    num_records: int
+    num_learned: int | None
+    records: tuple[OddRecord, ...]
+    spans: tuple[OddSpan, ...]
 
 
 class GenerationOutcome(Message):
@@ -83,9 +109,7 @@ class Dropped(Message):
     answer: Literal["dropped"] = "dropped"
 
 
-Answer = Annotated[
-    Loaded | Written | EvaluateOutcome | GenerationOutcome | LongOutcome | Dropped, Field(discriminator="answer")
-]
+Answer = Annotated[Loaded | Written | ScoreOutcome | GenerationOutcome | LongOutcome | Dropped, Field(discriminator="answer")]
 
 
 class Progress(Message):

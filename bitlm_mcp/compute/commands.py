@@ -60,12 +60,18 @@ class Train(Asked):
     save_to: Path
 
 
-class Evaluate(Asked):
-    """Bits per byte of data. Answer: `EvaluateOutcome`."""
+class Score(Asked):
+    """What data costs, byte by byte, and which records are odd. Answer: `ScoreOutcome` with the `top` oddest.
 
-    kind: Literal["evaluate"] = "evaluate"
+    records: how the data is cut, see `bitlm_core.record_spans`; None: each of its documents is a record.
+    """
+
+    kind: Literal["score"] = "score"
     model: ModelRef
     data: DataPart
+    records: str | None
+    adaptive: bool
+    top: int
 
 
 class Infer(Asked):
@@ -114,5 +120,5 @@ class Drop(Asked):
 
 
 Command = Annotated[
-    Create | Load | Write | Train | Evaluate | Infer | InferLong | DiffusionSample | Drop, Field(discriminator="kind")
+    Create | Load | Write | Train | Score | Infer | InferLong | DiffusionSample | Drop, Field(discriminator="kind")
 ]

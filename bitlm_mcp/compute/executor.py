@@ -1,7 +1,7 @@
 """What each command does to a model: a generator that yields at every safe point and returns the answer.
 
     learn    Train ─→ Engine.train_steps ─→ a point per step, a saved state now and then
-    answer   Infer, Evaluate, … ─→ Engine.…_steps ─→ Answer
+    answer   Infer, Score, … ─→ Engine.…_steps ─→ Answer
     keep     Create, Load, Write, Drop
 
 At a safe point the command may be stopped by throwing `Stopped` into it; a training then saves before it ends.
@@ -26,6 +26,7 @@ from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.answers import Progress
 from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.messages import Message, Saved
+from bitlm_mcp.compute.scoring import record_places, score_outcome
 from bitlm_mcp.compute.tracing import span
 from bitlm_mcp.snapshot import HistoryPoint
 
@@ -106,11 +107,13 @@ class Executor:
         return answers.Written(saved=training.save())
 
     @execute.register
-    def _evaluate(self, command: commands.Evaluate) -> Steps:
-        entry = self.engines.get(command.model, command.trace)
+    def _score(self, command: commands.Score) -> Steps:
+        engine = self.engines.get(command.model, command.trace).engine
         data = command.data.open()
-        found = yield from _shares(entry.engine.evaluate_steps(data.array, data.documents()), command)
-        return answers.EvaluateOutcome(**vars(found))
+        spans = record_places(data, command.records)
+        yield Progress(share=0.0)
+        found = yield from _shares(engine.score_steps(data.array, spans, adaptive=command.adaptive), command)
+        return score_outcome(found, data.array, command.top)
 
     @execute.register
     def _infer(self, command: commands.Infer) -> Steps:

@@ -1,7 +1,7 @@
 """Which command goes on next: the most urgent that is waiting, from one safe point to the next.
 
     ANSWER   short answers (infer, diffusion_sample, create, load, write), taking turns
-    READ     long reads of a model (evaluate, infer_long), in the order of arrival
+    READ     long reads of a model (score, infer_long), in the order of arrival
     TRAIN    training, in the order of arrival
 
 so an `infer` waits for one training step at most, and a model never changes under a command that is reading it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from bitlm_core import check_records
 from bitlm_mcp.compute.messages import DataPart
 from bitlm_mcp.data_files import Documents
 from bitlm_mcp.snapshot import DatasetView
@@ -32,14 +33,18 @@ def add_dataset(
     source: str,
     holdout_fraction: float,
     overwrite: bool,
+    records: str | None = None,
 ) -> DatasetView:
-    """Store data under a name."""
+    """Store data under a name, cut into records if wanted."""
+    if records is not None:
+        check_records(records)
     view = workspace.datasets.add(
         dataset_id,
         documents,
         source=source,
         holdout_fraction=holdout_fraction,
         overwrite=overwrite,
+        records=records,
         guard=lambda view: workspace.records.indexing("datasets", dataset_id, asdict(view)),
     )
     workspace.show()

@@ -1,11 +1,11 @@
-"""What reads a model: evaluate, infer, infer_long, diffusion_sample. And stopping any job."""
+"""What reads a model: score, infer, infer_long, diffusion_sample. And stopping any job."""
 
 from __future__ import annotations
 
 import base64
 from typing import Any, Literal
 
-from bitlm_core import SamplingConfig
+from bitlm_core import SamplingConfig, check_records
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.jobs import Job, new_job_id
@@ -13,13 +13,18 @@ from bitlm_mcp.operations.data import Source
 from bitlm_mcp.workspace import Workspace
 
 
-def evaluate(workspace: Workspace, model_id: str, source: Source) -> Job:
-    """Bits per byte of data."""
+def score(
+    workspace: Workspace, model_id: str, source: Source, *, records: str | None = None, adaptive: bool = False, top: int = 5
+) -> Job:
+    """Bits per byte of data, its oddest records and its most surprising places."""
+    if records is not None:
+        check_records(records)
     workspace.catch_up()
     ref, job_id = workspace.models.ref(model_id), new_job_id()
-    command = commands.Evaluate(model=ref, data=source.part(workspace, job_id, holdout=True))
-    job = Job("evaluate", model_id, Urgency.READ, command, job_id=job_id, recorded=True)
-    job.on_completed = lambda answer: answer.model_dump(exclude={"answer"})
+    part = source.part(workspace, job_id, holdout=True)
+    command = commands.Score(model=ref, data=part, records=records, adaptive=adaptive, top=top)
+    job = Job("score", model_id, Urgency.READ, command, job_id=job_id, recorded=True)
+    job.on_completed = lambda answer: answer.model_dump(mode="json", exclude={"answer"})
     return _recorded(workspace, job)
 
 

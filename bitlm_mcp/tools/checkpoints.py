@@ -59,7 +59,7 @@ def checkpoint_tools(workspace: Workspace) -> list[ToolSpec]:
     async def load_checkpoint(
         ctx: Context[Any, Any], name: SavedName, model_id: NewModelId = "default", overwrite: Overwrite = False
     ) -> CheckpointResult:
-        """Bring a saved model back, after its SHA-256 was checked. With the same seed it answers as before."""
+        """Bring a saved model back, its SHA-256 checked; with the same seed it answers as before."""
         await answer(workspace, await off_loop(load, workspace, name, model_id, overwrite=overwrite), ctx)
         return result(name, model_id)
 

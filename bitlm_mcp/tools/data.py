@@ -12,7 +12,7 @@ from bitlm_mcp.operations import data as operations
 from bitlm_mcp.results import Result
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.snapshot import DatasetView
-from bitlm_mcp.tools.parameters import DataBase64, DatasetId, Overwrite, Text, base64_bytes, one_of, text_bytes
+from bitlm_mcp.tools.parameters import DataBase64, DatasetId, Overwrite, Records, Text, base64_bytes, one_of, text_bytes
 from bitlm_mcp.tools.waiting import off_loop
 from bitlm_mcp.workspace import Workspace
 
@@ -41,10 +41,11 @@ def data_tools(workspace: Workspace) -> list[ToolSpec]:
         ] = None,
         text: Text = None,
         data_base64: DataBase64 = None,
+        records: Records = None,
         holdout_fraction: Annotated[float, Field(ge=0, le=0.9, description="Share at the end, never trained on.")] = 0.1,
         overwrite: Overwrite = False,
     ) -> DatasetResult:
-        """Store data under a name: exactly one of path, text or data_base64. The end of it is held back for evaluate."""
+        """Store data under a name: exactly one of path, text or data_base64. The end of it is held back for score."""
         form = one_of(path=path, text=text, data_base64=data_base64)
 
         def store() -> DatasetView:
@@ -55,6 +56,7 @@ def data_tools(workspace: Workspace) -> list[ToolSpec]:
                 source=f"path {path}" if path else form,
                 holdout_fraction=holdout_fraction,
                 overwrite=overwrite,
+                records=records,
             )
 
         view = await off_loop(store)

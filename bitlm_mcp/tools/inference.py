@@ -1,4 +1,4 @@
-"""evaluate, infer, infer_long, diffusion_sample: what a model knows and makes."""
+"""score, infer, infer_long, diffusion_sample: what a model knows and makes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.snapshot import JobView
 from bitlm_mcp.tools.inference_results import (
     DiffusionResult,
-    EvaluateResult,
     InferLongResult,
     InferResult,
+    ScoreResult,
     generation_facts,
 )
 from bitlm_mcp.tools.job_results import next_call
@@ -27,6 +27,7 @@ from bitlm_mcp.tools.parameters import (
     Prompt,
     PromptBase64,
     PromptBits,
+    Records,
     Seed,
     Text,
     WaitSeconds,
@@ -49,22 +50,25 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         raise_failure(view)
         return view
 
-    async def evaluate(
+    async def score(
         ctx: Context[Any, Any],
         model_id: ModelId = "default",
         dataset_id: OptionalDatasetId = None,
         text: Text = None,
         data_base64: DataBase64 = None,
+        records: Records = None,
+        top: Annotated[int, Field(ge=1, le=100, description="How many odd ones to tell.")] = 5,
+        adaptive: Annotated[bool, Field(description="Learn on, but nothing suspicious.")] = False,
         wait_s: WaitSeconds = 20,
-    ) -> EvaluateResult:
-        """Measure how many bits per byte data costs under a model; 8 means nothing is known.
+    ) -> ScoreResult:
+        """Measure bits per byte of data under a model (8: nothing is known), and find its oddest records and bytes.
 
         Give exactly one of dataset_id (its held-out part is used), text or data_base64.
         """
         source = given_data(dataset_id, text, data_base64)
-        job = await off_loop(operations.evaluate, workspace, model_id, source)
+        job = await off_loop(operations.score, workspace, model_id, source, records=records, adaptive=adaptive, top=top)
         view = await finished(job.job_id, wait_s, ctx)
-        return EvaluateResult(job_id=view.job_id, status=view.status, next=next_call(view), **view.result or {})
+        return ScoreResult(job_id=view.job_id, status=view.status, next=next_call(view), **view.result or {})
 
     async def infer(
         ctx: Context[Any, Any],
@@ -160,7 +164,7 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         )
 
     return [
-        ToolSpec(evaluate, "Evaluate", read_only=True, destructive=False, idempotent=True),
+        ToolSpec(score, "Score", read_only=True, destructive=False, idempotent=True),
         ToolSpec(infer, "Generate", read_only=True, destructive=False, idempotent=True),
         ToolSpec(infer_long, "Predict along a long input", read_only=True, destructive=False, idempotent=True),
         ToolSpec(diffusion_sample, "Sample by diffusion", read_only=True, destructive=False, idempotent=True),

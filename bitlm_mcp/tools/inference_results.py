@@ -25,8 +25,30 @@ class VerdictResult(Result):
     reasons: list[str]
 
 
-class EvaluateResult(Result):
-    """Bits per byte, or the job that is still finding them."""
+class RecordResult(Result):
+    """One record: `statistic` is how odd it is, in standard deviations; surprise in bits per byte."""
+
+    record: int
+    offset: int
+    num_bytes: int
+    bits_per_byte: float
+    max_bits: float
+    window_bits: float
+    statistic: float
+    rank: int
+
+
+class SpanResult(Result):
+    """A surprising place: bits of all its bytes."""
+
+    offset: int
+    bits: float
+    hex: str
+    text: str
+
+
+class ScoreResult(Result):
+    """Bits per byte, the oddest records and places, or the job that is still finding them."""
 
     job_id: str
     status: Status
@@ -35,6 +57,10 @@ class EvaluateResult(Result):
     bits_per_byte_network: Annotated[FiniteOrNone, Field(description="The network alone, frozen.")] = None
     num_bytes: int | None = None
     num_windows: int | None = None
+    num_records: int | None = None
+    num_learned: int | None = None
+    records: list[RecordResult] | None = None
+    spans: list[SpanResult] | None = None
     next: str | None = None
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from bitlm_mcp.results import FiniteOrNone, Result, both_channels
 from bitlm_mcp.snapshot import JobView, Status
-from bitlm_mcp.tools.inference_results import EvaluateResult, InferLongResult
+from bitlm_mcp.tools.inference_results import InferLongResult, ScoreResult
 from bitlm_mcp.workspace import Workspace
 
 ALL_READ = "all of the data was read, each byte once: more steps on it would learn nothing, other data would"
@@ -61,7 +61,7 @@ def job_call_result(workspace: Workspace, view: JobView) -> CallToolResult:
         )
     if view.kind == "train_step":
         return both_channels(job_result(workspace, view))
-    shape = EvaluateResult if view.kind == "evaluate" else InferLongResult
+    shape = ScoreResult if view.kind == "score" else InferLongResult
     return both_channels(shape(job_id=view.job_id, status=view.status, **view.result or {}))
 
 
@@ -72,5 +72,5 @@ def next_call(view: JobView) -> str | None:
     if view.kind != "train_step":
         return None
     if view.status == "completed":
-        return f"evaluate(model_id={view.model_id!r}, dataset_id=…) or infer(model_id={view.model_id!r}, prompt=…)"
+        return f"score(model_id={view.model_id!r}, dataset_id=…) or infer(model_id={view.model_id!r}, prompt=…)"
     return f"train_step(resume_job={view.job_id!r})" if view.status in ("interrupted", "cancelled") else None

@@ -33,9 +33,10 @@ PromptBits = Annotated[
         description="As digits: 8 data bits, even parity.",
     ),
 ]
+Records = Annotated[str | None, Field(max_length=15, description="whole, lines, fixed:N or pcap.")]
 Overwrite = Annotated[bool, Field(description="Replace one of this name.")]
 Limit = Annotated[int, Field(ge=1, le=100, description="How many to list of each.")]
-Offset = Annotated[int, Field(ge=0, le=1_000_000_000, description="How many to leave out first.")]
+Offset = Annotated[int, Field(ge=0, le=1_000_000_000, description="How many to skip first.")]
 WaitSeconds = Annotated[float, Field(ge=0, le=600, description="Longest wait; then a job_id.")]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="Same seed, same result.")]
 

@@ -20,7 +20,7 @@ Objective = Annotated[Literal["causal", "diffusion"], Field(description="diffusi
 Carry = Annotated[bool, Field(description="Read in order, memory carried over.")]
 ValidateEvery = Annotated[int | None, Field(ge=1, le=1_000_000, description="Steps between looks at held-out data.")]
 Patience = Annotated[int | None, Field(ge=1, le=10_000, description="Stop after so many looks without gain.")]
-Optimizer = Annotated[Literal["muon", "adamw"] | None, Field(description="Of the matrices; by default muon.")]
+Optimizer = Annotated[Literal["muon", "adamw"] | None, Field(description="Of matrices; by default muon.")]
 Accumulation = Annotated[int | None, Field(ge=1, le=256, description="Parts of a batch, to save memory.")]
 UseAutocast = Annotated[bool | None, Field(description="Compute in bf16, the default.")]
 Compile = Annotated[bool | None, Field(description="torch.compile: slow to start.")]

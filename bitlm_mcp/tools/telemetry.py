@@ -63,7 +63,7 @@ def telemetry_tools(workspace: Workspace) -> list[ToolSpec]:
         last: Annotated[int, Field(ge=0, le=500, description="Return so many steps at most.")] = 20,
         since_step: Annotated[int | None, Field(ge=0, description="The first steps after this one.")] = None,
     ) -> TelemetryResult:
-        """Read how a model is doing: loss, bits per byte, K, C, S, their history and drift alerts. Never waits."""
+        """Read how a model is doing: loss, bits per byte, K, C, S, their history and drift alerts."""
         return telemetry_result(workspace, model_id, last, since_step)
 
     return [ToolSpec(get_telemetry, "Read telemetry", read_only=True, destructive=False, idempotent=True)]

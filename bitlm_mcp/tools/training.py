@@ -105,7 +105,7 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
     ) -> JobResult:
         """Train a model on exactly one of dataset_id, text or data_base64, for some steps or seconds.
 
-        Returns within wait_s: finished, or with a job_id that goes on in the background (then call wait_job).
+        Returns within wait_s: finished, or with a job_id for wait_job.
         The learning rate falls over each call, so one long call learns more than many short ones.
         """
         run: dict[str, Any] = {"steps": steps, "seconds": seconds, "validate_every": validate_every, "patience": patience}
@@ -128,7 +128,7 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         return job_result(workspace, view)
 
     async def wait_job(ctx: Context[Any, Any], job_id: JobId, wait_s: WaitSeconds = 45) -> JobResult:
-        """Wait until a job ends, or for wait_s; then tell where it stands. Call it again while it is running."""
+        """Wait until a job ends, or for wait_s. Call it again while it is running."""
         view = await wait_for(workspace, job_id, min(wait_s, workspace.settings.max_wait_s), ctx, owner=False)
         return job_result(workspace, view)
 
@@ -161,7 +161,7 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         offset: Annotated[int, Field(ge=0, description="The first byte to return.")] = 0,
         limit: Annotated[int, Field(ge=1, le=32_768, description="Return so many bytes at most.")] = 1024,
     ) -> OutputResult:
-        """Read what a job has made, piece by piece: of infer_long, all predicted bits (nine a byte), packed."""
+        """Read a job's output piece by piece: of infer_long, all predicted bits (nine a byte), packed."""
         data, total = await off_loop(workspace.job_files.read_output, job_id, offset, limit)
         after = offset + len(data)
         return OutputResult(

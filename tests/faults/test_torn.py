@@ -23,8 +23,8 @@ USES = {
     "models/m/*.safetensors": ("infer", {"model_id": "m", "prompt": "a", "max_new_bytes": 1}),
     "checkpoints/c/manifest.json": ("load_checkpoint", {"name": "c", "model_id": "new"}),
     "checkpoints/c/*.safetensors": ("load_checkpoint", {"name": "c", "model_id": "new"}),
-    "datasets/d/about.json": ("evaluate", {"model_id": "k", "dataset_id": "d"}),
-    "datasets/d/*.data": ("evaluate", {"model_id": "k", "dataset_id": "d"}),
+    "datasets/d/about.json": ("score", {"model_id": "k", "dataset_id": "d"}),
+    "datasets/d/*.data": ("score", {"model_id": "k", "dataset_id": "d"}),
     "bitlm.db": ("list_models", {}),
     "bitlm.db-wal": ("list_models", {}),
     "bitlm.db-shm": ("list_models", {}),
@@ -77,7 +77,7 @@ def test_one_spoiled_file_harms_nothing_else(kept: Path, tmp_path: Path, pattern
 
 def others_are_whole(server: Victim) -> None:
     assert server.call("infer", model_id="k", prompt="text", max_new_bytes=2)["model_step"] >= 2
-    assert server.call("evaluate", model_id="k", dataset_id="e")["status"] == "completed"
+    assert server.call("score", model_id="k", dataset_id="e")["status"] == "completed"
     assert server.call("load_checkpoint", name="b", model_id="other", overwrite=True)["step"] == 2
     trained = server.call("train_step", model_id="k", dataset_id="e", steps=1, batch_size=2, wait_s=30)
     assert trained["status"] == "completed"

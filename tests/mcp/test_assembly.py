@@ -13,7 +13,7 @@ from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.workspace import Workspace
 
 READING = {
-    *("list_models", "wait_job", "list_jobs", "read_output", "evaluate", "infer", "infer_long", "diffusion_sample"),
+    *("list_models", "wait_job", "list_jobs", "read_output", "score", "infer", "infer_long", "diffusion_sample"),
     "get_telemetry",
 }
 EVERYTHING = READING | {
@@ -29,7 +29,7 @@ EVERYTHING = READING | {
         ({"toolsets": ["data", "telemetry"]}, {"add_dataset", "get_telemetry"}),
         ({"tools": ["infer"]}, {"infer"}),
         ({"toolsets": ["data"], "tools": ["infer", "delete"]}, {"add_dataset", "infer", "delete"}),
-        ({"toolsets": ["data", "inference"], "read_only": True}, {"evaluate", "infer", "infer_long", "diffusion_sample"}),
+        ({"toolsets": ["data", "inference"], "read_only": True}, {"score", "infer", "infer_long", "diffusion_sample"}),
     ],
     ids=["all", "read-only", "sets", "names", "both", "reading of sets"],
 )

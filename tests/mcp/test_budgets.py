@@ -83,7 +83,7 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("cancel_job", {"job_id": done}),
             ("list_jobs", {}),
             ("read_output", {"job_id": long.structured_content["job_id"]}),
-            ("evaluate", model | {"dataset_id": NAMES[0]}),
+            ("score", model | {"dataset_id": NAMES[0]}),
             ("infer", model | {"prompt": "the quick"}),
             ("infer_long", model | {"dataset_id": NAMES[0]}),
             ("diffusion_sample", model),

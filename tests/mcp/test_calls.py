@@ -94,7 +94,11 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
     ("no input", "infer", {}, "exactly one of prompt, prompt_base64, prompt_bits; none was given"),
     ("two inputs", "infer", {"prompt": "a", "prompt_bits": "0"}, "prompt, prompt_bits were given"),
     ("no data", "train_step", {}, "exactly one of dataset_id, text, data_base64"),
-    ("two data", "evaluate", {"text": "a", "dataset_id": "data"}, "dataset_id, text were given"),
+    ("two data", "score", {"text": "a", "dataset_id": "data"}, "dataset_id, text were given"),
+    ("records of no form", "score", {"text": "a", "records": "line"}, "whole, lines, pcap, and fixed:N .*give one of these"),
+    ("records that do not fit", "score", {"text": "abc", "records": "fixed:2"}, "offset 2 has only 1"),
+    ("no capture", "add_dataset", {"dataset_id": "n", "text": "abc", "records": "pcap"}, "no capture file"),
+    ("stored records of no form", "add_dataset", {"dataset_id": "n", "text": "a", "records": "fixed:0"}, "give one of these"),
     ("bad base64", "infer", {"prompt_base64": "a b"}, "prompt_base64 is not base64"),
     ("bad base64 data", "add_dataset", {"dataset_id": "n", "data_base64": "%%%"}, "data_base64 is not base64"),
     ("bits that are none", "infer", {"prompt_bits": "01012"}, "character 4 is '2'"),
@@ -304,7 +308,7 @@ async def test_context_mixing_alone_is_made_trained_and_asked(tmp_path: Path) ->
     async with stage(tmp_path) as server:
         made = await server.call("init_model", model_id="m", architecture="mix", mixing_memory_mib=8)
         assert (made["num_parameters"], made["config"]["model"]) == (0, {"architecture": "mix"})
-        assert made["config"]["mixing"]["memory_mib"] == 4 and made["memory_estimate_bytes"] < 100 << 20
+        assert made["config"]["mixing"]["memory_mib"] == 8 and made["memory_estimate_bytes"] < 100 << 20
         done = await server.call("train_step", model_id="m", dataset_id="data", steps=50, **WAIT)
         assert (done["status"], done["steps_done"], done["steps_total"], done["progress"]) == ("completed", 1, 50, 1)
         assert "all of the data was read" in done["note"] and "stopped_early" not in done
@@ -314,7 +318,7 @@ async def test_context_mixing_alone_is_made_trained_and_asked(tmp_path: Path) ->
         assert (await server.call("wait_job", job_id=again["job_id"], wait_s=0))["note"] == done["note"]
         told = await server.call("get_telemetry", model_id="m")
         assert told["step"] == 1 and all(0 < told[name] <= 1 for name in "kcs")
-        known = await server.call("evaluate", model_id="m", dataset_id="data", **WAIT)
+        known = await server.call("score", model_id="m", dataset_id="data", **WAIT)
         assert known["bits_per_byte"] < 2 and "bits_per_byte_network" not in known
         said = await server.call("infer", model_id="m", prompt="the quick ", max_new_bytes=8, temperature=0.0)
         assert said["text"] == "brown fo"
@@ -328,6 +332,33 @@ async def test_context_mixing_alone_is_made_trained_and_asked(tmp_path: Path) ->
         await server.call("load_checkpoint", name="mixed", model_id="twin")
         twin = await server.call("infer", model_id="twin", prompt="the quick ", max_new_bytes=8, temperature=0.0)
         assert twin == said
+
+
+async def test_odd_records_are_found_and_told_in_short(tmp_path: Path) -> None:
+    lines = [f"user {number % 7} logged in from host {number % 5}\n" for number in range(80)]
+    odd = "user 3 \u001b[31mDROP TABLE accounts\n"
+    async with stage(tmp_path) as server:
+        stored = await server.call("add_dataset", dataset_id="log", text="".join([*lines, *lines]), records="lines")
+        assert stored["num_documents"] == 160 and stored["holdout_bytes"] == len("".join(lines[-16:]))
+        await server.call("init_model", **TINY | {"context_mixing": True}, model_id="n")
+        await server.call("train_step", model_id="n", dataset_id="log", steps=2, **WAIT)
+        held = await server.call("score", model_id="n", dataset_id="log", **WAIT)
+        assert held["num_records"] == 16 and held["num_bytes"] == stored["holdout_bytes"]
+        data = {"model_id": "n", "text": "".join([*lines[:50], odd, *lines[50:]]), "records": "lines"}
+        for adaptive in (False, True):
+            answer = await server.client.call_tool("score", data | {"adaptive": adaptive} | WAIT)
+            assert answer.structured_content and len(str(getattr(answer.content[0], "text", "")).encode()) <= 2048
+            found = answer.structured_content
+            first, at = found["records"][0], len("".join(lines[:50]))
+            assert (first["record"], first["offset"], first["num_bytes"], first["rank"]) == (50, at, len(odd), 1)
+            assert len(found["records"]) == len(found["spans"]) == 5 and ("num_learned" in found) == adaptive
+            top = found["spans"][0]
+            assert bytes.fromhex(top["hex"]).decode() in odd and len(top["text"]) == 16
+        waited = await server.call("wait_job", job_id=found["job_id"], wait_s=0)
+        assert waited["kind"] == "score" and waited["result"]["records"][0]["record"] == 50
+        await server.call("init_model", **TINY | {"context_mixing": False}, model_id="alone")
+        refused = await server.refusal("score", **data | {"model_id": "alone"}, adaptive=True, **WAIT)
+        assert "no context mixing" in refused
 
 
 @pytest.mark.anyio

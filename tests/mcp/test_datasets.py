@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bitlm_core import ConfigError, ResourceLimitError
+from bitlm_core import CodecError, ConfigError, ResourceLimitError
 from bitlm_mcp import dataset_files
 from bitlm_mcp.datasets import DatasetError, DatasetStore
 from bitlm_mcp.errors import UnknownHandleError
@@ -207,3 +208,53 @@ def test_a_dataset_without_held_out_part_says_so(store: DatasetStore) -> None:
     add(store, holdout_fraction=0.0)
     with pytest.raises(ConfigError, match="no held-out part"):
         store.part("d", holdout=True)
+
+
+def capture(packets: list[bytes]) -> bytes:
+    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    return head + b"".join(struct.pack("<IIII", 0, 0, len(packet), len(packet)) + packet for packet in packets)
+
+
+RECORDS = [
+    ("lines", b"one\ntwo\n\nfour\nfive\n", [b"one\n", b"two\n", b"\n", b"four\n", b"five\n"]),
+    ("fixed:3", b"abcdefghi", [b"abc", b"def", b"ghi"]),
+    ("pcap", capture([b"first", b"", b"second"]), [b"first", b"second"]),
+    ("whole", b"all of it", [b"all of it"]),
+]
+
+
+@pytest.mark.parametrize(("records", "data", "expected"), RECORDS)
+def test_each_record_becomes_a_document(store: DatasetStore, records: str, data: bytes, expected: list[bytes]) -> None:
+    add(store, data, records=records, holdout_fraction=0.0)
+    view, part = store.views()["d"], store.part("d", holdout=False).open()
+    assert [part.array[begin:end].tobytes() for begin, end in part.documents()] == expected
+    assert view.num_documents == len(expected) and view.num_bytes == len(b"".join(expected))
+    assert view.sha256 == hashlib.sha256(b"".join(expected)).hexdigest() and store.intact("d")
+    assert left_over(store) == ["d"]
+
+
+def test_the_documents_of_a_folder_are_cut_one_by_one(store: DatasetStore) -> None:
+    files = [[capture([b"a", b"bc"])], [capture([b"def"])]]
+    store.add("d", files, source="path", holdout_fraction=0.0, overwrite=False, records="pcap")
+    part = store.part("d", holdout=False).open()
+    assert [part.array[begin:end].tobytes() for begin, end in part.documents()] == [b"a", b"bc", b"def"]
+
+
+@pytest.mark.parametrize(("fraction", "held"), [(0.1, b"four\n"), (0.5, b"three\nfour\n"), (0.9, b"two\nthree\nfour\n")])
+def test_no_record_is_cut_in_two_to_hold_the_end_back(store: DatasetStore, fraction: float, held: bytes) -> None:
+    add(store, b"one\ntwo\nthree\nfour\n", records="lines", holdout_fraction=fraction)
+    assert store.part("d", holdout=True).open().array.tobytes() == held
+    assert store.part("d", holdout=False).open().array.tobytes() + held == b"one\ntwo\nthree\nfour\n"
+
+
+def test_records_that_do_not_fit_change_nothing(store: DatasetStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CodecError, match="offset 9 has only 1"):
+        add(store, records="fixed:3")
+    with pytest.raises(CodecError, match="no capture file"):
+        add(store, records="pcap")
+    with pytest.raises(ConfigError, match="empty"):
+        add(store, capture([b"", b""]), records="pcap")
+    monkeypatch.setattr(dataset_files, "MAX_DOCUMENTS", 4)
+    with pytest.raises(ResourceLimitError, match="makes 5 records, and 4 at most"):
+        add(store, records="fixed:2")
+    assert left_over(store) == []

@@ -90,10 +90,10 @@ class Agent:
         assert stored["bytes"] == 40_000 and stored["train_bytes"] == 36_000 and stored["holdout_bytes"] == 4_000
         made = await self.call("init_model", model_id=self.model, preset="tiny", max_seq_len=64, overwrite=True)
         assert made["model_id"] == self.model and made["num_parameters"] > 100_000
-        before = await self.finished("evaluate", model_id=self.model, dataset_id=dataset)
+        before = await self.finished("score", model_id=self.model, dataset_id=dataset)
         trained = await self.finished("train_step", model_id=self.model, dataset_id=dataset, steps=12, wait_s=1)
         assert trained["steps_done"] == trained["step"] == 12 and trained["loss"] > 0
-        after = await self.finished("evaluate", model_id=self.model, dataset_id=dataset)
+        after = await self.finished("score", model_id=self.model, dataset_id=dataset)
         assert after["num_bytes"] == 4_000
         assert after["bits_per_byte"] < before["bits_per_byte"] < 8
         assert after["bits_per_byte_static"] < before["bits_per_byte_static"] == pytest.approx(8)

@@ -57,6 +57,7 @@ KNOWN: dict[str, list[Any]] = {
     "job_id": [JOB, OUTPUT, "job-none"],
     "resume_job": [JOB, "job-none"],
     "path": PATHS,
+    "records": ["lines", "whole", "fixed:1", "fixed:7", "pcap", "line"],
     "text": ["some text to learn " * 4, "a", ""],
     "prompt": ["the quick", "ü", ""],
     "prompt_bits": ["011000010", "011000011", "0110", "2"],

@@ -120,7 +120,7 @@ async def test_prompts_name_what_they_were_given_and_tools_that_exist(client: Cl
         got = await client.get_prompt(prompt.name, {"dataset_id": "my-data", "model_id": "my-model"})
         text = got.messages[0].content.text  # type: ignore[union-attr]
         assert "my-data" in text and "my-model" in text
-        calls = re.findall(r"\b([a-z]+_[a-z_]+|infer|evaluate)\(([^)]*)\)", text)
+        calls = re.findall(r"\b([a-z]+_[a-z_]+|infer|score)\(([^)]*)\)", text)
         assert calls
         for tool, arguments in calls:
             assert set(re.findall(r"(\w+)=", arguments)) <= tools[tool], tool

@@ -102,8 +102,8 @@ def test_published_schemas_are_flat_and_closed() -> None:
     assert list(tool.parameters["properties"]) == ["steps", "rate", "mode", "name", "seed", "bits", "quick"]
     seed = tool.parameters["properties"]["seed"]
     assert seed == {"type": "integer", "minimum": 0, "description": "The seed; without one, a random one."}
-    # Of the answer, what is always there; what may come beside it is not closed out.
-    assert tool.output_schema == {"type": "object", "properties": {"seen": {"type": "string"}}}
+    # Of the answer, what a client can check; the fields name themselves when it comes.
+    assert tool.output_schema == {"type": "object"}
     assert tool.description == "Train a model, or rather pretend to.\nCall it again to go on."
 
 

@@ -22,7 +22,7 @@ FIXED = {
     "init_model": {"model_id": "default", "architecture": "byte", "preset": "small", "seed": 0, "overwrite": False},
     "add_dataset": {"holdout_fraction": 0.1, "overwrite": False},
     "train_step": {"objective": "causal", "wait_s": 20, "queue": False},
-    "evaluate": {"wait_s": 20},
+    "score": {"top": 5, "adaptive": False, "wait_s": 20},
     "infer": {"max_new_bytes": 64, "temperature": 1.0, "top_p": 1.0, "constraint": "none", "seed": 0},
     "infer_long": {"ctx_bits": 4096, "overlap": 256, "wait_s": 20},
     "diffusion_sample": {"num_bytes": 32, "steps": 12, "schedule": "linear", "seed": 0},

@@ -17,7 +17,7 @@ from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.leases import LeaseError
 from bitlm_mcp.operations.data import Source
 from bitlm_mcp.operations.models import delete, load, save
-from bitlm_mcp.operations.reading import cancel, evaluate
+from bitlm_mcp.operations.reading import cancel, score
 from bitlm_mcp.operations.training import resume
 from bitlm_mcp.snapshot import JobView
 from tests.mcp.workspaces import TEXT, Server, server
@@ -168,7 +168,7 @@ def test_a_model_that_one_server_trains_the_others_only_read(mine: Server, other
         lambda: other.create(overwrite=True),
         lambda: delete(other.workspace, "model", "m"),
     ):
-        with pytest.raises(LeaseError, match=r"process .*infer, evaluate"):
+        with pytest.raises(LeaseError, match=r"process .*infer, score"):
             attempt()
     assert other.infer()[1] == 0  # what was saved last
     other.completed(save(other.workspace, "c", "m", overwrite=False, pinned=False))
@@ -348,14 +348,14 @@ def test_an_end_that_cannot_be_recorded_is_not_told_as_done(mine: Server, monkey
     database.refusing = True
     cancel(mine.workspace, view.job_id)
     assert mine.ended(view.job_id).status == "failed"
-    job = evaluate_under(mine, database)
+    job = score_under(mine, database)
     assert job.status == "failed" and job.result is None and "could not be recorded" in (job.error or "")
     database.refusing = False
 
 
-def evaluate_under(mine: Server, database: Refusing) -> JobView:
-    """Evaluate; the database refuses from the moment at which the job is recorded."""
+def score_under(mine: Server, database: Refusing) -> JobView:
+    """Score; the database refuses from the moment at which the job is recorded."""
     database.refusing = False
-    job = evaluate(mine.workspace, "m", Source(content=TEXT))
+    job = score(mine.workspace, "m", Source(content=TEXT))
     database.refusing = True
     return mine.ended(job.job_id)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bitlm_mcp.compute.isolated import IsolatedCompute
-from bitlm_mcp.operations.reading import cancel, evaluate
+from bitlm_mcp.operations.reading import cancel, score
 from bitlm_mcp.operations.training import resume
 from tests.mcp.workspaces import Server, Source, server, wait_until
 
@@ -42,7 +42,7 @@ def test_it_answers_as_a_thread_does(isolated: Server, straight: tuple[bytes, in
     isolated.create(mixing=True)
     isolated.trained(steps=12)
     assert isolated.infer() == straight
-    job = isolated.completed(evaluate(isolated.workspace, "m", Source(dataset_id="data")))
+    job = isolated.completed(score(isolated.workspace, "m", Source(dataset_id="data")))
     assert job.result is not None and job.result["num_bytes"] > 100
     assert child_of(isolated) != os.getpid()
 

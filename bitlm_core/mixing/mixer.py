@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.kernels.context_mixing import entry_points
 from bitlm_core.kernels.mixing_layout import TOTAL, Memory, new_scratch
+from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.tables import check_memory, copied, forget_context, new_memory, table_sizes, tables
 
@@ -50,8 +51,7 @@ class ContextMixer:
         P(bit k of byte i = 1 | all earlier bits), most significant bit first, within ±12.6.
         The context always moves past the data. `learn=False` leaves tables, weights and history untouched.
         """
-        if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
-            raise ConfigError(f"data is {_described(data)}; it must be a uint8 array of shape [N].")
+        _check_bytes(data)
         stretched = _stretched(expert, (data.size, 8))
         out = np.zeros((data.size, 8), np.int32)
         contiguous = np.ascontiguousarray(data)
@@ -68,6 +68,27 @@ class ContextMixer:
         out = np.zeros(256, np.int32)
         entry_points().all_nodes(self._memory, tables(), new_scratch(), stretched, int(expert is not None), out)
         return out.astype(np.float32) / np.float32(OUTPUT_ONE)
+
+    def encode(self, data: NDArray[np.uint8], expert: NDArray[np.float32] | None = None, *, learn: bool = True) -> bytes:
+        """Code data [N] with what `read` would have predicted: its information and at most a byte more.
+
+        Arguments, learning and errors as for `read`. Each call makes a code of its own, with its own end.
+        """
+        _check_bytes(data)
+        encoder = ByteEncoder()
+        stretched = None if expert is None else _stretched(expert, (data.size, 8))
+        encoder.mixed(self._memory, tables(), new_scratch(), data, stretched, learn)
+        return encoder.finish()
+
+    def decode(self, coded: NDArray[np.uint8], num_bytes: int, *, learn: bool = True) -> NDArray[np.uint8]:
+        """The `num_bytes` bytes that a mixer in this state, without an expert, made `coded` of; moves and learns alike.
+
+        Anything decodes to something: whether it is right, only a check sum can tell.
+        """
+        _check_bytes(coded)
+        out = np.zeros(num_bytes, np.uint8)
+        ByteDecoder(coded).mixed(self._memory, tables(), new_scratch(), out, learn)
+        return out
 
     def start_document(self) -> None:
         """An unrelated stream begins: forget the bytes read so far as context; keep all that was learned."""
@@ -110,6 +131,11 @@ class ContextMixer:
         loaded = copied(Memory(**{name: np.ascontiguousarray(arrays[name]) for name in Memory._fields}))
         check_memory(loaded)
         self._memory = loaded
+
+
+def _check_bytes(data: object) -> None:
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
+        raise ConfigError(f"data is {_described(data)}; it must be a uint8 array of shape [N].")
 
 
 def _described(value: object) -> str:

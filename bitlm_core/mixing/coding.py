@@ -1,0 +1,88 @@
+"""Arrays around the coding kernels: an encoder that takes bytes piece by piece, and a decoder that gives them.
+
+Both are driven either by a mixer (`mixed`) or by the node logits of whatever predicts (`node`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitlm_core.kernels.mixing_coder import coding_entry_points
+from bitlm_core.kernels.mixing_layout import Memory, Scratch, Tables
+from bitlm_core.kernels.range_coder import (
+    AT,
+    LOGIT_ONE,
+    MOST_BYTES_PER_BYTE,
+    REGISTER_BYTES,
+    STATE_SIZE,
+    Coder,
+    rarities,
+)
+
+PIECE = 1 << 14  # bytes coded in one call: room for the worst case is made before each
+_NO_EXPERT = np.zeros((0, 8), np.int32)
+
+
+class ByteEncoder:
+    """Bytes in, coded bytes out when all have been given."""
+
+    def __init__(self) -> None:
+        self._coder = Coder(np.zeros(STATE_SIZE, np.int64), np.zeros(256, np.uint8))
+        coding_entry_points().start(self._coder, 0)
+
+    def mixed(
+        self, m: Memory, t: Tables, s: Scratch, data: NDArray[np.uint8], expert: NDArray[np.int32] | None, learn: bool
+    ) -> None:
+        """Encode data [N] with a mixer; expert: stretches [N, 8]."""
+        code = coding_entry_points().code
+        for start in range(0, data.size, PIECE):
+            piece = data[start : start + PIECE].copy()
+            says = _NO_EXPERT if expert is None else np.ascontiguousarray(expert[start : start + PIECE])
+            self._make_room(piece.size)
+            code(m, t, s, self._coder, rarities(), piece, says, 0, int(learn))
+
+    def node(self, logits: NDArray[np.float32], byte: int) -> None:
+        """Encode one byte with the logits [256] of its tree, in nats."""
+        self._make_room(1)
+        coding_entry_points().nodes(self._coder, rarities(), _integers(logits), byte)
+
+    def finish(self) -> bytes:
+        """All coded bytes, the fewest that decode."""
+        self._make_room(0)
+        return self._coder.data[: coding_entry_points().finish(self._coder)].tobytes()
+
+    def _make_room(self, num_bytes: int) -> None:
+        """So that so many bytes more fit, however badly they are predicted."""
+        done = int(self._coder.state[AT])
+        needed = done + MOST_BYTES_PER_BYTE * num_bytes + REGISTER_BYTES
+        if needed > self._coder.data.size:
+            larger = np.zeros(max(needed, 2 * done), np.uint8)
+            larger[:done] = self._coder.data[:done]
+            self._coder = self._coder._replace(data=larger)
+
+
+class ByteDecoder:
+    """Coded bytes in, the bytes they stand for out, in the order and by the predictions they were encoded with.
+
+    Any bytes decode to something, without end: who knows how many there were must say so, and check them.
+    """
+
+    def __init__(self, coded: NDArray[np.uint8]) -> None:
+        self._coder = Coder(np.zeros(STATE_SIZE, np.int64), np.array(coded))
+        coding_entry_points().start(self._coder, 1)
+
+    def mixed(self, m: Memory, t: Tables, s: Scratch, out: NDArray[np.uint8], learn: bool) -> None:
+        """Decode the next bytes into out [N], contiguous, with a mixer."""
+        coding_entry_points().code(m, t, s, self._coder, rarities(), out, _NO_EXPERT, 1, int(learn))
+
+    def node(self, logits: NDArray[np.float32]) -> int:
+        """Decode one byte with the logits [256] of its tree, in nats."""
+        return coding_entry_points().nodes(self._coder, rarities(), _integers(logits), -1)
+
+
+def _integers(logits: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Logits in nats -> integers in 1/1024 nat, within ±31 nats."""
+    scaled = np.clip(logits, np.float32(-31), np.float32(31)) * np.float32(LOGIT_ONE)
+    integers: NDArray[np.int32] = np.rint(scaled).astype(np.int32)
+    return integers

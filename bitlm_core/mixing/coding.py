@@ -45,7 +45,7 @@ class ByteEncoder:
     def node(self, logits: NDArray[np.float32], byte: int) -> None:
         """Encode one byte with the logits [256] of its tree, in nats."""
         self._make_room(1)
-        coding_entry_points().nodes(self._coder, rarities(), _integers(logits), byte)
+        coding_entry_points().nodes(self._coder, rarities(), integer_logits(logits), byte)
 
     def finish(self) -> bytes:
         """All coded bytes, the fewest that decode."""
@@ -78,11 +78,11 @@ class ByteDecoder:
 
     def node(self, logits: NDArray[np.float32]) -> int:
         """Decode one byte with the logits [256] of its tree, in nats."""
-        return coding_entry_points().nodes(self._coder, rarities(), _integers(logits), -1)
+        return coding_entry_points().nodes(self._coder, rarities(), integer_logits(logits), -1)
 
 
-def _integers(logits: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Logits in nats -> integers in 1/1024 nat, within ±31 nats."""
+def integer_logits(logits: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Logits in nats -> integers in 1/1024 nat, within ±31 nats: what is coded with, whoever predicts."""
     scaled = np.clip(logits, np.float32(-31), np.float32(31)) * np.float32(LOGIT_ONE)
     integers: NDArray[np.int32] = np.rint(scaled).astype(np.int32)
     return integers

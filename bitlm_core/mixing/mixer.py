@@ -74,10 +74,8 @@ class ContextMixer:
 
         Arguments, learning and errors as for `read`. Each call makes a code of its own, with its own end.
         """
-        _check_bytes(data)
         encoder = ByteEncoder()
-        stretched = None if expert is None else _stretched(expert, (data.size, 8))
-        encoder.mixed(self._memory, tables(), new_scratch(), data, stretched, learn)
+        self.encode_into(encoder, data, expert, learn=learn)
         return encoder.finish()
 
     def decode(self, coded: NDArray[np.uint8], num_bytes: int, *, learn: bool = True) -> NDArray[np.uint8]:
@@ -87,8 +85,25 @@ class ContextMixer:
         """
         _check_bytes(coded)
         out = np.zeros(num_bytes, np.uint8)
-        ByteDecoder(coded).mixed(self._memory, tables(), new_scratch(), out, learn)
+        self.decode_into(out, ByteDecoder(coded), learn=learn)
         return out
+
+    def encode_into(
+        self,
+        encoder: ByteEncoder,
+        data: NDArray[np.uint8],
+        expert: NDArray[np.float32] | None = None,
+        *,
+        learn: bool = True,
+    ) -> None:
+        """As `encode`, for the next part of a longer code."""
+        _check_bytes(data)
+        stretched = None if expert is None else _stretched(expert, (data.size, 8))
+        encoder.mixed(self._memory, tables(), new_scratch(), data, stretched, learn)
+
+    def decode_into(self, out: NDArray[np.uint8], decoder: ByteDecoder, *, learn: bool = True) -> None:
+        """As `decode`, for the next part: fills `out` [N], which is contiguous."""
+        decoder.mixed(self._memory, tables(), new_scratch(), out, learn)
 
     def start_document(self) -> None:
         """An unrelated stream begins: forget the bytes read so far as context; keep all that was learned."""
@@ -99,6 +114,13 @@ class ContextMixer:
         twin = object.__new__(ContextMixer)
         twin.config = self.config
         twin._memory = copied(self._memory)
+        return twin
+
+    def frozen(self) -> ContextMixer:
+        """A mixer that stands elsewhere but shares all that was learned: only for reading with `learn=False`."""
+        twin = object.__new__(ContextMixer)
+        twin.config = self.config
+        twin._memory = self._memory._replace(recent=self._memory.recent.copy(), context=self._memory.context.copy())
         return twin
 
     @property

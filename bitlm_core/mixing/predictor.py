@@ -29,7 +29,7 @@ class Predictor:
         self, model: LanguageModel, mixer: ContextMixer | None, *, adaptive: bool, locality: Locality | None = None
     ) -> None:
         self._model, self._locality = model, locality
-        self._mixer = mixer.copy() if mixer else None
+        self._mixer = (mixer.copy() if adaptive else mixer.frozen()) if mixer else None
         if self._mixer:
             self._mixer.start_document()
         self._adaptive = adaptive

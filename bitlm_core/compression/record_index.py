@@ -65,7 +65,7 @@ def pack_index(leads: NDArray[np.int64], lengths: NDArray[np.int64], codes: list
     """The index section for the coded records."""
     coded = np.array([len(code) for code in codes], np.int64)
     columns = [_narrow(column) for column in (leads, lengths, coded)]
-    planes = b"".join(column.view(np.uint8).reshape(len(column), -1).T.tobytes() for column in columns)
+    planes = b"".join(column.view(np.uint8).reshape(len(column), column.itemsize).T.tobytes() for column in columns)
     whole = b"".join(codes)
     blocks = [_CRC.pack(zlib.crc32(whole[start : start + BLOCK])) for start in range(0, len(whole), BLOCK)]
     packed = zlib.compress(planes, 9)

@@ -1,4 +1,6 @@
 from .bench.cases import grid
+from .bench.coding import file_figures, geometric_mean
+from .bench.compressors import compressed_sizes, record_sizes
 from .bench.defaults import Defaults, choose_defaults
 from .bench.halting import halting_steps
 from .bench.learn import LearnReport, learn_steps
@@ -6,12 +8,18 @@ from .bench.long_context import long_costs
 from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
 from .bench.peer import nanogpt_steps
+from .bench.records import read_records, records_report
 from .bench.train import train_speeds
 from .checkpoint.format import read_file, write_file
 from .checkpoint.header import read_header
 from .checkpoint.manifest import CheckpointInfo
 from .checkpoint.store import NAME_PATTERN, CheckpointStore
 from .codec import bits_from_digits, bits_to_bytes, bytes_to_bits
+from .codec.records import RECORDS_PATTERN
+from .compression.container import DecoderLimits
+from .compression.decompress import ContainerInfo, container_info, decompress_record, decompress_steps
+from .compression.model_codec import ModelCodec
+from .compression.self_contained import compress_steps, config_for
 from .device import free_memory_bytes, require_memory
 from .durable import (
     alone_in,
@@ -25,6 +33,7 @@ from .durable import (
     require_space,
     sweep_folders,
     sync,
+    write_whole,
 )
 from .engine import Engine
 from .engine_config import EngineConfig, estimate_engine_bytes
@@ -36,6 +45,7 @@ from .errors import (
     CheckpointVersionError,
     CodecError,
     ConfigError,
+    ContainerError,
     ModelStateError,
     ParityError,
     ResourceLimitError,
@@ -55,6 +65,7 @@ from .training.data import ByteData, bytes_in_memory, file_part
 
 __all__ = [
     "NAME_PATTERN",
+    "RECORDS_PATTERN",
     "BitLMError",
     "ByteData",
     "CheckpointCorruptError",
@@ -65,6 +76,9 @@ __all__ = [
     "CheckpointVersionError",
     "CodecError",
     "ConfigError",
+    "ContainerError",
+    "ContainerInfo",
+    "DecoderLimits",
     "Defaults",
     "Engine",
     "EngineConfig",
@@ -74,6 +88,7 @@ __all__ = [
     "Likelihood",
     "LongInference",
     "MixingConfig",
+    "ModelCodec",
     "ModelConfig",
     "ModelStateError",
     "ParityError",
@@ -94,14 +109,22 @@ __all__ = [
     "bytes_to_bits",
     "change_within",
     "choose_defaults",
+    "compress_steps",
+    "compressed_sizes",
+    "config_for",
+    "container_info",
     "count_parameters",
     "create_text",
+    "decompress_record",
+    "decompress_steps",
     "depth_ratios",
     "describe",
     "digest_of",
     "estimate_engine_bytes",
+    "file_figures",
     "file_part",
     "free_memory_bytes",
+    "geometric_mean",
     "grid",
     "halting_steps",
     "learn_steps",
@@ -112,6 +135,9 @@ __all__ = [
     "preset_config",
     "read_file",
     "read_header",
+    "read_records",
+    "record_sizes",
+    "records_report",
     "remove_within",
     "replace_text",
     "require_memory",
@@ -120,4 +146,5 @@ __all__ = [
     "sync",
     "train_speeds",
     "write_file",
+    "write_whole",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -71,3 +72,11 @@ KeepLast = Annotated[
     typer.Option(help="How many unpinned checkpoints of a model stay.", show_default="all", rich_help_panel=_work),
 ]
 JobTtl = Annotated[float, typer.Option(help="How long ended jobs are remembered, seconds.", rich_help_panel=_work)]
+
+
+def state_home(environment: Mapping[str, str]) -> Path:
+    """Where the XDG convention keeps the state of a program."""
+    base = environment.get("XDG_STATE_HOME", "")
+    # The convention says that a relative path must be ignored.
+    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".local" / "state"
+    return root / "bitlm"

@@ -82,8 +82,10 @@ SERVER = [
     "doctor",
     "bench",
     "bench_commands",
+    "bench_compression",
     "host_config",
     "options",
+    "compression_commands",
     "cli",
     "__main__",
 ]

@@ -64,7 +64,7 @@ def test_its_commands_answer(command: list[str]) -> None:
 
 def test_options_it_names_are_real() -> None:
     told = ""
-    for command in (["serve"], ["bench", "learn"]):
+    for command in (["serve"], ["bench", "learn"], ["compress"]):
         found = subprocess.run(
             [sys.executable, "-m", "bitlm_mcp", *command, "--help"],
             cwd=ROOT, capture_output=True, text=True, check=True, env={"COLUMNS": "200", "PATH": "", "TERM": "dumb"},

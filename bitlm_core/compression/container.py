@@ -84,7 +84,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Limits:
+class DecoderLimits:
     """What a decoder may allocate, whatever a header says."""
 
     num_bytes: int = MAX_BYTES

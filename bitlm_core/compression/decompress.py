@@ -5,17 +5,20 @@ from __future__ import annotations
 import zlib
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitlm_core.codec.records import record_spans
-from bitlm_core.compression.container import Header, Limits, TrainedModel, crc_of, damaged, parse
+from bitlm_core.compression.container import DecoderLimits, Header, TrainedModel, crc_of, damaged, parse
 from bitlm_core.compression.lanes import Run, decode_lanes
-from bitlm_core.compression.model_codec import ModelCodec
 from bitlm_core.compression.record_index import check_record, read_index
 from bitlm_core.compression.self_contained import streams_for
 from bitlm_core.errors import ConfigError, ContainerError
+
+if TYPE_CHECKING:  # brings torch, which only models need
+    from bitlm_core.compression.model_codec import ModelCodec
 
 _RECORDS_PER_STEP = 64
 
@@ -39,7 +42,7 @@ def container_info(container: bytes | memoryview) -> ContainerInfo:
 
 
 def decompress_steps(
-    container: bytes | memoryview, codec: ModelCodec | None = None, *, limits: Limits | None = None, run: Run = map
+    container: bytes | memoryview, codec: ModelCodec | None = None, *, limits: DecoderLimits | None = None, run: Run = map
 ) -> Generator[float, None, NDArray[np.uint8]]:
     """What went in, yielding the share done. codec: of the model it was compressed with, where there was one.
 
@@ -47,7 +50,7 @@ def decompress_steps(
     `limits` allow, and ConfigError where a model is needed and none was given.
     """
     header, sections = parse(memoryview(container))
-    limits = limits or Limits()
+    limits = limits or DecoderLimits()
     limits.check(header)
     if isinstance(header.predictor, TrainedModel):
         own = _checked(codec, header.predictor)
@@ -66,13 +69,13 @@ def decompress_steps(
 
 
 def decompress_record(
-    container: bytes | memoryview, codec: ModelCodec | None, record: int, *, limits: Limits | None = None
+    container: bytes | memoryview, codec: ModelCodec | None, record: int, *, limits: DecoderLimits | None = None
 ) -> bytes:
     """One record, counted from 0, without decoding the others. Raises as `decompress_steps`, and ConfigError where the
     container has no such record, or none at all.
     """
     header, sections = parse(memoryview(container))
-    (limits or Limits()).check(header)
+    (limits or DecoderLimits()).check(header)
     if header.kind == "stored":
         return _stored_record(header, sections[0], record)
     if header.kind != "records" or not isinstance(header.predictor, TrainedModel):

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from bitlm_core.compression.container import BYTES_PER_CODED_BYTE
 from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder
 from bitlm_core.mixing.mixer import ContextMixer
-from bitlm_core.mixing.predictor import Predictor
 
 Run = Callable[[Callable[[int], None], Iterable[int]], Iterator[None]]
 """Calls the function with each number, at once or one after the other."""
@@ -47,25 +46,6 @@ class MixerStream:
 
     def decode(self, decoder: ByteDecoder, out: NDArray[np.uint8]) -> None:
         self._mixer.decode_into(out, decoder, learn=self._learn)
-
-
-class NetworkStream:
-    """A network with or without a mixer, byte by byte: slow, and the same path of floats on both sides."""
-
-    step_bytes = 64
-
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-
-    def encode(self, encoder: ByteEncoder, data: NDArray[np.uint8]) -> None:
-        for byte in data.tolist():
-            encoder.node(self._predictor.node_logits(), byte)
-            self._predictor.advance(byte)
-
-    def decode(self, decoder: ByteDecoder, out: NDArray[np.uint8]) -> None:
-        for i in range(len(out)):
-            out[i] = decoder.node(self._predictor.node_logits())
-            self._predictor.advance(int(out[i]))
 
 
 def encode_lanes(data: NDArray[np.uint8], streams: Sequence[Stream], run: Run = map) -> Generator[float, None, list[bytes]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bitlm_core.codec.records import record_spans
 from bitlm_core.compression.container import DIGEST_BYTES, PROBE_BYTES, TrainedModel, crc_of
-from bitlm_core.compression.lanes import MixerStream, NetworkStream, Run, Stream, encode_lanes
+from bitlm_core.compression.lanes import MixerStream, Run, Stream, encode_lanes
 from bitlm_core.compression.record_index import pack_index
 from bitlm_core.compression.self_contained import PROBE, check_lanes, check_size, fingerprint, smaller
 from bitlm_core.errors import ConfigError, ContainerError
@@ -29,6 +29,25 @@ from bitlm_core.models.interface import LanguageModel
 _CRC = struct.Struct("<I")
 _PROBED = 24  # bytes of the probe that a network reads
 _RECORDS_PER_STEP = 64
+
+
+class NetworkStream:
+    """A network with or without a mixer, byte by byte: slow, and the same path of floats on both sides."""
+
+    step_bytes = 64
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def encode(self, encoder: ByteEncoder, data: NDArray[np.uint8]) -> None:
+        for byte in data.tolist():
+            encoder.node(self._predictor.node_logits(), byte)
+            self._predictor.advance(byte)
+
+    def decode(self, decoder: ByteDecoder, out: NDArray[np.uint8]) -> None:
+        for i in range(len(out)):
+            out[i] = decoder.node(self._predictor.node_logits())
+            self._predictor.advance(int(out[i]))
 
 
 class ModelCodec:

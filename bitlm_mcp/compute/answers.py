@@ -77,6 +77,25 @@ class LongOutcome(Message):
     windows: tuple[Window, ...]
 
 
+class CompressOutcome(Message):
+    """What was compressed; `mode`: see `bitlm_core.ContainerInfo`. `first`: all of it where it is small, else nothing."""
+
+    answer: Literal["compress"] = "compress"
+    mode: str
+    num_bytes: int
+    compressed_bytes: int
+    bits_per_byte: float
+    first: bytes
+
+
+class DecompressOutcome(Message):
+    """What was decompressed; `first`: its first bytes."""
+
+    answer: Literal["decompress"] = "decompress"
+    num_bytes: int
+    first: bytes
+
+
 class Dropped(Message):
     """The model is forgotten."""
 
@@ -84,7 +103,8 @@ class Dropped(Message):
 
 
 Answer = Annotated[
-    Loaded | Written | EvaluateOutcome | GenerationOutcome | LongOutcome | Dropped, Field(discriminator="answer")
+    Loaded | Written | EvaluateOutcome | GenerationOutcome | LongOutcome | CompressOutcome | DecompressOutcome | Dropped,
+    Field(discriminator="answer"),
 ]
 
 

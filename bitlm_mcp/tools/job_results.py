@@ -10,8 +10,15 @@ from pydantic import Field
 
 from bitlm_mcp.results import FiniteOrNone, Result, both_channels
 from bitlm_mcp.snapshot import JobView, Status
-from bitlm_mcp.tools.inference_results import EvaluateResult, InferLongResult
+from bitlm_mcp.tools.inference_results import CompressResult, DecompressResult, EvaluateResult, InferLongResult
 from bitlm_mcp.workspace import Workspace
+
+_SHAPES: dict[str, type[EvaluateResult | InferLongResult | CompressResult | DecompressResult]] = {
+    "evaluate": EvaluateResult,
+    "infer_long": InferLongResult,
+    "compress": CompressResult,
+    "decompress": DecompressResult,
+}
 
 
 class JobResult(Result):
@@ -57,8 +64,7 @@ def job_call_result(workspace: Workspace, view: JobView) -> CallToolResult:
         )
     if view.kind == "train_step":
         return both_channels(job_result(workspace, view))
-    shape = EvaluateResult if view.kind == "evaluate" else InferLongResult
-    return both_channels(shape(job_id=view.job_id, status=view.status, **view.result or {}))
+    return both_channels(_SHAPES[view.kind](job_id=view.job_id, status=view.status, **view.result or {}))
 
 
 def next_call(view: JobView) -> str | None:

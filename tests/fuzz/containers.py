@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bitlm_core import BitLMError, Engine, EngineConfig, MixingConfig, preset_config
-from bitlm_core.compression.container import Limits, parse
+from bitlm_core.compression.container import DecoderLimits, parse
 from bitlm_core.compression.decompress import decompress_record, decompress_steps
 from bitlm_core.compression.model_codec import ModelCodec
 from bitlm_core.mixing.mixer import ContextMixer
@@ -27,7 +27,7 @@ from tests.conftest import run
 from tests.core.compression.samples import CAPTURE, LINES, PACKETS, RECORDS, array, codec, noise
 from tests.core.compression.test_self_contained import compressed
 
-LIMITS = Limits(num_bytes=4096, memory_mib=24)
+LIMITS = DecoderLimits(num_bytes=4096, memory_mib=24)
 HANG_S = 300
 """A hundred decodings that take longer hang: the process is ended with a trace of where it was."""
 NETWORK_SHARE = 50  # one in so many mutations goes to a network, which takes a thousand times as long
@@ -122,7 +122,7 @@ class WrongOutputError(AssertionError):
 
 
 def attempt(subject: Subject, container: bytes, random_: random.Random, forged: bool) -> list[str]:
-    """What came of decoding all, and of one record: "right" or the class of the error. Raises WrongOutputError and surprises."""
+    """What came of decoding all, and of one record: "right", or why not. Raises WrongOutputError and surprises."""
     outcomes = []
     calls: list[tuple[bytes, Callable[[], bytes]]] = [
         (subject.content, lambda: run(decompress_steps(container, subject.codec, limits=LIMITS)).tobytes())

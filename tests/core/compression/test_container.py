@@ -9,9 +9,9 @@ import pytest
 
 from bitlm_core.compression.container import (
     BYTES_PER_CODED_BYTE,
+    DecoderLimits,
     FreshMixer,
     Header,
-    Limits,
     TrainedModel,
     pack,
     parse,
@@ -99,12 +99,12 @@ def test_numbers_are_refused_before_they_are_used() -> None:
 
 
 def test_limits_of_a_reader() -> None:
-    Limits(num_bytes=1000, memory_mib=48).check(HEADERS[2])
+    DecoderLimits(num_bytes=1000, memory_mib=48).check(HEADERS[2])
     with pytest.raises(ResourceLimitError, match="1,000 bytes") as caught:
-        Limits(num_bytes=999).check(HEADERS[2])
+        DecoderLimits(num_bytes=999).check(HEADERS[2])
     assert (caught.value.estimate, caught.value.limit) == (1000, 999)
     with pytest.raises(ResourceLimitError, match="48 MiB") as caught:
-        Limits(memory_mib=47).check(HEADERS[2])
+        DecoderLimits(memory_mib=47).check(HEADERS[2])
     assert (caught.value.estimate, caught.value.limit) == (48, 47)
     with pytest.raises(ResourceLimitError, match="64 MiB"):
-        Limits(memory_mib=63).check(HEADERS[4], lane_mib=64)
+        DecoderLimits(memory_mib=63).check(HEADERS[4], lane_mib=64)

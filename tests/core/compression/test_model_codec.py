@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bitlm_core import Engine
-from bitlm_core.compression.container import Limits
+from bitlm_core.compression.container import DecoderLimits
 from bitlm_core.compression.decompress import container_info, decompress_record, decompress_steps
 from bitlm_core.compression.model_codec import ModelCodec
 from bitlm_core.errors import CodecError, ConfigError, ContainerError, ResourceLimitError
@@ -41,7 +41,7 @@ def test_lanes_start_from_the_same_state() -> None:
     assert container_info(container).lanes == 3
     assert whole(container, codec()) == LINES
     with pytest.raises(ResourceLimitError, match="12 MiB"):
-        run(decompress_steps(container, codec(), limits=Limits(len(LINES), 11)))
+        run(decompress_steps(container, codec(), limits=DecoderLimits(len(LINES), 11)))
 
 
 def test_records_decode_alone_and_all() -> None:

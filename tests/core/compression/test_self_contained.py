@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bitlm_core.compression import self_contained
-from bitlm_core.compression.container import Limits
+from bitlm_core.compression.container import DecoderLimits
 from bitlm_core.compression.decompress import container_info, decompress_record, decompress_steps
 from bitlm_core.compression.self_contained import compress_steps, config_for
 from bitlm_core.errors import ConfigError, ContainerError, ResourceLimitError
@@ -87,11 +87,11 @@ def test_memory_follows_the_data_and_the_caller_s_limits() -> None:
     assert [config_for(size, None).memory_mib for size in (0, 10**5, 10**6, 10**8)] == [4, 32, 128, 128]
     assert config_for(10**6, 16) == MixingConfig(memory_mib=16)
     container = compressed(LINES, lanes=2, memory_mib=8)
-    assert decompressed(container, limits=Limits(len(LINES), 16)) == LINES
+    assert decompressed(container, limits=DecoderLimits(len(LINES), 16)) == LINES
     with pytest.raises(ResourceLimitError, match="16 MiB"):
-        decompressed(container, limits=Limits(len(LINES), 15))
+        decompressed(container, limits=DecoderLimits(len(LINES), 15))
     with pytest.raises(ResourceLimitError, match="that are allowed"):
-        decompressed(container, limits=Limits(len(LINES) - 1, 16))
+        decompressed(container, limits=DecoderLimits(len(LINES) - 1, 16))
 
 
 def test_bad_arguments_are_refused() -> None:

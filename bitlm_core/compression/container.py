@@ -32,6 +32,8 @@ VERSION = 1
 MAX_BYTES = 1 << 31
 """Of content: all of it is held in memory."""
 MAX_LANES = 64
+WHOLE = "whole"
+"""All of the data as one record."""
 BYTES_PER_CODED_BYTE = 1 << 20
 """No code is believed to hold more than so many bytes per byte and one more; an encoder that does better adds zeros."""
 
@@ -160,20 +162,25 @@ def parse(container: memoryview) -> tuple[Header, list[memoryview]]:
 
 def _written(header: Header) -> bytes:
     """Length and CRC of the content; the form of its records; what predicted; the sections."""
-    parts = [_varint(header.num_bytes), _CRC.pack(header.crc), _sized(header.records.encode())]
+    parts = [
+        _varint(header.num_bytes),
+        _CRC.pack(header.crc),
+        _sized(b"" if header.records == WHOLE else header.records.encode()),
+    ]
     if isinstance(header.predictor, FreshMixer):
         settings = json.dumps(header.predictor.settings, sort_keys=True).encode() if header.predictor.settings else b""
         parts += [_varint(header.predictor.memory_mib), _varint(header.predictor.history_bytes)]
         parts += [_sized(settings), header.predictor.fingerprint]
     elif header.predictor is not None:
         parts += [header.predictor.digest, _sized(header.predictor.probe)]
-    return b"".join([*parts, _varint(len(header.sections)), *(_varint(size) for size in header.sections)])
+    sections = header.sections if header.predictor is not None else ()  # of what is stored, the size was told
+    return b"".join([*parts, _varint(len(sections)), *(_varint(size) for size in sections)])
 
 
 def _read(kind: str, reader: _Reader) -> Header:
     num_bytes = reader.number(1 << 62)
     (crc,) = _CRC.unpack(reader.take(4))
-    records = bytes(reader.sized(32)).decode("latin-1")
+    records = bytes(reader.sized(32)).decode("latin-1") or WHOLE
     if not re.fullmatch(RECORDS_PATTERN, records):
         raise damaged("it names no form of records")
     predictor: FreshMixer | TrainedModel | None = None
@@ -184,6 +191,8 @@ def _read(kind: str, reader: _Reader) -> Header:
     elif kind != "stored":
         predictor = TrainedModel(bytes(reader.take(DIGEST_BYTES)), bytes(reader.sized(PROBE_BYTES)))
     sections = tuple(reader.number(1 << 62) for _ in range(reader.number(MAX_LANES)))
+    if kind == "stored" and not sections:
+        sections = (num_bytes,)
     if reader.left:
         raise damaged(f"its header has {reader.left} bytes too many")
     _check_sections(kind, num_bytes, sections)

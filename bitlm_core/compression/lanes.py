@@ -7,17 +7,20 @@ One lane is best for the ratio. Several can run at once: the kernels of a mixer 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitlm_core.compression.container import BYTES_PER_CODED_BYTE
-from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder
+from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder, new_trace
 from bitlm_core.mixing.mixer import ContextMixer
 
 Run = Callable[[Callable[[int], None], Iterable[int]], Iterator[None]]
 """Calls the function with each number, at once or one after the other."""
+
+_LONGEST_TRACE = 1 << 13  # bytes of a record: 400 bytes of trace each
 
 
 class Stream(Protocol):
@@ -46,6 +49,39 @@ class MixerStream:
 
     def decode(self, decoder: ByteDecoder, out: NDArray[np.uint8]) -> None:
         self._mixer.decode_into(out, decoder, learn=self._learn)
+
+
+class UndoneStream:
+    """A mixer that learns within what it is given, from the state it had at first, and is put back after each call.
+
+    It takes the memory of the mixer once more.
+    """
+
+    step_bytes = 1 << 15
+
+    def __init__(self, mixer: ContextMixer) -> None:
+        self._kept, self._own = mixer.frozen(), mixer.copy()
+        self._kept.start_document()
+        self._own.start_document()
+
+    def encode(self, encoder: ByteEncoder, data: NDArray[np.uint8]) -> None:
+        with self._put_back(len(data)) as (mixer, trace):
+            mixer.encode_into(encoder, data, trace=trace)
+
+    def decode(self, decoder: ByteDecoder, out: NDArray[np.uint8]) -> None:
+        with self._put_back(len(out)) as (mixer, trace):
+            mixer.decode_into(out, decoder, trace=trace)
+
+    @contextmanager
+    def _put_back(self, num_bytes: int) -> Iterator[tuple[ContextMixer, NDArray[np.int64] | None]]:
+        if num_bytes > _LONGEST_TRACE:  # a copy that is thrown away costs less
+            yield self._kept.copy(), None
+            return
+        trace = new_trace(num_bytes)
+        try:
+            yield self._own, trace
+        finally:
+            self._own.undo(self._kept, trace)
 
 
 def encode_lanes(data: NDArray[np.uint8], streams: Sequence[Stream], run: Run = map) -> Generator[float, None, list[bytes]]:

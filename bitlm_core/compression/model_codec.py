@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bitlm_core.codec.records import record_spans
 from bitlm_core.compression.container import DIGEST_BYTES, PROBE_BYTES, TrainedModel, crc_of
-from bitlm_core.compression.lanes import MixerStream, Run, Stream, encode_lanes
+from bitlm_core.compression.lanes import MixerStream, Run, Stream, UndoneStream, encode_lanes
 from bitlm_core.compression.record_index import pack_index
 from bitlm_core.compression.self_contained import PROBE, check_lanes, check_size, fingerprint, smaller
 from bitlm_core.errors import ConfigError, ContainerError
@@ -63,6 +63,7 @@ class ModelCodec:
         else:
             raise ConfigError("a codec needs a network or a context mixer to predict with: give one of them")
         self._model, self._mixer = model, mixer
+        self._rehearsal: UndoneStream | None = None
         self.identity = TrainedModel(self._digest(), self._probe())
 
     @property
@@ -86,7 +87,7 @@ class ModelCodec:
         return smaller(data, "model", "whole", self.identity, codes)
 
     def compress_records_steps(self, data: NDArray[np.uint8], records: str) -> Generator[float, None, bytes]:
-        """Compress so that each record (see `record_spans`) can be decoded on its own; nothing is learned on the way.
+        """Compress so that each record (see `record_spans`) can be decoded on its own; what is learned within it is undone.
 
         Raises as `record_spans`, and ResourceLimitError.
         """
@@ -107,7 +108,7 @@ class ModelCodec:
     def encode_record(self, record: NDArray[np.uint8]) -> bytes:
         """The code of one record, in whole bytes; the record itself where it does not get smaller."""
         encoder = ByteEncoder()
-        self._open(False).encode(encoder, record)
+        self._alone().encode(encoder, record)
         code = encoder.finish()
         if not self.exact:
             code += _CRC.pack(crc_of(record))
@@ -121,8 +122,16 @@ class ModelCodec:
         if not self.exact:
             code, crc = code[: -_CRC.size], bytes(code[-_CRC.size :])
         out = np.zeros(num_bytes, np.uint8)
-        self._open(False).decode(ByteDecoder(np.frombuffer(code, np.uint8)), out)
+        self._alone().decode(ByteDecoder(np.frombuffer(code, np.uint8)), out)
         return out if self.exact or crc == _CRC.pack(crc_of(out)) else None
+
+    def _alone(self) -> Stream:
+        """What predicts one record, and then is as it was: a mixer alone learns within it, a network and its mixer do not."""
+        if self._model is not None or self._mixer is None:
+            return self._open(False)
+        if self._rehearsal is None:
+            self._rehearsal = UndoneStream(self._mixer)
+        return self._rehearsal
 
     def streams(self, lanes: int) -> list[Stream]:
         """Predictors at the beginning of a stream each, learning on copies of the mixer."""

@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 
 from bitlm_core.kernels.context_mixing import _learn, _predict
 from bitlm_core.kernels.mixing_contexts import advance, begin, locate
-from bitlm_core.kernels.mixing_layout import Int, Memory, Scratch, Tables, cached_kernel, kernel
+from bitlm_core.kernels.mixing_layout import (
+    NUM_HISTORY,
+    NUM_RATE,
+    SLOT,
+    Int,
+    Memory,
+    Scratch,
+    Tables,
+    cached_kernel,
+    kernel,
+)
 from bitlm_core.kernels.range_coder import (
     Coder,
     decode_bit,
@@ -40,8 +50,12 @@ def _code(
     expert: NDArray[np.int32],
     decoding: Int,
     learn: Int,
+    trace: NDArray[np.int64],
 ) -> None:
-    """Encode data [N], or decode N bytes into it. expert: stretches [N, 8] for encoding, or [0, 8] where there is none."""
+    """Encode data [N], or decode N bytes into it. expert: stretches [N, 8] for encoding, or [0, 8] where there is none.
+
+    trace: [N, 2, C + R] takes the slots and lines that are learned into, for `_put_back`; [0, 2, C + R] where nobody asks.
+    """
     has_expert = (expert.shape[0] == data.size) * 1
     for i in range(data.size):
         begin(m, t, s)
@@ -64,6 +78,33 @@ def _code(
             _learn(m, t, s, byte)
         else:
             advance(m, byte, False)
+        if trace.shape[0] == data.size:
+            _note(s, trace[i])
+
+
+@kernel
+def _note(s: Scratch, row: NDArray[np.int64]) -> None:
+    """Take down the slots and lines of a byte."""
+    for nibble in range(2):
+        for j in range(NUM_HISTORY):
+            row[nibble, j] = s.slots[nibble, j]
+        for j in range(NUM_RATE):
+            row[nibble, NUM_HISTORY + j] = s.lines[nibble, j]
+
+
+@kernel
+def _put_back(m: Memory, kept: Memory, trace: NDArray[np.int64]) -> None:
+    """Make the slots and lines in the trace what they are in `kept` again."""
+    for i in range(trace.shape[0]):
+        for nibble in range(2):
+            for j in range(NUM_HISTORY):
+                at = trace[i, nibble, j]
+                for k in range(SLOT):
+                    m.slots[at + k] = kept.slots[at + k]
+            for j in range(NUM_RATE):
+                at = trace[i, nibble, NUM_HISTORY + j]
+                for k in range(SLOT):
+                    m.rates[at + k] = kept.rates[at + k]
 
 
 @kernel
@@ -93,8 +134,8 @@ class CodingEntryPoints(NamedTuple):
 
 @lru_cache(maxsize=1)
 def coding_entry_points() -> CodingEntryPoints:
-    """Compile on first use, or take from numba's cache on disk, whose key is the source of every kernel (see `stamp`)."""
-    stamp = zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+    """Compile on first use, or take from numba's cache on disk."""
+    stamp = _stamp()
 
     @cached_kernel
     def start(c: Coder, decoding: Int) -> Int:
@@ -115,8 +156,9 @@ def coding_entry_points() -> CodingEntryPoints:
         expert: NDArray[np.int32],
         decoding: Int,
         learn: Int,
+        trace: NDArray[np.int64],
     ) -> Int:
-        _code(m, t, s, c, rarity, data, expert, decoding, learn)
+        _code(m, t, s, c, rarity, data, expert, decoding, learn, trace)
         return stamp
 
     @cached_kernel
@@ -128,3 +170,21 @@ def coding_entry_points() -> CodingEntryPoints:
         return finish_encoding(c) + 0 * stamp
 
     return CodingEntryPoints(start, code, nodes, finish)
+
+
+@lru_cache(maxsize=1)
+def put_back_entry_point() -> Callable[[Memory, Memory, NDArray[np.int64]], int]:
+    """As `coding_entry_points`: `_put_back`, compiled."""
+    stamp = _stamp()
+
+    @cached_kernel
+    def put_back(m: Memory, kept: Memory, trace: NDArray[np.int64]) -> Int:
+        _put_back(m, kept, trace)
+        return stamp
+
+    return put_back
+
+
+def _stamp() -> int:
+    """Of the sources of all kernels: a closure variable, hence part of the key of numba's cache, which knows one file only."""
+    return zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.kernels.context_mixing import entry_points
 from bitlm_core.kernels.mixing_layout import TOTAL, Memory, new_scratch
-from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder
+from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder, put_back
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.tables import check_memory, copied, forget_context, new_memory, table_sizes, tables
 
@@ -95,15 +95,22 @@ class ContextMixer:
         expert: NDArray[np.float32] | None = None,
         *,
         learn: bool = True,
+        trace: NDArray[np.int64] | None = None,
     ) -> None:
-        """As `encode`, for the next part of a longer code."""
+        """As `encode`, for the next part of a longer code. trace: for `undo`."""
         _check_bytes(data)
         stretched = None if expert is None else _stretched(expert, (data.size, 8))
-        encoder.mixed(self._memory, tables(), new_scratch(), data, stretched, learn)
+        encoder.mixed(self._memory, tables(), new_scratch(), data, stretched, learn, trace)
 
-    def decode_into(self, out: NDArray[np.uint8], decoder: ByteDecoder, *, learn: bool = True) -> None:
-        """As `decode`, for the next part: fills `out` [N], which is contiguous."""
-        decoder.mixed(self._memory, tables(), new_scratch(), out, learn)
+    def decode_into(
+        self, out: NDArray[np.uint8], decoder: ByteDecoder, *, learn: bool = True, trace: NDArray[np.int64] | None = None
+    ) -> None:
+        """As `decode`, for the next part: fills `out` [N], which is contiguous. trace: for `undo`."""
+        decoder.mixed(self._memory, tables(), new_scratch(), out, learn, trace)
+
+    def undo(self, kept: ContextMixer, trace: NDArray[np.int64]) -> None:
+        """Be like `kept` again, of which this is a copy that has since learned only what was traced."""
+        put_back(self._memory, kept._memory, trace)
 
     def start_document(self) -> None:
         """An unrelated stream begins: forget the bytes read so far as context; keep all that was learned."""

@@ -88,7 +88,7 @@ def resigned(whole: bytes, change: dict[int, int]) -> bytes:
 def test_numbers_are_refused_before_they_are_used() -> None:
     header = HEADERS[0]
     for size in (6, 1 << 31, 1 << 60):
-        refused(packed(replace(header, num_bytes=size, sections=(5,))), "damaged", "sections")
+        refused(packed(replace(header, num_bytes=size, sections=(5,))), "damaged", "follow its header")
     many = replace(HEADERS[4], num_bytes=BYTES_PER_CODED_BYTE * 302)
     refused(packed(many), "damaged", "hold")
     whole = packed(header)

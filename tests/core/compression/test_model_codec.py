@@ -66,6 +66,19 @@ def test_every_form_of_records(records: str) -> None:
         assert [decompress_record(container, codec(), i) for i in range(20)] == PACKETS
 
 
+def test_records_learn_within_themselves_and_leave_nothing_behind() -> None:
+    """The order of coding does not matter, nor how long a record is; a copy that learns gives the same code."""
+    own, long = ModelCodec(None, mixer()), array(LINES * 6)
+    first = [own.encode_record(array(record)) for record in RECORDS[80:90]]
+    code = own.encode_record(long)
+    assert [own.encode_record(array(record)) for record in RECORDS[80:90]] == first
+    learning = mixer().copy()
+    learning.start_document()
+    assert learning.encode(long) == code and len(code) < 0.3 * len(own.encode_record(long[: len(LINES)])) * 6
+    decoded = own.decode_record(memoryview(code), len(long))
+    assert decoded is not None and decoded.tobytes() == long.tobytes()
+
+
 def test_records_that_do_not_get_smaller_are_stored_and_still_found() -> None:
     data = noise(2000, 3)
     container = by_record(data, "fixed:100", codec())

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bitlm_core.errors import ConfigError
-from bitlm_core.mixing.coding import PIECE, ByteDecoder, ByteEncoder
+from bitlm_core.mixing.coding import PIECE, ByteDecoder, ByteEncoder, new_trace
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.mixer import ContextMixer
 from tests.core.mixing.test_mixer import SMALL, TEXT, bits_per_byte, changed, random_bytes
@@ -70,3 +70,24 @@ def test_wrong_data_is_refused(data: object) -> None:
     for call in (ContextMixer(SMALL).encode, lambda given: ContextMixer(SMALL).decode(given, 1)):
         with pytest.raises(ConfigError, match="uint8"):
             call(data)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [0, 1, 60, 700, 6000])
+def test_what_was_learned_while_coding_is_undone_exactly(size: int) -> None:
+    """Slots that made room for others, a history ring that went round, matches, and what decoding damage has learned."""
+    kept = ContextMixer(MixingConfig(memory_mib=4, history_bytes=4096))
+    kept.read(np.concatenate([TEXT, random_bytes(9000, 5), TEXT]))
+    state, own = kept.state_arrays(), kept.copy()
+    data = np.concatenate([TEXT, random_bytes(6000, 6)])[:size]
+    for _ in range(2):
+        trace, encoder = new_trace(size), ByteEncoder()
+        own.encode_into(encoder, data, trace=trace)
+        assert size < 60 or len(changed(state, own)) > 8
+        own.undo(kept, trace)
+        assert changed(state, own) == set()
+        out, coded = np.zeros(size, np.uint8), array(encoder.finish()).copy()
+        coded[1::40] ^= 1
+        trace = new_trace(size)
+        own.decode_into(out, ByteDecoder(coded), trace=trace)
+        own.undo(kept, trace)
+        assert changed(state, own) == set() and changed(state, kept) == set()

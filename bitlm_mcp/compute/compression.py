@@ -49,6 +49,7 @@ def decompress_steps(engines: Engines, command: commands.Decompress) -> Generato
     info = bitlm_core.container_info(container)
     limits = bitlm_core.DecoderLimits(num_bytes=MAX_BYTES, memory_mib=_MAX_TABLES_MIB)
     codec = _codec(engines, command) if info.needs_model else None
+    require_memory(len(container) + 2 * min(info.num_bytes, MAX_BYTES), "decompressing the data")
     if command.record is None:
         data = (yield from bitlm_core.decompress_steps(container, codec, limits=limits)).tobytes()
     else:

@@ -41,7 +41,7 @@ def decompress(workspace: Workspace, source: Source, model_id: str | None, *, re
     job_id = new_job_id()
     command = commands.Decompress(
         model=_ref(workspace, model_id),
-        data=source.part(workspace, job_id, holdout=None),
+        data=_checked(source.part(workspace, job_id, holdout=None)),
         record=record,
         first_bytes=FIRST_BYTES,
         output=workspace.job_files.output(job_id),
@@ -67,8 +67,8 @@ def _ref(workspace: Workspace, model_id: str | None) -> ModelRef | None:
 def _checked(part: DataPart) -> DataPart:
     if part.num_bytes > MAX_BYTES:
         raise ConfigError(
-            f"{part.num_bytes:,} bytes are more than the {MAX_BYTES:,} that this server compresses: cut the data into several, "
-            "or use bitlm compress"
+            f"{part.num_bytes:,} bytes are more than the {MAX_BYTES:,} that this server takes: cut the data into several, "
+            "or use bitlm compress and decompress"
         )
     return part
 

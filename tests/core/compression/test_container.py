@@ -95,7 +95,7 @@ def test_numbers_are_refused_before_they_are_used() -> None:
     assert parse(memoryview(resigned(whole, {})))[0] == header
     refused(resigned(whole, {7: 0x85, 8: 0x00}), "damaged", "out of range")  # 5, but not in its shortest form
     refused(resigned(whole, {5: 9}), "damaged", "kind 9")
-    refused(resigned(whole, {13: ord("x")}), "damaged", "form of records")
+    refused(resigned(packed(HEADERS[1]), {13: ord("x")}), "damaged", "form of records")
 
 
 def test_limits_of_a_reader() -> None:

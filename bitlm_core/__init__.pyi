@@ -17,7 +17,7 @@ from .checkpoint.store import NAME_PATTERN, CheckpointStore
 from .codec import bits_from_digits, bits_to_bytes, bytes_to_bits
 from .codec.records import RECORDS_PATTERN
 from .compression.container import DecoderLimits
-from .compression.decompress import ContainerInfo, container_info, decompress_record, decompress_steps
+from .compression.decompress import ContainerInfo, container_info, decompress_record, decompress_record_steps, decompress_steps
 from .compression.model_codec import ModelCodec
 from .compression.self_contained import compress_steps, config_for
 from .device import free_memory_bytes, require_memory
@@ -116,6 +116,7 @@ __all__ = [
     "count_parameters",
     "create_text",
     "decompress_record",
+    "decompress_record_steps",
     "decompress_steps",
     "depth_ratios",
     "describe",

@@ -9,15 +9,15 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bitlm_core.compression.decompress import decompress_steps
+from bitlm_core.compression.lanes import finished
 from bitlm_core.compression.self_contained import compress_steps
 from bitlm_core.errors import BitLMError, ConfigError
 
@@ -42,16 +42,16 @@ class FileFigures:
 
 def file_figures(paths: Sequence[Path], *, memory_mib: int | None = None, lanes: int = 1) -> Iterator[FileFigures]:
     """Code each file, decode it, and compare. Raises ConfigError for an empty file, WrongOutputError."""
-    _finish(compress_steps(np.zeros(1, np.uint8)))
+    finished(compress_steps(np.zeros(1, np.uint8)))
     for path in paths:
         data = np.fromfile(path, np.uint8)
         if not len(data):
             raise ConfigError(f"{path} is empty (0 bytes): there are no bits per byte of nothing, leave it out")
         _reset_peak()
         started = time.process_time()
-        container = _finish(compress_steps(data, memory_mib=memory_mib, lanes=lanes))
+        container = finished(compress_steps(data, memory_mib=memory_mib, lanes=lanes))
         coded = time.process_time()
-        found = _finish(decompress_steps(container))
+        found = finished(decompress_steps(container))
         decoded = time.process_time()
         if not np.array_equal(found, data):
             raise WrongOutputError(f"{path} was decoded to something else")
@@ -62,14 +62,6 @@ def file_figures(paths: Sequence[Path], *, memory_mib: int | None = None, lanes:
 def geometric_mean(values: Sequence[float]) -> float:
     """The mean of ratios. Raises ValueError for none."""
     return math.exp(math.fsum(map(math.log, values)) / len(values))
-
-
-def _finish(steps: Generator[float, None, NDArray[np.uint8]] | Generator[float, None, bytes]):  # type: ignore[no-untyped-def]
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
 
 
 def _reset_peak() -> None:

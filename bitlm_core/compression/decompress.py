@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bitlm_core.codec.records import record_spans
 from bitlm_core.compression.container import DecoderLimits, Header, TrainedModel, crc_of, damaged, parse
-from bitlm_core.compression.lanes import Run, decode_lanes
+from bitlm_core.compression.lanes import Run, decode_lanes, finished
 from bitlm_core.compression.record_index import check_record, read_index
 from bitlm_core.compression.self_contained import streams_for
 from bitlm_core.errors import ConfigError, ContainerError
@@ -71,6 +71,13 @@ def decompress_steps(
 def decompress_record(
     container: bytes | memoryview, codec: ModelCodec | None, record: int, *, limits: DecoderLimits | None = None
 ) -> bytes:
+    """As `decompress_record_steps`, at once."""
+    return finished(decompress_record_steps(container, codec, record, limits=limits))
+
+
+def decompress_record_steps(
+    container: bytes | memoryview, codec: ModelCodec | None, record: int, *, limits: DecoderLimits | None = None
+) -> Generator[float, None, bytes]:
     """One record, counted from 0, without decoding the others. Raises as `decompress_steps`, and ConfigError where the
     container has no such record, or none at all.
     """
@@ -88,7 +95,7 @@ def decompress_record(
     begin, end = index.place(record)
     index.check_blocks(sections[1], begin, end)
     lead = int(index.leads[record])
-    data = own.decode_record(sections[1][begin:end], lead + int(index.lengths[record]))
+    data = yield from own.decode_record_steps(sections[1][begin:end], lead + int(index.lengths[record]))
     if data is None:
         raise _undecodable(record)
     return data[lead:].tobytes()
@@ -107,7 +114,7 @@ def _all_records(header: Header, sections: list[memoryview], codec: ModelCodec) 
     data, start, at = np.zeros(header.num_bytes, np.uint8), 0, 0
     wholes = (index.leads + index.lengths).tolist()
     for record, (size, coded) in enumerate(zip(wholes, index.coded.tolist(), strict=True)):
-        part = codec.decode_record(sections[1][at : at + coded], size)
+        part = yield from codec.decode_record_steps(sections[1][at : at + coded], size)
         if part is None:
             raise _undecodable(record)
         data[start : start + size] = part

@@ -7,8 +7,7 @@ One lane is best for the ratio. Several can run at once: the kernels of a mixer 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +16,9 @@ from bitlm_core.compression.container import BYTES_PER_CODED_BYTE
 from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder, new_trace
 from bitlm_core.mixing.mixer import ContextMixer
 
+Returned = TypeVar("Returned")
 Run = Callable[[Callable[[int], None], Iterable[int]], Iterator[None]]
 """Calls the function with each number, at once or one after the other."""
-
-_LONGEST_TRACE = 1 << 13  # bytes of a record: 400 bytes of trace each
 
 
 class Stream(Protocol):
@@ -57,7 +55,7 @@ class UndoneStream:
     It takes the memory of the mixer once more.
     """
 
-    step_bytes = 1 << 15
+    step_bytes = 1 << 13  # more at once is better done on a copy that is thrown away: a byte leaves 400 bytes of trace
 
     def __init__(self, mixer: ContextMixer) -> None:
         self._kept, self._own = mixer.frozen(), mixer.copy()
@@ -65,23 +63,28 @@ class UndoneStream:
         self._own.start_document()
 
     def encode(self, encoder: ByteEncoder, data: NDArray[np.uint8]) -> None:
-        with self._put_back(len(data)) as (mixer, trace):
-            mixer.encode_into(encoder, data, trace=trace)
-
-    def decode(self, decoder: ByteDecoder, out: NDArray[np.uint8]) -> None:
-        with self._put_back(len(out)) as (mixer, trace):
-            mixer.decode_into(out, decoder, trace=trace)
-
-    @contextmanager
-    def _put_back(self, num_bytes: int) -> Iterator[tuple[ContextMixer, NDArray[np.int64] | None]]:
-        if num_bytes > _LONGEST_TRACE:  # a copy that is thrown away costs less
-            yield self._kept.copy(), None
-            return
-        trace = new_trace(num_bytes)
+        trace = new_trace(len(data))
         try:
-            yield self._own, trace
+            self._own.encode_into(encoder, data, trace=trace)
         finally:
             self._own.undo(self._kept, trace)
+
+    def decode(self, decoder: ByteDecoder, out: NDArray[np.uint8]) -> None:
+        trace = new_trace(len(out))
+        try:
+            self._own.decode_into(out, decoder, trace=trace)
+        finally:
+            self._own.undo(self._kept, trace)
+
+
+def finished(steps: Generator[float, None, Returned]) -> Returned:
+    """Run steps to their end at once; what they return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            returned: Returned = stop.value
+            return returned
 
 
 def encode_lanes(data: NDArray[np.uint8], streams: Sequence[Stream], run: Run = map) -> Generator[float, None, list[bytes]]:

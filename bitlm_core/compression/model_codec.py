@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bitlm_core.codec.records import record_spans
 from bitlm_core.compression.container import DIGEST_BYTES, PROBE_BYTES, TrainedModel, crc_of
-from bitlm_core.compression.lanes import MixerStream, Run, Stream, UndoneStream, encode_lanes
+from bitlm_core.compression.lanes import MixerStream, Run, Stream, UndoneStream, encode_lanes, finished
 from bitlm_core.compression.record_index import pack_index
 from bitlm_core.compression.self_contained import PROBE, check_lanes, check_size, fingerprint, smaller
 from bitlm_core.errors import ConfigError, ContainerError
@@ -99,36 +99,52 @@ class ModelCodec:
             return smaller(data, "stored", records, None, [data.tobytes()])
         codes = []
         for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-            codes.append(self.encode_record(data[start:end]))
+            codes.append((yield from self.encode_record_steps(data[start:end])))
             if i % _RECORDS_PER_STEP == 0:
                 yield end / len(data)
         index = pack_index(spans[:, 0] - starts, ends - spans[:, 0], codes)
         return smaller(data, "records", records, self.identity, [index, b"".join(codes)])
 
-    def encode_record(self, record: NDArray[np.uint8]) -> bytes:
+    def encode_record_steps(self, record: NDArray[np.uint8]) -> Generator[float, None, bytes]:
         """The code of one record, in whole bytes; the record itself where it does not get smaller."""
-        encoder = ByteEncoder()
-        self._alone().encode(encoder, record)
+        stream, encoder = self._alone(len(record)), ByteEncoder()
+        for start in range(0, len(record), stream.step_bytes):
+            stream.encode(encoder, record[start : start + stream.step_bytes])
+            if start + stream.step_bytes < len(record):
+                yield start / len(record)
         code = encoder.finish()
         if not self.exact:
             code += _CRC.pack(crc_of(record))
         return code if len(code) < len(record) else record.tobytes()
 
-    def decode_record(self, code: memoryview, num_bytes: int) -> NDArray[np.uint8] | None:
+    def encode_record(self, record: NDArray[np.uint8]) -> bytes:
+        """As `encode_record_steps`, at once."""
+        return finished(self.encode_record_steps(record))
+
+    def decode_record_steps(self, code: memoryview, num_bytes: int) -> Generator[float, None, NDArray[np.uint8] | None]:
         """What `encode_record` coded; None when it is not that (where there is a network: else any code decodes)."""
         if len(code) == num_bytes:
             return np.frombuffer(code, np.uint8)
         crc = b""
         if not self.exact:
             code, crc = code[: -_CRC.size], bytes(code[-_CRC.size :])
-        out = np.zeros(num_bytes, np.uint8)
-        self._alone().decode(ByteDecoder(np.frombuffer(code, np.uint8)), out)
+        out, stream, decoder = np.zeros(num_bytes, np.uint8), self._alone(num_bytes), ByteDecoder(np.frombuffer(code, np.uint8))
+        for start in range(0, num_bytes, stream.step_bytes):
+            stream.decode(decoder, out[start : start + stream.step_bytes])
+            if start + stream.step_bytes < num_bytes:
+                yield start / num_bytes
         return out if self.exact or crc == _CRC.pack(crc_of(out)) else None
 
-    def _alone(self) -> Stream:
+    def decode_record(self, code: memoryview, num_bytes: int) -> NDArray[np.uint8] | None:
+        """As `decode_record_steps`, at once."""
+        return finished(self.decode_record_steps(code, num_bytes))
+
+    def _alone(self, num_bytes: int) -> Stream:
         """What predicts one record, and then is as it was: a mixer alone learns within it, a network and its mixer do not."""
         if self._model is not None or self._mixer is None:
             return self._open(False)
+        if num_bytes > UndoneStream.step_bytes:
+            return self._open(True)
         if self._rehearsal is None:
             self._rehearsal = UndoneStream(self._mixer)
         return self._rehearsal

@@ -53,8 +53,7 @@ def decompress_steps(engines: Engines, command: commands.Decompress) -> Generato
     if command.record is None:
         data = (yield from bitlm_core.decompress_steps(container, codec, limits=limits)).tobytes()
     else:
-        yield 0.0
-        data = bitlm_core.decompress_record(container, codec, command.record, limits=limits)
+        data = yield from bitlm_core.decompress_record_steps(container, codec, command.record, limits=limits)
     command.output.write_bytes(data)
     return answers.DecompressOutcome(num_bytes=len(data), first=data[: command.first_bytes])
 

@@ -28,7 +28,7 @@ def test_wrong_output_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = tmp_path / "lines"
     path.write_bytes(LINES)
     monkeypatch.setattr(coding, "decompress_steps", lambda container: iter(()))
-    monkeypatch.setattr(coding, "_finish", lambda steps: b"" if isinstance(steps, type(iter(()))) else run(steps))
+    monkeypatch.setattr(coding, "finished", lambda steps: b"" if isinstance(steps, type(iter(()))) else run(steps))
     with pytest.raises(WrongOutputError):
         next(file_figures([path]))
     path.write_bytes(b"")

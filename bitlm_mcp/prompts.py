@@ -63,7 +63,7 @@ Find out how small the dataset {dataset_id!r} becomes with a model that knows da
 3. compress(dataset_id={dataset_id!r}), which needs no model and is fast, and compress(dataset_id={dataset_id!r},
    model_id={model_id!r}), which is slow where the model has a network: compressed_bytes is the true size.
 
-Report the original size, the estimated size, the true ones, and the same for gzip or xz if you can run them on the same bytes."""
+Report the original, the estimated and the true sizes, and those of gzip or xz if you can run them on the same bytes."""
 
 
 def register_prompts(server: MCPServer[Any]) -> None:

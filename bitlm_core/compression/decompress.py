@@ -64,7 +64,9 @@ def decompress_steps(
     else:
         data = np.frombuffer(sections[0], np.uint8)
     if crc_of(data) != header.crc:
-        raise damaged("what it decodes to is not what was compressed")
+        by_network = isinstance(header.predictor, TrainedModel) and header.predictor.probe
+        perhaps = ", or this machine computes the network otherwise" if by_network else ""
+        raise damaged(f"what it decodes to is not what was compressed{perhaps}")
     return data
 
 

@@ -144,7 +144,7 @@ def test_a_codec_needs_something() -> None:
 @pytest.mark.parametrize("mixing", [True, False])
 def test_with_a_network(trained: Engine, text: bytes, mixing: bool) -> None:
     own = ModelCodec(trained.model, trained.mixer if mixing else None)
-    data = text[200_000:200_080]
+    data = text[200_000:200_120]
     container = stream(data, own)
     assert whole(container, own) == data and container_info(container).mode == "model"
     lines = data[:30] + b"\n" + data[30:60] + b"\n"

@@ -5,10 +5,11 @@ BIN     = $(VENV)/bin
 JUDGES  = tests/judges
 KILLS   = 200
 SECONDS = 600
+MUTATIONS = 100000
 SEED   ?= $(shell date +%s)
 READY   = $(VENV)/.ready
 
-.PHONY: demo test judges faults soak lint bench clean
+.PHONY: demo test judges faults soak fuzz lint bench clean
 
 demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save, restart
 	$(BIN)/bitlm demo
@@ -24,6 +25,9 @@ faults: $(READY)  ## servers killed, starved and confused: nothing acknowledged 
 
 soak: $(READY)  ## ten minutes: 24 clients on all transports while a training runs; the last line is JSON
 	$(BIN)/python -m tests.soak.soak --seconds $(SECONDS)
+
+fuzz: $(READY)  ## containers of compressed data, damaged in 100,000 ways: the right bytes or an error; the last line is JSON
+	$(BIN)/python -m tests.fuzz.containers --mutations $(MUTATIONS) --seed $(SEED)
 
 lint: $(READY)  ## types and style
 	$(BIN)/ruff check .

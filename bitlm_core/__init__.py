@@ -7,6 +7,7 @@
     telemetry, safety       K, C, S and drift; floors on what is generated
     diffusion, generation   the mathematics of masking; bytes out of a model
     scoring, training       bits per byte, and what is odd; how a network learns
+    compression             data coded small, and given back exactly
     checkpoint, engine      models on disk; one model with all that belongs to it
 
 The public names are listed in `__init__.pyi`. Importing this package imports neither torch nor numba: a name is fetched

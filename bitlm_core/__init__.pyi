@@ -1,5 +1,7 @@
 from .bench.anomaly import AnomalyReport, anomaly_steps
 from .bench.cases import grid
+from .bench.coding import file_figures, geometric_mean
+from .bench.compressors import compressed_sizes, record_sizes
 from .bench.defaults import Defaults, choose_defaults
 from .bench.halting import halting_steps
 from .bench.labelled import LabelledForm, read_labelled
@@ -8,12 +10,17 @@ from .bench.long_context import long_costs
 from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
 from .bench.peer import nanogpt_steps
+from .bench.records import read_records, records_report
 from .bench.train import train_speeds
 from .checkpoint.format import read_file, write_file
 from .checkpoint.header import read_header
 from .checkpoint.manifest import CheckpointInfo
 from .checkpoint.store import NAME_PATTERN, CheckpointStore
 from .codec import RECORDS_PATTERN, bits_from_digits, bits_to_bytes, bytes_to_bits, check_records, record_spans
+from .compression.container import DecoderLimits
+from .compression.decompress import ContainerInfo, container_info, decompress_record, decompress_record_steps, decompress_steps
+from .compression.model_codec import ModelCodec
+from .compression.self_contained import compress_steps, config_for
 from .device import free_memory_bytes, require_memory
 from .durable import (
     alone_in,
@@ -27,6 +34,7 @@ from .durable import (
     require_space,
     sweep_folders,
     sync,
+    write_whole,
 )
 from .engine import Engine
 from .engine_config import EngineConfig, check_training, estimate_engine_bytes
@@ -38,6 +46,7 @@ from .errors import (
     CheckpointVersionError,
     CodecError,
     ConfigError,
+    ContainerError,
     ModelStateError,
     ParityError,
     ResourceLimitError,
@@ -73,7 +82,10 @@ __all__ = [
     "CheckpointVersionError",
     "CodecError",
     "ConfigError",
+    "ContainerError",
+    "ContainerInfo",
     "ContextMixer",
+    "DecoderLimits",
     "Defaults",
     "Engine",
     "EngineConfig",
@@ -84,6 +96,7 @@ __all__ = [
     "Likelihood",
     "LongInference",
     "MixingConfig",
+    "ModelCodec",
     "ModelConfig",
     "ModelStateError",
     "ParityError",
@@ -110,14 +123,23 @@ __all__ = [
     "check_records",
     "check_training",
     "choose_defaults",
+    "compress_steps",
+    "compressed_sizes",
+    "config_for",
+    "container_info",
     "count_parameters",
     "create_text",
+    "decompress_record",
+    "decompress_record_steps",
+    "decompress_steps",
     "depth_ratios",
     "describe",
     "digest_of",
     "estimate_engine_bytes",
+    "file_figures",
     "file_part",
     "free_memory_bytes",
+    "geometric_mean",
     "grid",
     "halting_steps",
     "heat_map",
@@ -130,7 +152,10 @@ __all__ = [
     "read_file",
     "read_header",
     "read_labelled",
+    "read_records",
+    "record_sizes",
     "record_spans",
+    "records_report",
     "remove_within",
     "replace_text",
     "require_memory",
@@ -140,4 +165,5 @@ __all__ = [
     "sync",
     "train_speeds",
     "write_file",
+    "write_whole",
 ]

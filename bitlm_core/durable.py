@@ -93,6 +93,24 @@ def replace_text(path: Path, text: str, scratch: Path) -> None:
     sync(path.parent)
 
 
+def write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:
+    """Make `data` the content of `path`: it appears when all of it is on the disk, or not at all.
+
+    Raises FileExistsError when there is anything at `path` (without `overwrite`), and OSError where the disk refuses.
+    """
+    scratch = path.with_name(f".bitlm-{secrets.token_hex(8)}")
+    try:
+        scratch.write_bytes(data)
+        sync(scratch)
+        if overwrite:
+            scratch.replace(path)
+        else:
+            os.link(scratch, path)
+        sync(path.parent)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
 def create_text(path: Path, text: str, scratch: Path) -> None:
     """As `replace_text`, but raises FileExistsError when there is anything at `path`; of two that race, one wins."""
     _write_scratch(scratch, text)

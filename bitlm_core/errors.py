@@ -3,7 +3,8 @@
     BitLMError                  what happened, the value, the limit, what to do next
     ├── ConfigError             a setting or an argument outside its range
     ├── CodecError              bytes or bits that are not what they claim to be
-    │   └── ParityError         parity groups that do not add up (`groups` holds their indices)
+    │   ├── ParityError         parity groups that do not add up (`groups` holds their indices)
+    │   └── ContainerError      compressed data that cannot be decoded (`reason` says why)
     ├── SequenceTooLongError    more positions than the model can hold (`length`, `limit`)
     ├── SafetyGateError         strict safety refused an output (`verdict`)
     ├── ModelStateError         the call does not fit the state the model is in
@@ -46,6 +47,12 @@ class ParityError(CodecError):
     """Parity groups that do not add up; `groups` holds their indices."""
 
     groups: Sequence[int]
+
+
+class ContainerError(CodecError):
+    """Compressed data that cannot be decoded; `reason` is one of damaged, version, model, machine."""
+
+    reason: str
 
 
 class SequenceTooLongError(BitLMError):

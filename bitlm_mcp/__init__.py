@@ -15,7 +15,8 @@
                     dashboard  monitoring  logs: for people and operators
                     assembly: everything of one process put together
     the command     cli  options: the only readers of the command line and the environment
-                    demo  doctor  bench  bench_commands  score_commands  host_config: what the command does besides serving
+                    demo  doctor  host_config  score_commands  compression_commands: what the command does besides serving
+                    bench  bench_commands  bench_compression: measuring
 
 Importing this package does nothing.
 """

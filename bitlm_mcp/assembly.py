@@ -21,6 +21,7 @@ from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.server import build_server
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.tools.checkpoints import checkpoint_tools
+from bitlm_mcp.tools.compression import compression_tools
 from bitlm_mcp.tools.data import data_tools
 from bitlm_mcp.tools.inference import inference_tools
 from bitlm_mcp.tools.models import model_tools
@@ -36,6 +37,7 @@ def all_tools(workspace: Workspace) -> list[ToolSpec]:
         "data": data_tools(workspace),
         "training": training_tools(workspace),
         "inference": inference_tools(workspace),
+        "compression": compression_tools(workspace),
         "telemetry": telemetry_tools(workspace),
         "checkpoints": checkpoint_tools(workspace),
     }

@@ -24,7 +24,8 @@ import bitlm_core
 from bitlm_mcp import options
 from bitlm_mcp.app import build_app
 from bitlm_mcp.assembly import assemble
-from bitlm_mcp.bench_commands import bench
+from bitlm_mcp.bench_compression import bench
+from bitlm_mcp.compression_commands import compress, decompress
 from bitlm_mcp.database import DatabaseError
 from bitlm_mcp.demo import DemoError, DemoSettings, run_demo
 from bitlm_mcp.doctor import examine
@@ -39,6 +40,8 @@ from bitlm_mcp.transports import claim_stdio, run_http, run_stdio
 app = typer.Typer(name="bitlm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(bench)
 app.command()(score)
+app.command()(compress)
+app.command()(decompress)
 
 
 def default_state_dir() -> Path:

@@ -129,8 +129,8 @@ class DatasetStore:
             (folder / before.previous).unlink(missing_ok=True)
         return about
 
-    def part(self, dataset_id: str, *, holdout: bool) -> DataPart:
-        """The bytes to learn from, or those held back.
+    def part(self, dataset_id: str, *, holdout: bool | None) -> DataPart:
+        """The bytes to learn from, or those held back; None: all of them.
 
         Raises UnknownHandleError, DatasetError, or ConfigError when none were held back. Reads all data at the first time.
         """
@@ -146,13 +146,18 @@ class DatasetStore:
             raise ConfigError(
                 f"dataset {dataset_id!r} has no held-out part: add it again with overwrite=true and a larger holdout_fraction"
             )
-        start, end = (about.train_bytes, about.num_bytes) if holdout else (0, about.train_bytes)
+        if holdout is None:
+            start, end, digest = 0, about.num_bytes, about.sha256
+        elif holdout:
+            start, end, digest = about.train_bytes, about.num_bytes, about.holdout_sha256
+        else:
+            start, end, digest = 0, about.train_bytes, about.train_sha256
         return DataPart(
             path=self._folder(dataset_id) / about.file,
             start=start,
             end=end,
-            digest=about.holdout_sha256 if holdout else about.train_sha256,
-            counts=None if holdout else about.train_counts,
+            digest=digest,
+            counts=about.train_counts if holdout is False else None,
             document_starts=about.starts_within(start, end),
         )
 

@@ -6,8 +6,9 @@ jobs/JOB_ID/output    read piece by piece with read_output
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from bitlm_core import ConfigError, bytes_in_memory, make_folder, sync
 from bitlm_mcp.compute.messages import DataPart
 from bitlm_mcp.data_files import named_os_errors
 from bitlm_mcp.errors import UnknownHandleError
+
+_JOB_ID = r"job-[A-Za-z0-9_-]{1,64}"
+_CHUNK = 1 << 20
 
 
 class JobFiles:
@@ -55,15 +59,25 @@ class JobFiles:
 
     def read_output(self, job_id: str, offset: int, limit: int) -> tuple[bytes, int]:
         """At most `limit` bytes from `offset` on, and how many there are in all. Raises UnknownHandleError or ConfigError."""
-        path = self._folder(job_id) / "output"
-        if not path.is_file():
-            raise UnknownHandleError("output of job", job_id, (), "only infer_long makes one, when it has completed")
+        path = self._made(job_id)
         with named_os_errors("the output of the job"), path.open("rb") as file:
             total = path.stat().st_size
             if offset > total:
                 raise ConfigError(f"offset={offset:,} lies behind the end: the output has {total:,} bytes")
             file.seek(offset)
             return file.read(limit), total
+
+    def output_part(self, job_id: str) -> DataPart:
+        """All that a job has made. Raises UnknownHandleError or ConfigError."""
+        path = self._made(job_id)
+        with named_os_errors("the output of the job"):
+            return _part(path, path.read_bytes())
+
+    def output_chunks(self, job_id: str) -> Iterator[bytes]:
+        """All that a job has made, chunk by chunk."""
+        with (self._folder(job_id) / "output").open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
 
     def forget(self, job_ids: Iterable[str]) -> None:
         """Remove what belonged to these jobs."""
@@ -76,6 +90,13 @@ class JobFiles:
 
     def _folder(self, job_id: str) -> Path:
         return self.root / job_id
+
+    def _made(self, job_id: str) -> Path:
+        path = self._folder(job_id) / "output"
+        if not re.fullmatch(_JOB_ID, job_id) or not path.is_file():
+            text = "only infer_long, compress and decompress make one, when they have completed"
+            raise UnknownHandleError("output of job", job_id, (), text)
+        return path
 
 
 def _part(path: Path, data: bytes) -> DataPart:

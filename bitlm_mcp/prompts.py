@@ -62,9 +62,10 @@ Find out how small the dataset {dataset_id!r} becomes with a model that knows da
    With architecture="mix" a megabyte takes twelve seconds; with a network the result is smaller, and takes longer.
 2. score(model_id={model_id!r}, dataset_id={dataset_id!r}): bits_per_byte / 8 is the share of the original size that a
    lossless coder driven by this model needs, learning on as it codes; bits_per_byte_static / 8 with everything frozen.
-3. If this server offers a tool named compress, call it and report the true size of its output beside the estimate.
+3. compress(dataset_id={dataset_id!r}), which needs no model and is fast, and compress(dataset_id={dataset_id!r},
+   model_id={model_id!r}), which is slow where the model has a network: compressed_bytes is the true size.
 
-Report the original size, the estimated size, and the same for gzip or xz if you can run them on the same bytes."""
+Report the original, the estimated and the true sizes, and those of gzip or xz if you can run them on the same bytes."""
 
 
 def register_prompts(server: MCPServer[Any]) -> None:

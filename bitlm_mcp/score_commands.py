@@ -50,7 +50,7 @@ def score(
         spans = bitlm_core.record_spans(data, records)
         if model is None:
             _refuse(adaptive, "--adaptive needs a --model; without one the file is learned while it is read in any case")
-            steps = bitlm_core.self_score_steps(bitlm_core.ContextMixer(bitlm_core.MixingConfig()), data, spans)
+            steps = bitlm_core.self_score_steps(data, spans)
         else:
             engine = _engine(model, state_dir or options.state_home(context.obj))
             steps = engine.score_steps(data, spans, adaptive=adaptive)

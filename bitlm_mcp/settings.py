@@ -49,7 +49,7 @@ class OAuthSettings(BaseModel):
 
 
 Device = Literal["auto", "cpu", "cuda"]
-Toolset = Literal["models", "data", "training", "inference", "telemetry", "checkpoints"]
+Toolset = Literal["models", "data", "training", "inference", "compression", "telemetry", "checkpoints"]
 
 
 class ServerSettings(BaseModel):

@@ -84,9 +84,11 @@ SERVER = [
     "doctor",
     "bench",
     "bench_commands",
+    "bench_compression",
     "host_config",
     "options",
     "score_commands",
+    "compression_commands",
     "cli",
     "__main__",
 ]
@@ -179,6 +181,8 @@ def test_every_public_name_exists_and_the_core_imports_without_torch() -> None:
     code = (
         "import sys, bitlm_core\n"
         "assert 'torch' not in sys.modules and 'numba' not in sys.modules\n"
+        "bitlm_core.compress_steps, bitlm_core.decompress_steps, bitlm_core.decompress_record, bitlm_core.file_figures\n"
+        "assert 'torch' not in sys.modules\n"
         "for name in bitlm_core.__all__: getattr(bitlm_core, name)\n"
         "print(len(bitlm_core.__all__))"
     )

@@ -12,7 +12,7 @@ import pytest
 
 from bitlm_core.models.config import ModelConfig
 from bitlm_mcp.assembly import all_tools
-from bitlm_mcp.cli import bench
+from bitlm_mcp.bench_compression import bench
 from bitlm_mcp.host_config import Host
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.workspace import Workspace
@@ -64,7 +64,7 @@ def test_its_commands_answer(command: list[str]) -> None:
 
 def test_options_it_names_are_real() -> None:
     told = ""
-    for command in (["serve"], ["bench", "learn"], ["bench", "anomaly"], ["score"]):
+    for command in (["serve"], ["bench", "learn"], ["bench", "anomaly"], ["score"], ["compress"]):
         found = subprocess.run(
             [sys.executable, "-m", "bitlm_mcp", *command, "--help"],
             cwd=ROOT, capture_output=True, text=True, check=True, env={"COLUMNS": "200", "PATH": "", "TERM": "dumb"},

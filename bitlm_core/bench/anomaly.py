@@ -25,6 +25,7 @@ from bitlm_core.bench.report import Report
 from bitlm_core.errors import ConfigError
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.mixer import ContextMixer
+from bitlm_core.mixing.profile import profile_of
 from bitlm_core.scoring.anomaly import STATISTIC, Reference
 from bitlm_core.scoring.ranking import auroc, average_precision
 from bitlm_core.scoring.records import Costs
@@ -66,7 +67,7 @@ def anomaly_steps(train: Labelled, test: Labelled, *, seed: int = 0) -> Iterator
     lengths = np.array([len(record) for record in records], np.float64)
     by_length = auroc(lengths, test.odd)  # refuses labels of one kind before any work
     started = time.process_time()
-    mixer = ContextMixer(MixingConfig())
+    mixer = ContextMixer(MixingConfig(), profile_of(np.concatenate(normal), rows=False))
     reference, known = learn_normal(mixer, normal, seed)
     yield 0.3
     costs = Costs.of(_costs(mixer, record, learn=False) for record in records)

@@ -41,7 +41,7 @@ from bitlm_core.kernels.mixing_layout import (
     kernel,
 )
 from bitlm_core.kernels.mixing_matches import expect
-from bitlm_core.kernels.mixing_samples import learn_sample, predict_sample
+from bitlm_core.kernels.mixing_samples import learn_sample
 from bitlm_core.kernels.mixing_slots import begin, learn_node, learn_runs, locate, make_slots
 
 
@@ -169,7 +169,6 @@ def _read(
     for i in range(data.size):
         byte = np.int64(data[i])
         begin(m, t, s, learn)
-        predict_sample(m, s)
         for k in range(8):
             node = (1 << k) | (byte >> (8 - k))
             if k == 4:
@@ -187,7 +186,6 @@ def _all_nodes(
 ) -> None:
     """Predict nodes 1..255 of the coming byte into out [256]. expert: stretches [256]."""
     begin(m, t, s, learn)
-    predict_sample(m, s)
     for node in range(1, 16):
         k = (node > 1) * 1 + (node > 3) + (node > 7)
         out[node] = _predict(m, t, s, node, k, np.int64(expert[node]), has_expert)

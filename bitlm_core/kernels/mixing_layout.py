@@ -100,7 +100,7 @@ class Scratch(NamedTuple):
     """What the eight predictions of a byte leave for learning; row k is bit k."""
 
     hashes: NDArray[np.int64]  # [C]
-    slots: NDArray[np.int64]  # [2, C], start of the slot of each nibble
+    slots: NDArray[np.int64]  # [3, C], start of the slot of each nibble, and of one made for what was met before
     runs: NDArray[np.int64]  # [3, C], the byte that came last + 256 (0 = none), how often in a row, place of the run
     byte: NDArray[np.int64]  # [8]: see `PLACE`; first the expected byte and the confidence index of each match model
     inputs: NDArray[np.int32]  # [8, X]
@@ -119,7 +119,7 @@ NUM_PREDICTED, HALF, CENTRES, SPREAD_OF = 0, 1, 2, 2 + NUM_SAMPLE  # in Scratch.
 def new_scratch() -> Scratch:
     return Scratch(
         np.zeros(NUM_CONTEXTS, np.int64),
-        np.zeros((2, NUM_CONTEXTS), np.int64),
+        np.zeros((3, NUM_CONTEXTS), np.int64),
         np.zeros((3, NUM_CONTEXTS), np.int64),
         np.zeros(8, np.int64),
         np.zeros((8, NUM_INPUTS), np.int32),

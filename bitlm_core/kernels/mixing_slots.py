@@ -23,6 +23,7 @@ from bitlm_core.kernels.mixing_layout import (
     kernel,
 )
 from bitlm_core.kernels.mixing_matches import expect
+from bitlm_core.kernels.mixing_samples import predict_sample
 
 RATE_LIMIT = 127  # the slowest a rate moves: 1 / 128.6
 
@@ -135,16 +136,19 @@ def make_slots(m: Memory, t: Tables, s: Scratch, byte: Int) -> None:
 
     Most contexts of many bytes are met once. A run is enough for those, and an eighth of the memory.
     """
+    nothing = np.int64(m.slots.size - SLOT)
     for i in range(NUM_CONTEXTS):
+        s.slots[2, i] = nothing
         if s.runs[0, i] == 0:
-            s.slots[0, i] = s.slots[1, i] = np.int64(m.slots.size - SLOT)
+            s.slots[0, i] = s.slots[1, i] = nothing
             continue
         last = s.runs[0, i] & 255
-        was_there = find_slot(m, t, hash32(s.hashes[i], 1), False) != m.slots.size - SLOT
+        was_there = find_slot(m, t, hash32(s.hashes[i], 1), False) != nothing
         at = find_slot(m, t, hash32(s.hashes[i], 1), True)
         if not was_there:
             _replay(m, t, at, last >> 4)
-            _replay(m, t, find_slot(m, t, hash32(s.hashes[i], 16 | (last >> 4)), True), last & 15)
+            s.slots[2, i] = find_slot(m, t, hash32(s.hashes[i], 16 | (last >> 4)), True)
+            _replay(m, t, s.slots[2, i], last & 15)
         s.slots[0, i] = at
         s.slots[1, i] = find_slot(m, t, hash32(s.hashes[i], 16 | (byte >> 4)), True)
 
@@ -160,4 +164,5 @@ def begin(m: Memory, t: Tables, s: Scratch, learn: bool) -> None:
     for i in range(1, 6):
         found += s.runs[0, i] > 0
     s.byte[FOUND] = found
+    predict_sample(m, s)
     s.byte[TRUSTED] = np.int64(0) if learn else m.context[TRUST]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.kernels.context_mixing import entry_points
 from bitlm_core.kernels.mixing_layout import BIG_ENDIAN, HEARD, KIND, TOTAL, TRUST, Memory, new_scratch
+from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder, put_back
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.profile import KINDS, Profile
 from bitlm_core.mixing.tables import check_memory, copied, forget_context, new_memory, table_sizes, tables
@@ -78,8 +79,7 @@ class ContextMixer:
         P(bit k of byte i = 1 | all earlier bits), most significant bit first, within ±12.6.
         The context always moves past the data. `learn=False` leaves tables, weights and history untouched.
         """
-        if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
-            raise ConfigError(f"data is {_described(data)}; it must be a uint8 array of shape [N].")
+        _check_bytes(data)
         stretched = _stretched(expert, (data.size, 8))
         out = np.zeros((data.size, 8), np.int32)
         contiguous = np.ascontiguousarray(data)
@@ -130,6 +130,52 @@ class ContextMixer:
         entry_points().all_nodes(self._memory, tables(), new_scratch(), stretched, int(heard), learn, out)
         return out.astype(np.float32) / np.float32(OUTPUT_ONE)
 
+    def encode(self, data: NDArray[np.uint8], expert: NDArray[np.float32] | None = None, *, learn: bool = True) -> bytes:
+        """Code data [N] with what `read` would have predicted: its information and at most a byte more.
+
+        Arguments, learning and errors as for `read`. Each call makes a code of its own, with its own end.
+        """
+        encoder = ByteEncoder()
+        self.encode_into(encoder, data, expert, learn=learn)
+        return encoder.finish()
+
+    def decode(self, coded: NDArray[np.uint8], num_bytes: int, *, learn: bool = True) -> NDArray[np.uint8]:
+        """The `num_bytes` bytes that a mixer in this state, without an expert, made `coded` of; moves and learns alike.
+
+        Anything decodes to something: whether it is right, only a check sum can tell.
+        """
+        _check_bytes(coded)
+        out = np.zeros(num_bytes, np.uint8)
+        self.decode_into(out, ByteDecoder(coded), learn=learn)
+        return out
+
+    def encode_into(
+        self,
+        encoder: ByteEncoder,
+        data: NDArray[np.uint8],
+        expert: NDArray[np.float32] | None = None,
+        *,
+        learn: bool = True,
+        trace: NDArray[np.int64] | None = None,
+    ) -> None:
+        """As `encode`, for the next part of a longer code. trace: for `undo`."""
+        _check_bytes(data)
+        heard = expert is not None and (learn or self.has_heard)
+        stretched = _stretched(expert, (data.size, 8)) if heard else None
+        encoder.mixed(self._memory, tables(), new_scratch(), data, stretched, learn, trace)
+        if learn and heard:
+            self._memory.context[HEARD] += data.size
+
+    def decode_into(
+        self, out: NDArray[np.uint8], decoder: ByteDecoder, *, learn: bool = True, trace: NDArray[np.int64] | None = None
+    ) -> None:
+        """As `decode`, for the next part: fills `out` [N], which is contiguous. trace: for `undo`."""
+        decoder.mixed(self._memory, tables(), new_scratch(), out, learn, trace)
+
+    def undo(self, kept: ContextMixer, trace: NDArray[np.int64]) -> None:
+        """Be like `kept` again, of which this is a copy that has since learned only what was traced."""
+        put_back(self._memory, kept._memory, trace)
+
     def start_document(self) -> None:
         """An unrelated stream begins: forget the bytes read so far as context; keep all that was learned."""
         forget_context(self._memory)
@@ -139,6 +185,14 @@ class ContextMixer:
         twin = object.__new__(ContextMixer)
         twin.config = self.config
         twin._memory = copied(self._memory)
+        return twin
+
+    def frozen(self) -> ContextMixer:
+        """A mixer that stands elsewhere but shares all that was learned: only for reading with `learn=False`."""
+        twin = object.__new__(ContextMixer)
+        twin.config = self.config
+        own = {name: getattr(self._memory, name).copy() for name in ("recent", "fields", "context")}
+        twin._memory = self._memory._replace(**own)
         return twin
 
     @property
@@ -171,6 +225,11 @@ class ContextMixer:
         loaded = copied(Memory(**{name: np.ascontiguousarray(arrays[name]) for name in Memory._fields}))
         check_memory(loaded)
         self._memory = loaded
+
+
+def _check_bytes(data: object) -> None:
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
+        raise ConfigError(f"data is {_described(data)}; it must be a uint8 array of shape [N].")
 
 
 def _described(value: object) -> str:

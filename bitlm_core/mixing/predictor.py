@@ -31,7 +31,7 @@ class Predictor:
         """One of `model` and `mixer` may be None."""
         self._model, self._locality = model, locality
         self._decoder: Decoder | None = None
-        self._mixer = mixer.copy() if mixer else None
+        self._mixer = (mixer.copy() if adaptive else mixer.frozen()) if mixer else None
         if self._mixer:
             self._mixer.start_document()
         self._adaptive = adaptive

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from bitlm_core.device import SHARE_OF_FREE, free_memory_bytes
 from bitlm_core.errors import ConfigError, ModelStateError, ResourceLimitError
+from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.expert import expert_path_logits, window_bytes
 from bitlm_core.mixing.mixer import ContextMixer
+from bitlm_core.mixing.profile import profile_of
 from bitlm_core.mixing.windows import Window, document_windows
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.scoring.anomaly import Reference
@@ -127,7 +129,7 @@ def record_score_steps(
     return Score(surprise, spans, streaming.statistics, likelihood, streaming.num_learned)
 
 
-def self_score_steps(mixer: ContextMixer, data: NDArray[np.uint8], spans: NDArray[np.int64]) -> Generator[float, None, Score]:
+def self_score_steps(data: NDArray[np.uint8], spans: NDArray[np.int64]) -> Generator[float, None, Score]:
     """Score records with nothing but themselves: a mixer that begins fresh, and learns from each byte after it was scored.
 
     Raises ConfigError for no bytes, and ResourceLimitError for more data than there is memory for.
@@ -135,6 +137,7 @@ def self_score_steps(mixer: ContextMixer, data: NDArray[np.uint8], spans: NDArra
     if not int((spans[:, 1] - spans[:, 0]).sum()):
         raise ConfigError("there are no bytes to score (0 bytes in all records, at least 1): give some data")
     surprise = _room(data)
+    mixer = ContextMixer(MixingConfig(), profile_of(data, rows=len(spans) < 2))
     for begin, end in spans.tolist():
         mixer.start_document()
         for start in range(begin, end, _CHUNK):

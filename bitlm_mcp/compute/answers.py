@@ -103,13 +103,35 @@ class LongOutcome(Message):
     windows: tuple[Window, ...]
 
 
+class CompressOutcome(Message):
+    """What was compressed; `mode`: see `bitlm_core.ContainerInfo`. `first`: all of it where it is small, else nothing."""
+
+    answer: Literal["compress"] = "compress"
+    mode: str
+    num_bytes: int
+    compressed_bytes: int
+    bits_per_byte: float
+    first: bytes
+
+
+class DecompressOutcome(Message):
+    """What was decompressed; `first`: its first bytes."""
+
+    answer: Literal["decompress"] = "decompress"
+    num_bytes: int
+    first: bytes
+
+
 class Dropped(Message):
     """The model is forgotten."""
 
     answer: Literal["dropped"] = "dropped"
 
 
-Answer = Annotated[Loaded | Written | ScoreOutcome | GenerationOutcome | LongOutcome | Dropped, Field(discriminator="answer")]
+Answer = Annotated[
+    Loaded | Written | ScoreOutcome | GenerationOutcome | LongOutcome | CompressOutcome | DecompressOutcome | Dropped,
+    Field(discriminator="answer"),
+]
 
 
 class Progress(Message):

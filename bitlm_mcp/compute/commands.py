@@ -112,6 +112,31 @@ class DiffusionSample(Asked):
     seed: int
 
 
+class Compress(Asked):
+    """Compress data into `output`, with a model or alone; records: see `bitlm_core.RECORDS_PATTERN`, None for one stream.
+
+    Answer: `CompressOutcome`. Small results, up to `first_bytes`, stand in it as well.
+    """
+
+    kind: Literal["compress"] = "compress"
+    model: ModelRef | None
+    data: DataPart
+    records: str | None
+    first_bytes: int
+    output: Path
+
+
+class Decompress(Asked):
+    """Decompress data, or one record of it, into `output`. Answer: `DecompressOutcome` with the first bytes."""
+
+    kind: Literal["decompress"] = "decompress"
+    model: ModelRef | None
+    data: DataPart
+    record: int | None
+    first_bytes: int
+    output: Path
+
+
 class Drop(Asked):
     """Forget a model. Answer: `Dropped`."""
 
@@ -120,5 +145,6 @@ class Drop(Asked):
 
 
 Command = Annotated[
-    Create | Load | Write | Train | Score | Infer | InferLong | DiffusionSample | Drop, Field(discriminator="kind")
+    Create | Load | Write | Train | Score | Infer | InferLong | DiffusionSample | Compress | Decompress | Drop,
+    Field(discriminator="kind"),
 ]

@@ -24,6 +24,7 @@ import bitlm_core
 from bitlm_core import BitLMError, CheckpointError, ConfigError
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.answers import Progress
+from bitlm_mcp.compute.compression import compress_steps, decompress_steps
 from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.messages import Message, Saved
 from bitlm_mcp.compute.scoring import record_places, score_outcome
@@ -126,6 +127,16 @@ class Executor:
         engine = self.engines.get(command.model, command.trace).engine
         arguments = {name: getattr(command, name) for name in ("num_bytes", "steps", "schedule", "prefix", "suffix", "seed")}
         return _generated(engine, (yield from _shares(engine.diffusion_sample_steps(**arguments), command)))
+
+    @execute.register
+    def _compress(self, command: commands.Compress) -> Steps:
+        found: Message = yield from _shares(compress_steps(self.engines, command), command)
+        return found
+
+    @execute.register
+    def _decompress(self, command: commands.Decompress) -> Steps:
+        found: Message = yield from _shares(decompress_steps(self.engines, command), command)
+        return found
 
     @execute.register
     def _infer_long(self, command: commands.InferLong) -> Steps:

@@ -11,8 +11,9 @@ from bitlm_mcp.operations.reading import cancel
 from bitlm_mcp.tools.job_results import job_call_result
 from bitlm_mcp.workspace import Workspace
 
+_JOBS = ("train_step", "score", "infer_long", "compress", "decompress")
 POLICIES = {
-    **dict.fromkeys(("train_step", "score", "infer_long"), TaskPolicy(quick_s=2.0, makes_job=True)),
+    **dict.fromkeys(_JOBS, TaskPolicy(quick_s=2.0, makes_job=True)),
     **dict.fromkeys(
         ("infer", "diffusion_sample", "init_model", "save_checkpoint", "load_checkpoint"), TaskPolicy(quick_s=10.0)
     ),

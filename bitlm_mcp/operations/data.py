@@ -13,13 +13,16 @@ from bitlm_mcp.workspace import Workspace
 
 @dataclass(frozen=True)
 class Source:
-    """The bytes of a call: a dataset's, by its name, or the call's own."""
+    """The bytes of a call: a dataset's or a job's output, by their names, or the call's own."""
 
     dataset_id: str | None = None
     content: bytes | None = None
+    output_of: str | None = None
 
-    def part(self, workspace: Workspace, job_id: str, *, holdout: bool) -> DataPart:
-        """The bytes in a file; those of the call are written down for the job."""
+    def part(self, workspace: Workspace, job_id: str, *, holdout: bool | None) -> DataPart:
+        """The bytes in a file; those of the call are written down for the job. holdout: see `DatasetStore.part`."""
+        if self.output_of is not None:
+            return workspace.job_files.output_part(self.output_of)
         if self.content is not None:
             return workspace.job_files.keep_input(job_id, self.content)
         return workspace.datasets.part(self.dataset_id or "", holdout=holdout)

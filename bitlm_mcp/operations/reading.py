@@ -25,7 +25,7 @@ def score(
     command = commands.Score(model=ref, data=part, records=records, adaptive=adaptive, top=top)
     job = Job("score", model_id, Urgency.READ, command, job_id=job_id, recorded=True)
     job.on_completed = lambda answer: answer.model_dump(mode="json", exclude={"answer"})
-    return _recorded(workspace, job)
+    return submit_recorded(workspace, job)
 
 
 def infer_long(
@@ -54,7 +54,7 @@ def infer_long(
     )
     job = Job("infer_long", model_id, Urgency.READ, command, job_id=job_id, recorded=True)
     job.on_completed = lambda answer: _long_result(answer, ctx_bits, first_bytes)
-    return _recorded(workspace, job)
+    return submit_recorded(workspace, job)
 
 
 def _long_result(answer: answers.LongOutcome, ctx_bits: int, first_bytes: int) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def cancel(workspace: Workspace, job_id: str) -> None:
         workspace.records.request_cancel(job_id)
 
 
-def _recorded(workspace: Workspace, job: Job) -> Job:
+def submit_recorded(workspace: Workspace, job: Job) -> Job:
     """Submit a job whose id is told; when it has ended, nothing but its output stays of its files."""
 
     def tidy() -> None:

@@ -11,7 +11,6 @@ from bitlm_core import SamplingConfig, bits_to_bytes, bytes_to_bits
 from bitlm_mcp.compute.answers import GenerationOutcome
 from bitlm_mcp.operations import reading as operations
 from bitlm_mcp.schemas import ToolSpec
-from bitlm_mcp.snapshot import JobView
 from bitlm_mcp.tools.inference_results import (
     DiffusionResult,
     InferLongResult,
@@ -35,7 +34,7 @@ from bitlm_mcp.tools.parameters import (
     text_bytes,
 )
 from bitlm_mcp.tools.sources import given_data, given_long_input
-from bitlm_mcp.tools.waiting import answer, off_loop, raise_failure, wait_for
+from bitlm_mcp.tools.waiting import answer, finished, off_loop
 from bitlm_mcp.workspace import Workspace
 
 MAX_NEW_BYTES = 8_192
@@ -43,12 +42,6 @@ MAX_NEW_BYTES = 8_192
 
 def inference_tools(workspace: Workspace) -> list[ToolSpec]:
     """The tools of this module, bound to a workspace."""
-
-    async def finished(job_id: str, wait_s: float, ctx: Context[Any, Any]) -> JobView:
-        """How a long job stands after a while; raises what ended it, if that was no success."""
-        view = await wait_for(workspace, job_id, min(wait_s, workspace.settings.max_wait_s), ctx, owner=True)
-        raise_failure(view)
-        return view
 
     async def score(
         ctx: Context[Any, Any],
@@ -67,7 +60,7 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         """
         source = given_data(dataset_id, text, data_base64)
         job = await off_loop(operations.score, workspace, model_id, source, records=records, adaptive=adaptive, top=top)
-        view = await finished(job.job_id, wait_s, ctx)
+        view = await finished(workspace, job.job_id, wait_s, ctx)
         return ScoreResult(job_id=view.job_id, status=view.status, next=next_call(view), **view.result or {})
 
     async def infer(
@@ -124,7 +117,7 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         source = given_long_input(prompt, prompt_base64, prompt_bits, dataset_id)
         sizes = {"ctx_bits": ctx_bits, "overlap": overlap, "first_bytes": return_bytes, "first_windows": return_windows}
         job = await off_loop(operations.infer_long, workspace, model_id, source, **sizes, carry=carry)
-        view = await finished(job.job_id, wait_s, ctx)
+        view = await finished(workspace, job.job_id, wait_s, ctx)
         return InferLongResult(job_id=view.job_id, status=view.status, next=next_call(view), **view.result or {})
 
     async def diffusion_sample(

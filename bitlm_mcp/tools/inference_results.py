@@ -121,6 +121,31 @@ class InferLongResult(Result):
     next: str | None = None
 
 
+class CompressResult(Result):
+    """Compressed data: `data_base64` has it where it is small. Or the job that is still making it."""
+
+    job_id: str
+    status: Status
+    mode: str | None = None
+    num_bytes: int | None = None
+    compressed_bytes: int | None = None
+    bits_per_byte: FiniteOrNone = None
+    data_base64: str | None = None
+    next: str | None = None
+
+
+class DecompressResult(Result):
+    """Decompressed data: its first bytes as `text`, or as `data_base64` where they are none. Or the job."""
+
+    job_id: str
+    status: Status
+    num_bytes: int | None = None
+    text: str | None = None
+    data_base64: str | None = None
+    dataset_id: str | None = None
+    next: str | None = None
+
+
 def text_or_none(data: bytes) -> str | None:
     """The bytes as text, None when they are not UTF-8."""
     try:

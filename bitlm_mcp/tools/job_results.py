@@ -10,10 +10,16 @@ from pydantic import Field
 
 from bitlm_mcp.results import FiniteOrNone, Result, both_channels
 from bitlm_mcp.snapshot import JobView, Status
-from bitlm_mcp.tools.inference_results import InferLongResult, ScoreResult
+from bitlm_mcp.tools.inference_results import CompressResult, DecompressResult, InferLongResult, ScoreResult
 from bitlm_mcp.workspace import Workspace
 
 ALL_READ = "all of the data was read, each byte once: more steps on it would learn nothing, other data would"
+_SHAPES: dict[str, type[ScoreResult | InferLongResult | CompressResult | DecompressResult]] = {
+    "score": ScoreResult,
+    "infer_long": InferLongResult,
+    "compress": CompressResult,
+    "decompress": DecompressResult,
+}
 
 
 class JobResult(Result):
@@ -61,8 +67,7 @@ def job_call_result(workspace: Workspace, view: JobView) -> CallToolResult:
         )
     if view.kind == "train_step":
         return both_channels(job_result(workspace, view))
-    shape = ScoreResult if view.kind == "score" else InferLongResult
-    return both_channels(shape(job_id=view.job_id, status=view.status, **view.result or {}))
+    return both_channels(_SHAPES[view.kind](job_id=view.job_id, status=view.status, **view.result or {}))
 
 
 def next_call(view: JobView) -> str | None:

@@ -105,6 +105,13 @@ async def answer(workspace: Workspace, job: Job, context: Context[Any, Any]) -> 
     return job.answer
 
 
+async def finished(workspace: Workspace, job_id: str, wait_s: float, context: Context[Any, Any]) -> JobView:
+    """How a long job stands after a while; raises what ended it, if that was no success."""
+    view = await wait_for(workspace, job_id, min(wait_s, workspace.settings.max_wait_s), context, owner=True)
+    raise_failure(view)
+    return view
+
+
 def raise_failure(view: JobView) -> None:
     """Raise what ended a job, unless it was completed."""
     if view.status == "cancelled":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bitlm_core.durable import alone_in, change_within, make_folder, remove_within, sweep_folders
+from bitlm_core.durable import alone_in, change_within, make_folder, remove_within, sweep_folders, write_whole
 
 
 @contextmanager
@@ -113,3 +113,22 @@ def test_a_folder_that_was_replaced_while_one_waited_is_entered_anew(tmp_path: P
         folder.mkdir()
     waiter.join()
     assert (folder / "mark").exists() and not (tmp_path / "old" / "mark").exists()
+
+
+def test_a_file_written_whole_appears_complete_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    write_whole(path, b"one", overwrite=False)
+    with pytest.raises(FileExistsError):
+        write_whole(path, b"two", overwrite=False)
+    assert path.read_bytes() == b"one"
+    write_whole(path, b"two", overwrite=True)
+    assert path.read_bytes() == b"two"
+
+    def full(path: Path) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr("bitlm_core.durable.sync", full)
+    with pytest.raises(OSError, match="no space"):
+        write_whole(path, b"three", overwrite=True)
+    assert path.read_bytes() == b"two"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

@@ -14,10 +14,12 @@ from bitlm_mcp.workspace import Workspace
 
 READING = {
     *("list_models", "wait_job", "list_jobs", "read_output", "score", "infer", "infer_long", "diffusion_sample"),
+    "compress",
     "get_telemetry",
 }
 EVERYTHING = READING | {
-    *("init_model", "delete", "add_dataset", "train_step", "cancel_job", "save_checkpoint", "load_checkpoint")
+    *("init_model", "delete", "add_dataset", "train_step", "cancel_job", "save_checkpoint", "load_checkpoint"),
+    "decompress",
 }
 
 

@@ -72,7 +72,8 @@ async def test_default_answers_are_short(full: Server) -> None:
     model, done = {"model_id": NAMES[0]}, full.trained(NAMES[1], steps=1, source=Source(dataset_id=NAMES[0])).job_id
     async with client(full) as asked:
         long = await asked.call_tool("infer_long", model | {"dataset_id": NAMES[0]})
-        assert long.structured_content is not None
+        packed = await asked.call_tool("compress", {"dataset_id": NAMES[0]})
+        assert long.structured_content is not None and packed.structured_content is not None
         calls: list[tuple[str, dict[str, Any]]] = [
             ("init_model", {"model_id": LONG + "new", "preset": "tiny"}),
             ("list_models", {}),
@@ -87,6 +88,8 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("infer", model | {"prompt": "the quick"}),
             ("infer_long", model | {"dataset_id": NAMES[0]}),
             ("diffusion_sample", model),
+            ("compress", model | {"text": "some text that is compressed"}),
+            ("decompress", {"job_id": packed.structured_content["job_id"]}),
             ("get_telemetry", model),
             ("save_checkpoint", model | {"name": LONG + "new"}),
             ("load_checkpoint", {"name": LONG + "new", "model_id": LONG + "two"}),

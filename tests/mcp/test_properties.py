@@ -12,6 +12,7 @@ import logging
 import sys
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ from mcp import Client
 from mcp_types import CallToolResult, TextContent, Tool
 
 from bitlm_core import device
+from bitlm_core.compression.container import Header, pack
 from bitlm_mcp import assembly
 from bitlm_mcp.operations.reading import cancel
 from bitlm_mcp.settings import ServerSettings
@@ -44,6 +46,7 @@ UNTRIED = frozenset({"compile"})
 NAMES = ["default", "default", "m", "d", "none"]
 SOURCES = {"path", "text", "data_base64", "dataset_id", "prompt", "prompt_base64", "prompt_bits"}
 """Of these parameters a call takes one."""
+PACKED = pack(Header("stored", 3, zlib.crc32(b"abc"), "whole", None, (3,)), [b"abc"])
 JOB, OUTPUT = "the latest job", "the latest job with an output"
 PATHS = ["data.txt", "folder", "folder/../data.txt", "../secret.txt", "link", "linked/secret.txt", "/etc/passwd", "~", "."]
 PATHS += ["x" * 300, "data.txt/", "folder/none", "%2e%2e/secret.txt", "file:///etc/passwd", "//host/share", "a\0b"]
@@ -61,7 +64,7 @@ KNOWN: dict[str, list[Any]] = {
     "text": ["some text to learn " * 4, "a", ""],
     "prompt": ["the quick", "ü", ""],
     "prompt_bits": ["011000010", "011000011", "0110", "2"],
-    "data_base64": [base64.b64encode(bytes(range(256))).decode(), "AA==", "AA", "*"],
+    "data_base64": [base64.b64encode(PACKED).decode()] * 2 + [base64.b64encode(bytes(range(256))).decode(), "AA==", "AA", "*"],
     "prompt_base64": ["AAEC", "AA", ""],
     "wait_s": [0, 0.01, 0.2],
     "idempotency_key": ["one", "two"],

@@ -26,6 +26,8 @@ FIXED = {
     "infer": {"max_new_bytes": 64, "temperature": 1.0, "top_p": 1.0, "constraint": "none", "seed": 0},
     "infer_long": {"ctx_bits": 4096, "overlap": 256, "wait_s": 20},
     "diffusion_sample": {"num_bytes": 32, "steps": 12, "schedule": "linear", "seed": 0},
+    "compress": {"wait_s": 20},
+    "decompress": {"wait_s": 20},
     "get_telemetry": {"last": 20},
     "save_checkpoint": {"overwrite": False},
     "load_checkpoint": {"overwrite": False},

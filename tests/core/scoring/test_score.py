@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bitlm_core import ConfigError, Engine, MixingConfig, ModelStateError, ResourceLimitError, record_spans
-from bitlm_core.mixing.mixer import ContextMixer
+from bitlm_core import ConfigError, Engine, ModelStateError, ResourceLimitError, record_spans
 from bitlm_core.scoring import score as module
 from bitlm_core.scoring.score import record_score_steps, self_score_steps
 from tests.conftest import run
@@ -71,9 +70,8 @@ def test_progress_rises_to_one(trained: Engine, text: bytes) -> None:
 def test_without_a_model_a_file_is_learned_while_it_is_read(text: bytes) -> None:
     data = array(text[:4_000])
     for records, num in (("whole", 1), ("fixed:400", 10)):
-        mixer = ContextMixer(MixingConfig(memory_mib=4))
-        found = run(self_score_steps(mixer, data, record_spans(data, records)))
-        assert mixer.bytes_learned == len(data) and len(found.statistics) == num
+        found = run(self_score_steps(data, record_spans(data, records)))
+        assert found.likelihood.num_bytes == len(data) and len(found.statistics) == num
         assert found.surprise[-400:].mean() < 0.8 * found.surprise[:400].mean()
         assert found.likelihood.bits_per_byte == pytest.approx(float(found.surprise.mean()), rel=1e-5)
 
@@ -83,7 +81,7 @@ def test_what_cannot_be_scored_is_refused(trained: Engine, monkeypatch: pytest.M
     with pytest.raises(ConfigError, match="0 bytes"):
         run(trained.score_steps(nothing, spans, adaptive=False))
     with pytest.raises(ConfigError, match="0 bytes"):
-        run(self_score_steps(ContextMixer(MixingConfig(memory_mib=4)), nothing, spans))
+        run(self_score_steps(nothing, spans))
     with pytest.raises(ModelStateError, match="no context mixing"):
         run(record_score_steps(trained.model, None, nothing, spans, adaptive=True))
     monkeypatch.setattr(module, "free_memory_bytes", lambda: 100)

@@ -28,7 +28,7 @@ def costs(mixer: ContextMixer, records: list[bytes], *, learn: bool) -> Costs:
 
 
 def streaming(records: list[bytes]) -> Streaming:
-    mixer = ContextMixer(MixingConfig(memory_mib=4))
+    mixer = ContextMixer(MixingConfig(memory_mib=8))
     known = costs(mixer, lines(300, 1), learn=True)
     reference = Reference.of(costs(mixer, lines(60, 2), learn=False))
     stream = Streaming(mixer, reference, reference.peaks(known)[150:])
@@ -69,7 +69,7 @@ def test_a_burst_of_odd_records_stays_odd() -> None:
 
 def test_drift_is_learned_where_a_frozen_model_never_would() -> None:
     drifted = lines(120, 5, host="alphb")  # one byte is another from now on
-    mixer = ContextMixer(MixingConfig(memory_mib=4))
+    mixer = ContextMixer(MixingConfig(memory_mib=8))
     reference = Reference.of(costs(mixer, lines(60, 2), learn=False))
     stream = Streaming(mixer, reference)
     cost = [float(stream.read([(np.frombuffer(record, np.uint8), None)]).mean()) for record in drifted]
@@ -78,7 +78,7 @@ def test_drift_is_learned_where_a_frozen_model_never_would() -> None:
 
 
 def test_a_stream_leaves_its_mixer_as_it_was() -> None:
-    mixer = ContextMixer(MixingConfig(memory_mib=4))
+    mixer = ContextMixer(MixingConfig(memory_mib=8))
     costs(mixer, lines(50, 1), learn=True)
     before = mixer.state_arrays()
     stream = Streaming(mixer, Reference.of(costs(mixer, lines(50, 2), learn=False)))

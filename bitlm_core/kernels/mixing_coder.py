@@ -1,0 +1,186 @@
+"""Coding with the predictions of the mixer, or with those of anything else: bytes to coded bytes and back.
+
+The mixer's own loop predicts a bit, codes it and goes on; after a byte it learns, or only moves along. Encoder and decoder
+run the same code on the same integers, so they agree on every machine.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitlm_core.kernels.context_mixing import _learn, _predict
+from bitlm_core.kernels.mixing_contexts import advance
+from bitlm_core.kernels.mixing_layout import (
+    NUM_CONTEXTS,
+    SLOT,
+    Int,
+    Memory,
+    Scratch,
+    Tables,
+    cached_kernel,
+    kernel,
+)
+from bitlm_core.kernels.mixing_slots import begin, locate
+from bitlm_core.kernels.range_coder import (
+    Coder,
+    decode_bit,
+    encode_bit,
+    finish_encoding,
+    probability,
+    start_decoding,
+    start_encoding,
+)
+
+
+@kernel
+def _code(
+    m: Memory,
+    t: Tables,
+    s: Scratch,
+    c: Coder,
+    rarity: NDArray[np.int32],
+    data: NDArray[np.uint8],
+    expert: NDArray[np.int32],
+    decoding: Int,
+    learn: bool,
+    trace: NDArray[np.int64],
+) -> None:
+    """Encode data [N], or decode N bytes into it. expert: stretches [N, 8] for encoding, or [0, 8] where there is none.
+
+    trace: [N, 4, C] takes the slots and runs that are learned into, for `_put_back`; [0, 4, C] where nobody asks.
+    """
+    has_expert = (expert.shape[0] == data.size) * 1
+    for i in range(data.size):
+        begin(m, t, s, learn)
+        byte = np.int64(data[i])
+        node: Int = 1
+        for k in range(8):
+            if k == 4:
+                locate(m, t, s, 1, node)
+            says = np.int64(expert[i, k]) if has_expert else 0
+            p = probability(rarity, _predict(m, t, s, node, k, says, has_expert))
+            if decoding:
+                bit = decode_bit(c, p)
+            else:
+                bit = (byte >> (7 - k)) & 1
+                encode_bit(c, p, bit)
+            node = 2 * node + bit
+        byte = node & 255
+        data[i] = byte
+        if learn:
+            _learn(m, t, s, byte)
+        else:
+            advance(m, t, byte, False)
+        if trace.shape[0] == data.size:
+            _note(s, trace[i])
+
+
+@kernel
+def _note(s: Scratch, row: NDArray[np.int64]) -> None:
+    """Take down the slots and runs of a byte."""
+    for i in range(NUM_CONTEXTS):
+        for part in range(3):
+            row[part, i] = s.slots[part, i]
+        row[3, i] = s.runs[2, i]
+
+
+@kernel
+def _put_back(m: Memory, kept: Memory, trace: NDArray[np.int64]) -> None:
+    """Make the slots and runs in the trace what they are in `kept` again."""
+    for n in range(trace.shape[0]):
+        for i in range(NUM_CONTEXTS):
+            for part in range(3):
+                at = trace[n, part, i]
+                for k in range(SLOT):
+                    m.slots[at + k] = kept.slots[at + k]
+            m.runs[trace[n, 3, i]] = kept.runs[trace[n, 3, i]]
+
+
+@kernel
+def code_nodes(c: Coder, rarity: NDArray[np.int32], logits: NDArray[np.int32], byte: Int) -> Int:
+    """Encode one byte with the logits [256] of its tree, or decode it where `byte` is negative; the byte."""
+    node: Int = 1
+    for k in range(8):
+        p = probability(rarity, np.int64(logits[node]))
+        if byte < 0:
+            bit = decode_bit(c, p)
+        else:
+            bit = (byte >> (7 - k)) & 1
+            encode_bit(c, p, bit)
+        node = 2 * node + bit
+    return node & 255
+
+
+class CodingEntryPoints(NamedTuple):
+    """The compiled kernels that Python calls; arguments as above. Each returns a number it ends with."""
+
+    start: Callable[[Coder, int], int]
+    """(coder, whether to decode)"""
+    code: Callable[..., int]
+    nodes: Callable[[Coder, NDArray[np.int32], NDArray[np.int32], int], int]
+    finish: Callable[[Coder], int]
+
+
+@lru_cache(maxsize=1)
+def coding_entry_points() -> CodingEntryPoints:
+    """Compile on first use, or take from numba's cache on disk."""
+    stamp = _stamp()
+
+    @cached_kernel
+    def start(c: Coder, decoding: Int) -> Int:
+        if decoding:
+            start_decoding(c)
+        else:
+            start_encoding(c)
+        return stamp
+
+    @cached_kernel
+    def code(
+        m: Memory,
+        t: Tables,
+        s: Scratch,
+        c: Coder,
+        rarity: NDArray[np.int32],
+        data: NDArray[np.uint8],
+        expert: NDArray[np.int32],
+        decoding: Int,
+        learn: bool,
+        trace: NDArray[np.int64],
+    ) -> Int:
+        _code(m, t, s, c, rarity, data, expert, decoding, learn, trace)
+        return stamp
+
+    @cached_kernel
+    def nodes(c: Coder, rarity: NDArray[np.int32], logits: NDArray[np.int32], byte: Int) -> Int:
+        return code_nodes(c, rarity, logits, byte) + 0 * stamp
+
+    @cached_kernel
+    def finish(c: Coder) -> Int:
+        return finish_encoding(c) + 0 * stamp
+
+    return CodingEntryPoints(start, code, nodes, finish)
+
+
+@lru_cache(maxsize=1)
+def put_back_entry_point() -> Callable[[Memory, Memory, NDArray[np.int64]], int]:
+    """As `coding_entry_points`: `_put_back`, compiled."""
+    stamp = _stamp()
+
+    @cached_kernel
+    def put_back(m: Memory, kept: Memory, trace: NDArray[np.int64]) -> Int:
+        _put_back(m, kept, trace)
+        return stamp
+
+    return put_back
+
+
+def _stamp() -> int:
+    """Of the sources of all kernels: a closure variable, hence part of the key of numba's cache, which knows one file only."""
+    return zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))

@@ -1,0 +1,105 @@
+"""`bitlm compress` and `bitlm decompress`: files there and back, with and without a model, and one line for what fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from bitlm_core import Engine, EngineConfig, MixingConfig, TrainingPlan, bytes_in_memory, preset_config, write_file
+from bitlm_mcp import cli
+
+LINES = b"".join(b"%d, a line of the log, all is well\n" % i for i in range(30))
+
+
+def invoked(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def done(*arguments: object) -> str:
+    found = invoked(*arguments)
+    assert found.exit_code == 0, found.output
+    return found.stdout
+
+
+def refused(*arguments: object) -> str:
+    found = invoked(*arguments)
+    assert found.exit_code == 1 and found.stderr.startswith("bitlm: ") and found.stderr.count("\n") == 1, found.output
+    return found.stderr
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path, Path]:
+    source = tmp_path / "in"
+    source.write_bytes(LINES)
+    return source, tmp_path / "packed", tmp_path / "out"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    shape = preset_config("tiny", d_model=32, nhead=1, num_layers=1, max_seq_len=32)
+    engine = Engine(EngineConfig(model=shape, mixing=MixingConfig(memory_mib=8)))
+    for _ in engine.train_steps(bytes_in_memory(LINES * 2), TrainingPlan(steps=2)):
+        pass
+    path = tmp_path_factory.mktemp("model") / "state.safetensors"
+    write_file(path, *engine.state())
+    return path
+
+
+def test_there_and_back(files: tuple[Path, Path, Path]) -> None:
+    source, packed, target = files
+    for options in ([], ["--lanes", 2, "--memory-mib", 4]):
+        told = done("compress", source, packed, "--force", *options)
+        assert f"-> {packed.stat().st_size:,}, " in told and "(self-contained)" in told
+        done("decompress", packed, target, "--force")
+        assert target.read_bytes() == LINES
+    assert sorted(path.name for path in source.parent.iterdir()) == ["in", "out", "packed"]
+
+
+def test_an_empty_file(files: tuple[Path, Path, Path]) -> None:
+    source, packed, target = files
+    source.write_bytes(b"")
+    assert "(stored)" in done("compress", source, packed)
+    done("decompress", packed, target)
+    assert target.read_bytes() == b""
+
+
+def test_with_a_model(files: tuple[Path, Path, Path], checkpoint: Path) -> None:
+    source, packed, target = files
+    source.write_bytes(LINES[:200])
+    assert "(model)" in done("compress", source, packed, "--model", checkpoint)
+    done("decompress", packed, target, "--model", checkpoint)
+    assert target.read_bytes() == LINES[:200]
+    assert "give the checkpoint" in refused("decompress", packed, target, "--force")
+    done("compress", source, packed, "--model", checkpoint, "--records", "lines", "--force")
+    done("decompress", packed, target, "--model", checkpoint, "--record", 2, "--force")
+    assert target.read_bytes() == LINES.splitlines(keepends=True)[2]
+
+
+def test_names_of_the_state_directory(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    message = refused("compress", *files[:2], "--model", "nothing", "--state-dir", tmp_path / "state")
+    assert "no file, checkpoint or model 'nothing'" in message and "has none" in message
+
+
+def test_what_cannot_be_done_changes_nothing(files: tuple[Path, Path, Path], checkpoint: Path) -> None:
+    source, packed, target = files
+    packed.write_bytes(b"something else")
+    assert "exists already" in refused("compress", source, packed)
+    assert packed.read_bytes() == b"something else"
+    assert "not made by" in refused("decompress", packed, target)
+    assert "No such file" in refused("compress", source.with_name("absent"), target)
+    assert "no folder" in refused("compress", source, source.parent / "absent" / "x")
+    assert "--model" in refused("compress", source, target, "--records", "lines")
+    assert "--memory-mib" in refused("compress", source, target, "--model", checkpoint, "--memory-mib", 4)
+    assert "exclude" in refused("compress", source, target, "--model", checkpoint, "--records", "lines", "--lanes", 2)
+    done("compress", source, packed, "--force")
+    assert "needs no --model" in refused("decompress", packed, target, "--model", checkpoint)
+    assert "record by record" in refused("decompress", packed, target, "--record", 0)
+    assert "MiB" in refused("decompress", packed, target, "--memory-mib", 3)
+    damaged = bytearray(packed.read_bytes())
+    damaged[-9] ^= 1
+    packed.write_bytes(damaged)
+    assert "damaged" in refused("decompress", packed, target)
+    assert not target.exists()
+    assert sorted(path.name for path in source.parent.iterdir()) == ["in", "packed"]

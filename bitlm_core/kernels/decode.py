@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bitlm_core.kernels.decode_arithmetic import EPSILON, ONE, ZERO, dot, exponential, f32, multiply, normalise, total
+from bitlm_core.kernels.decode_arithmetic import ONE, ZERO, dot, exponential, f32, most, multiply, normalise, total
 from bitlm_core.kernels.decode_layout import (
     BLOCK,
     CHUNK,
@@ -38,11 +38,12 @@ from bitlm_core.kernels.mixing_layout import Int, kernel
 from bitlm_core.kernels.vectors import rows_16, rows_64
 
 START = 257
+LEAST_SCORE = f32(-np.inf)
 SMALLEST = f32(np.finfo(np.float32).eps)  # PyTorch's default in rms_norm
 ROLLING, GOLDEN = 1_000_003, -7_046_029_254_386_353_131  # as in layers.embedding
 
 
-@kernel
+@part
 def embed(net: Network, st: Streams, room: Room, r: Int, symbol: Int) -> None:
     """Let row r read a symbol, the next one of its stream."""
     stream, width = room.rows[r, STREAM], net.sizes[WIDTH]
@@ -71,20 +72,18 @@ def embed(net: Network, st: Streams, room: Room, r: Int, symbol: Int) -> None:
     room.spent[r] = ZERO
 
 
-@kernel
-def turn(st: Streams, position: Int, x: NDArray[np.float32], width: Int) -> None:
-    """Normalise a head of a query or key, and turn it by its position where positions are rotary."""
+@part
+def turn(x: NDArray[np.float32], width: Int, cos: NDArray[np.float32], sin: NDArray[np.float32]) -> None:
+    """Normalise a head of a query or key, and turn it by the angles of its position; none are given for other positions."""
     normalise(x, width, x)
-    if st.cos.shape[0]:
-        cos, sin = st.cos[position - st.turns_from[0]], st.sin[position - st.turns_from[0]]
-        half = width // 2
-        for i in range(half):
-            a, b = x[i], x[half + i]
-            x[i] = a * cos[i] - b * sin[i]
-            x[half + i] = b * cos[i] + a * sin[i]
+    left, right = x[: cos.size], x[cos.size :]
+    for i in range(cos.size):
+        a, b = left[i], right[i]
+        left[i] = a * cos[i] - b * sin[i]
+        right[i] = b * cos[i] + a * sin[i]
 
 
-@kernel
+@part
 def remember(net: Network, st: Streams, room: Room, layer: Int, r: Int) -> None:
     """Finish the queries of row r, and put its keys and values into the memory of its stream."""
     z = net.sizes
@@ -92,21 +91,25 @@ def remember(net: Network, st: Streams, room: Room, layer: Int, r: Int) -> None:
     heads, width, slots = z[HEADS], z[HEAD_WIDTH], z[SLOTS]
     slot = position % slots
     qkv, keys, values = room.qkv[r], st.keys[stream, layer], st.values[stream, layer]
+    angle = position - st.turns_from[0]
+    cos, sin = st.cos[angle], st.sin[angle]
     scale = ONE / np.sqrt(f32(width))
     for h in range(heads):
         q, k = qkv[h * width : (h + 1) * width], qkv[(heads + h) * width : (heads + h + 1) * width]
-        turn(st, position, q, width)
-        turn(st, position, k, width)
+        turn(q, width, cos, sin)
+        turn(k, width, cos, sin)
+        column = keys[h, slot // BLOCK, :, slot % BLOCK]
         for i in range(width):
             q[i] = q[i] * scale
-            keys[h, slot // BLOCK, i, slot % BLOCK] = k[i]
+            column[i] = k[i]
     for h in range(z[VALUE_HEADS]):
         start = 2 * heads * width + h * z[VALUE_WIDTH]
-        for i in range(z[VALUE_WIDTH]):
-            values[h, slot, i] = qkv[start + i]
+        v = qkv[start : start + z[VALUE_WIDTH]]
+        for i in range(v.size):
+            values[h, slot, i] = v[i]
 
 
-@kernel
+@part
 def weigh(keys: NDArray[np.float32], q: NDArray[np.float32], width: Int, first: Int, seen: Int, scores: NDArray[np.float32]) -> None:
     """scores[slot] = softmax(K q) for the `seen` slots from `first` on, around the end of the ring."""
     slots = scores.shape[0]
@@ -116,23 +119,21 @@ def weigh(keys: NDArray[np.float32], q: NDArray[np.float32], width: Int, first: 
         rows_64(keys[b], 0, BLOCK, q, 0, 0, width, scores, b * BLOCK, 0)
     for b in range(min(first // BLOCK, (around + BLOCK - 1) // BLOCK)):
         rows_64(keys[b], 0, BLOCK, q, 0, 0, width, scores, b * BLOCK, 0)
-    largest = scores[first]
-    for i in range(first, until):
-        largest = max(largest, scores[i])
-    for i in range(around):
-        largest = max(largest, scores[i])
-    for i in range(first, until):
-        scores[i] = exponential(scores[i] - largest)
-    for i in range(around):
-        scores[i] = exponential(scores[i] - largest)
-    scale = ONE / (total(scores[first:until], until - first) + total(scores, around))
-    for i in range(first, until):
-        scores[i] = scores[i] * scale
-    for i in range(around):
-        scores[i] = scores[i] * scale
+    # Loops from zero over a part of an array: from elsewhere, numba asks at each step whether the index is negative.
+    here, there = scores[first:until], scores[:around]
+    largest = most(there, around, most(here, until - first, LEAST_SCORE))
+    for i in range(here.size):
+        here[i] = exponential(here[i] - largest)
+    for i in range(there.size):
+        there[i] = exponential(there[i] - largest)
+    scale = ONE / (total(here, until - first) + total(there, around))
+    for i in range(here.size):
+        here[i] = here[i] * scale
+    for i in range(there.size):
+        there[i] = there[i] * scale
 
 
-@kernel
+@part
 def gather(values: NDArray[np.float32], weights: NDArray[np.float32], first: Int, count: Int, out: NDArray[np.float32]) -> None:
     """out = Σ weights[slot] values[slot] over `count` slots from `first` on."""
     width = values.shape[1]
@@ -175,11 +176,12 @@ def attend(net: Network, st: Streams, room: Room, layer: Int, r: Int) -> None:
         scale = ONE
         if pair == 2:
             scale = net.differences[layer, 1] / np.sqrt(dot(y, y, width) / f32(width) + SMALLEST)
+        gathered = room.normed[r, h * width : (h + 1) * width]
         for i in range(width):
-            room.normed[r, h * width + i] = y[i] * scale
+            gathered[i] = y[i] * scale
 
 
-@kernel
+@part
 def halt(net: Network, room: Room, layer: Int, r: Int) -> None:
     """Add the layer's share to the output of row r, and sum up whether it has halted (see `layers.halting`)."""
     width, threshold, spent = net.sizes[WIDTH], net.threshold[0], room.spent[r]
@@ -238,7 +240,7 @@ def compute_layer(net: Network, st: Streams, room: Room, layer: Int, n: Int) -> 
 def compute(net: Network, st: Streams, room: Room, symbols: NDArray[np.int64], n: Int) -> None:
     """Read `symbols[:n]` in the streams that the rows name, one after the other; `hidden` of each is that of its last row.
 
-    The streams' lengths move on. No two rows may be of one stream unless all are.
+    The streams' lengths move on.
     """
     width = net.sizes[WIDTH]
     for r in range(n):

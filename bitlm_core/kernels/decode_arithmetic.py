@@ -19,6 +19,7 @@ from bitlm_core.kernels.vectors import (
     rows_64_by_4,
     vector_dot,
     vector_largest,
+    vector_most,
     vector_sum,
 )
 
@@ -55,6 +56,16 @@ def total(x: NDArray[np.float32], n: Int) -> np.float32:
 
 
 @kernel
+def most(x: NDArray[np.float32], n: Int, least: np.float32) -> np.float32:
+    """The largest of x[:n] and `least`."""
+    whole = n // 16
+    found = max(least, vector_most(x, 0, whole))
+    for i in range(16 * whole, n):
+        found = max(found, x[i])
+    return found
+
+
+@kernel
 def dot(x: NDArray[np.float32], y: NDArray[np.float32], n: Int) -> np.float32:
     """x[:n] · y[:n]."""
     whole = n // 16
@@ -64,7 +75,7 @@ def dot(x: NDArray[np.float32], y: NDArray[np.float32], n: Int) -> np.float32:
     return found
 
 
-@kernel
+@part
 def normalise(x: NDArray[np.float32], n: Int, out: NDArray[np.float32]) -> None:
     """out[:n] = (x − mean) / √(variance + ε)."""
     mean = total(x, n) / f32(n)
@@ -75,7 +86,7 @@ def normalise(x: NDArray[np.float32], n: Int, out: NDArray[np.float32]) -> None:
         out[i] = out[i] * scale
 
 
-@kernel
+@part
 def narrow(x: NDArray[np.float32], depth: Int, out: NDArray[np.int16]) -> np.float32:
     """x[:depth] as integers as large as the sums of a product allow; what one stands for. x is padded with zeros."""
     largest = vector_largest(x, 0, (depth + 15) // 16)
@@ -135,7 +146,14 @@ def multiply_narrow(
         b += 1 + both
 
 
-@kernel
+@part
+def widen(sums: NDArray[np.int32], scales: NDArray[np.float32], step: np.float32, out: NDArray[np.float32]) -> None:
+    """What the sums of a narrow product stand for."""
+    for i in range(scales.size):
+        out[i] = f32(sums[i]) * (scales[i] * step)
+
+
+@part
 def multiply(net: Network, room: Room, which: Int, x: NDArray[np.float32], out: NDArray[np.float32], n: Int) -> None:
     """out[:n] = W x[:n] for the matrix `which`."""
     m = net.matrices[which]
@@ -147,6 +165,4 @@ def multiply(net: Network, room: Room, which: Int, x: NDArray[np.float32], out: 
         room.steps[r] = narrow(x[r], depth, room.narrowed[r])
     multiply_narrow(net.narrow, at, depth, blocks, room.narrowed, room.sums, n)
     for r in range(n):
-        step, sums, to = room.steps[r], room.sums[r], out[r]
-        for i in range(blocks * BLOCK):
-            to[i] = f32(sums[i]) * (net.scales[scale_at + i] * step)
+        widen(room.sums[r], net.scales[scale_at : scale_at + blocks * BLOCK], room.steps[r], out[r])

@@ -155,12 +155,12 @@ def _product(columns: int, vectors: int, how: type[_Floats] | type[_Pairs]) -> A
     return product
 
 
-def _reduction(step: Callable[[Any, Any, list[Any]], Any], fold: Callable[[Any, Any, Any], Any], arrays: int) -> Any:
+def _reduction(step: Callable[[Any, Any, list[Any]], Any], fold: Callable[[Any, Any, Any], Any], arrays: int, start: float = 0.0) -> Any:
     """`(x, x_at, …, vectors)`: sixteen running values over so many vectors, folded in halves into one float32."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         total = cgutils.alloca_once(builder, _FLOATS)
-        builder.store(ir.Constant(_FLOATS, [0.0] * LANES), total)
+        builder.store(ir.Constant(_FLOATS, [start] * LANES), total)
         pointers = [_pointer(context, builder, signature.args[2 * i], given[2 * i]) for i in range(arrays)]
         with cgutils.for_range(builder, given[-1]) as loop:
             offset = builder.mul(loop.index, ir.Constant(_INT64, LANES))
@@ -209,4 +209,5 @@ pairs_128 = _product(1, 8, _Pairs)
 pairs_64_by_4 = _product(4, 4, _Pairs)
 vector_sum = _reduction(lambda b, total, x: b.fadd(total, x[0]), _sum, 1)
 vector_largest = _reduction(lambda b, total, x: _larger(b, total, _magnitude(b, x[0])), _larger, 1)
+vector_most = _reduction(lambda b, total, x: _larger(b, total, x[0]), _larger, 1, -float("inf"))
 vector_dot = _reduction(lambda b, total, x: b.fadd(total, b.fmul(x[0], x[1])), _sum, 2)

@@ -135,7 +135,7 @@ def open_streams(model: ByteLM, net: Network, count: int, locality: Locality | N
     layers, heads, width = config.num_layers, int(sizes[layout.HEADS]), int(sizes[layout.HEAD_WIDTH])
     value_width = _up_to(int(sizes[layout.VALUE_WIDTH]), LANES)
     positions = TURNS if locality else config.max_seq_len
-    cos, sin = turns(0, positions if config.position == "rotary" else 0, width)
+    cos, sin = turns(0, positions, width if config.position == "rotary" else 0)
     streams = Streams(
         keys=np.zeros((count, layers, heads, slots // BLOCK, width, BLOCK), np.float32),
         values=np.zeros((count, layers, config.nhead, slots, value_width), np.float32),

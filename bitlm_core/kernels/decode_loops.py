@@ -34,7 +34,7 @@ from bitlm_core.kernels.range_coder import (
 
 READ, NODES, DRAW, ENCODE, DECODE = range(5)
 # indices into Job.options
-KIND, NUM_SYMBOLS, MIXING, LEARN, STARTS, ENDS, OPTIONS = range(7)
+KIND, NUM_SYMBOLS, STEPS, MIXING, LEARN, STARTS, ENDS, OPTIONS = range(8)
 EXPERT_ONE, EXPERT_LIMIT = f32(256.0), 2047  # an expert's logit in 1/256 nat, and its bounds: as in mixing.mixer
 LOGIT_ONE = 1024.0
 
@@ -42,13 +42,13 @@ LOGIT_ONE = 1024.0
 class Job(NamedTuple):
     """What a call is to do, and what comes of it. Arrays that a kind does not name may be empty.
 
-    First the NUM_SYMBOLS `symbols` are read in their `streams`; with `logits`, the last ones predict data[0]. Then
-    READ: nothing more. NODES: `nodes[0]` of stream 0, of the network alone. DRAW: `data` [S, n] from `uniforms`, their cost to
+    First the NUM_SYMBOLS `symbols` are read in their `streams`. READ: the last of them predict data[0], into `logits`. NODES:
+    `nodes[0]` of stream 0, of the network alone. The others do STEPS bytes. DRAW: `data` [S, n] from `uniforms`, their cost to
     `nats`. ENCODE: `data` [1, n] into `coder`, by `logits`. DECODE: the same back, reading as it goes. The last byte that was
     drawn or decoded is not read yet.
     """
 
-    options: NDArray[np.int64]  # [6]
+    options: NDArray[np.int64]  # [7]
     sampling: NDArray[np.float64]  # [2]: temperature, top_p
     symbols: NDArray[np.int64]  # [N or more, at least S]
     streams: NDArray[np.int64]
@@ -63,7 +63,7 @@ class Job(NamedTuple):
     rarity: NDArray[np.int32]
 
 
-@kernel
+@part
 def node_logit(net: Network, hidden: NDArray[np.float32], node: Int) -> np.float32:
     """What the network says of a node of the byte tree."""
     return dot(net.head[node], hidden, net.sizes[WIDTH])
@@ -87,39 +87,44 @@ def learn_byte(m: Memory, t: Tables, s: Scratch, byte: Int, learn: Int) -> None:
 
 
 @part
-def draw_along_path(
-    net: Network, hidden: NDArray[np.float32], m: Memory, t: Tables, s: Scratch, job: Job, u: float
-) -> tuple[Int, float]:
-    """A byte at temperature 1 and its cost in nats: only the eight nodes on its path are computed."""
+def walk(net: Network, hidden: NDArray[np.float32], m: Memory, t: Tables, s: Scratch, job: Job, stream: Int, i: Int) -> Int:
+    """Byte i of a stream, bit by bit along its path: drawn at temperature 1, or coded.
+
+    For coding, a logit is rounded to 1/1024 nat before its probability is looked up, mixed or not.
+    """
+    kind, mixing, given = job.options[KIND], job.options[MIXING], np.int64(job.data[stream, i])
     node: Int = 1
     low, size, nats = 0.0, 1.0, 0.0
     for k in range(8):
-        says = node_logit(net, hidden, node)
-        logit = np.float64(says)
-        if job.options[MIXING]:
+        says = job.logits[i, k] if kind == ENCODE else node_logit(net, hidden, node)
+        if mixing:
             if k == 4:
                 locate(m, t, s, 1, node, False)
-            logit = np.float64(mixed_logit(m, t, s, node, k, says)) / LOGIT_ONE
-        cost_zero = softplus(logit)
-        zero = size * math.exp(-cost_zero)
-        bit = u >= low + zero
-        cost_one = softplus(-logit)
-        if bit:
-            low += zero
-            size *= math.exp(-cost_one)
-            nats += cost_one
+            whole = mixed_logit(m, t, s, node, k, says)
+            logit = np.float64(whole) / LOGIT_ONE
         else:
-            size = zero
-            nats += cost_zero
+            whole = np.int64(np.rint(min(f32(31.0), max(f32(-31.0), says)) * f32(LOGIT_ONE)))
+            logit = np.float64(says)
+        bit: Int = 0
+        if kind == DRAW:
+            zero = size * math.exp(-softplus(logit))
+            bit = job.uniforms[stream, i] >= low + zero
+            low, size = (low + zero, size * math.exp(-softplus(-logit))) if bit else (low, zero)
+            nats += softplus(-logit) if bit else softplus(logit)
+        elif kind == DECODE:
+            bit = decode_bit(job.coder, probability(job.rarity, whole))
+        else:
+            bit = (given >> (7 - k)) & 1
+            encode_bit(job.coder, probability(job.rarity, whole), bit)
         node = 2 * node + bit
-    return node & 255, nats
+    if kind == DRAW:
+        job.nats[stream, i] = nats
+    return node & 255
 
 
 @part
-def draw_of_all(
-    net: Network, hidden: NDArray[np.float32], m: Memory, t: Tables, s: Scratch, job: Job, u: float
-) -> tuple[Int, float]:
-    """A byte as `sampling` says, and its cost in nats at temperature 1: from all 255 nodes."""
+def choose(net: Network, hidden: NDArray[np.float32], m: Memory, t: Tables, s: Scratch, job: Job, stream: Int, i: Int) -> Int:
+    """Byte i of a stream as `sampling` says, from all 255 nodes; its cost is that at temperature 1."""
     nodes, log_probs = job.nodes[0], job.nodes[1]
     for depth in range(8):
         for low in range(1 << depth):
@@ -131,98 +136,59 @@ def draw_of_all(
                     locate(m, t, s, 1, node >> (depth - 4), False)
                 nodes[node] = np.float64(mixed_logit(m, t, s, node, depth, says)) / LOGIT_ONE
     byte_log_probs(nodes, log_probs)
-    byte = pick(log_probs, job.sampling[0], job.sampling[1], u, job.nodes[2:])
-    return byte, -log_probs[byte]
+    byte = pick(log_probs, job.sampling[0], job.sampling[1], job.uniforms[stream, i], job.nodes[2:])
+    job.nats[stream, i] = -log_probs[byte]
+    return byte
 
 
-@kernel
+@part
 def put(values: NDArray[Any], into: NDArray[Any]) -> None:
     """Copy an array; an assignment would allocate."""
     for i in range(values.size):
         into[i] = values[i]
 
 
-@kernel
-def draw(net: Network, st: Streams, room: Room, m: Memory, t: Tables, s: Scratch, job: Job) -> None:
-    """Bytes of every stream, in step."""
-    count, mixing = job.data.shape[1], job.options[MIXING]
-    for i in range(count):
-        for stream in range(job.data.shape[0]):
-            if mixing:
+@part
+def step(net: Network, st: Streams, m: Memory, t: Tables, s: Scratch, job: Job, i: Int) -> None:
+    """Byte i of every stream, which then are the symbols to be read."""
+    mixing, by_path = job.options[MIXING], job.options[KIND] != DRAW or (job.sampling[0] == 1 and job.sampling[1] == 1)
+    for stream in range(job.data.shape[0]):
+        if mixing:
+            if job.recent.shape[0]:
                 put(job.recent[stream], m.recent)
                 put(job.context[stream], m.context)
-                begin(m, t, s)
-            if job.sampling[0] == 1.0 and job.sampling[1] == 1.0:
-                byte, nats = draw_along_path(net, st.hidden[stream], m, t, s, job, job.uniforms[stream, i])
-            else:
-                byte, nats = draw_of_all(net, st.hidden[stream], m, t, s, job, job.uniforms[stream, i])
-            job.data[stream, i], job.nats[stream, i] = byte, nats
-            job.symbols[stream], job.streams[stream] = byte, stream
-            if mixing:
-                learn_byte(m, t, s, byte, 0)
+            begin(m, t, s)
+        if by_path:
+            byte = walk(net, st.hidden[stream], m, t, s, job, stream, i)
+        else:
+            byte = choose(net, st.hidden[stream], m, t, s, job, stream, i)
+        job.data[stream, i] = byte
+        job.symbols[stream], job.streams[stream] = byte, stream
+        if mixing:
+            learn_byte(m, t, s, byte, job.options[LEARN])
+            if job.recent.shape[0]:
                 put(m.recent, job.recent[stream])
                 put(m.context, job.context[stream])
-        if i + 1 < count:
-            read(net, st, room, job, job.data.shape[0])
 
 
 @part
-def read(net: Network, st: Streams, room: Room, job: Job, count: Int) -> None:
-    """The first `count` symbols; the last ones' predictions of the bytes of data[0], as many as there are logits."""
-    most, first = room.rows.shape[0], count - job.logits.shape[0]
-    for start in range(0, count, most):
-        n = min(most, count - start)
-        for r in range(n):
-            room.rows[r, STREAM] = job.streams[start + r]
-        compute(net, st, room, job.symbols[start:], n)
-        for r in range(max(0, first - start), n if job.logits.shape[0] else 0):
-            place = start + r - first
+def predict(net: Network, room: Room, job: Job, first: Int, n: Int) -> None:
+    """What the n rows, of which the first is the `first` of the job's, predict of the bits of data[0]."""
+    for r in range(n):
+        place = first + r
+        if place >= 0:
             byte = np.int64(job.data[0, place])
             for k in range(8):
                 job.logits[place, k] = node_logit(net, room.out[r], (1 << k) | (byte >> (8 - k)))
 
 
 @kernel
-def code(net: Network, st: Streams, room: Room, m: Memory, t: Tables, s: Scratch, job: Job) -> Int:
-    """Bytes of one stream into the coder or out of it; how many coded bytes there are after the end.
-
-    A logit is rounded to 1/1024 nat before its probability is looked up, mixed or not.
-    """
-    c, data, mixing, decoding = job.coder, job.data[0], job.options[MIXING], job.options[KIND] == DECODE
-    if job.options[STARTS]:
-        if decoding:
-            start_decoding(c)
-        else:
-            start_encoding(c)
-    for i in range(data.size):
-        if mixing:
-            begin(m, t, s)
-        byte = np.int64(data[i])
-        node: Int = 1
-        for k in range(8):
-            says = node_logit(net, st.hidden[0], node) if decoding else job.logits[i, k]
-            if mixing:
-                if k == 4:
-                    locate(m, t, s, 1, node, False)
-                logit = mixed_logit(m, t, s, node, k, says)
-            else:
-                logit = np.int64(np.rint(min(f32(31.0), max(f32(-31.0), says)) * f32(LOGIT_ONE)))
-            p = probability(job.rarity, logit)
-            bit: Int = 0
-            if decoding:
-                bit = decode_bit(c, p)
-            else:
-                bit = (byte >> (7 - k)) & 1
-                encode_bit(c, p, bit)
-            node = 2 * node + bit
-        byte = node & 255
-        data[i] = byte
-        if mixing:
-            learn_byte(m, t, s, byte, job.options[LEARN])
-        if decoding and i + 1 < data.size:
-            job.symbols[0], job.streams[0] = byte, 0
-            read(net, st, room, job, 1)
-    return finish_encoding(c) if job.options[ENDS] else 0
+def start(job: Job) -> None:
+    """Start the coder."""
+    if job.options[KIND] == DECODE:
+        start_decoding(job.coder)
+    elif job.options[KIND] == ENCODE:
+        start_encoding(job.coder)
 
 
 @lru_cache(maxsize=1)
@@ -236,15 +202,24 @@ def entry_point() -> Callable[..., int]:
 
     @cached_kernel
     def run(net: Network, st: Streams, room: Room, m: Memory, t: Tables, s: Scratch, job: Job) -> Int:
-        kind = job.options[KIND]
-        read(net, st, room, job, job.options[NUM_SYMBOLS])
+        kind, steps, at_once = job.options[KIND], job.options[STEPS], room.rows.shape[0]
+        if job.options[STARTS]:
+            start(job)
+        symbols = job.options[NUM_SYMBOLS]
+        for i in range(steps + 1):
+            for first in range(0, symbols, at_once):
+                n = min(at_once, symbols - first)
+                for r in range(n):
+                    room.rows[r, STREAM] = job.streams[first + r]
+                compute(net, st, room, job.symbols[first:], n)
+                if kind == READ:
+                    predict(net, room, job, first + job.logits.shape[0] - symbols, n)
+            if i < steps:
+                step(net, st, m, t, s, job, i)
+                symbols = job.data.shape[0] if kind != ENCODE and i + 1 < steps else 0
         if kind == NODES:
             for node in range(1, 256):
                 job.nodes[0, node] = node_logit(net, st.hidden[0], node)
-        elif kind == DRAW:
-            draw(net, st, room, m, t, s, job)
-        elif kind >= ENCODE:
-            return code(net, st, room, m, t, s, job)
-        return stamp
+        return finish_encoding(job.coder) if job.options[ENDS] else stamp
 
     return run

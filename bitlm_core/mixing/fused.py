@@ -112,14 +112,13 @@ class FusedStreams:
         memory: of a mixer that stands where stream 0 does (with `places`: where each does), and is moved along, not taught.
         Raises ModelStateError when predictions are not finite.
         """
-        if memory is not None and places is None:
-            places = Places(memory.recent[None], memory.context[None])
         job = self._job(loops.DRAW, memory=memory)._replace(
             uniforms=np.ascontiguousarray(uniforms),
             sampling=np.array([temperature, top_p], np.float64),
             data=np.zeros(uniforms.shape, np.uint8),
             nats=np.zeros(uniforms.shape),
         )
+        job.options[loops.STEPS] = uniforms.shape[1]
         if places is not None:
             job = job._replace(recent=places.recent, context=places.context)
         self._run(job, memory)
@@ -191,6 +190,7 @@ class FusedStreams:
         """A call for stream 0 alone; others replace what they need."""
         options = np.zeros(loops.OPTIONS, np.int64)
         options[loops.KIND], options[loops.MIXING], options[loops.LEARN] = kind, memory is not None, learn
+        options[loops.STEPS] = len(data) if kind in (loops.ENCODE, loops.DECODE) else 0
         return Job(
             options=options,
             sampling=np.ones(2),

@@ -39,6 +39,7 @@ from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.predictor import Predictor
 from bitlm_core.models.build import build_model
 from bitlm_core.models.config import BITS_PER_GROUP, count_parameters
+from bitlm_core.models.packed import Weights
 from bitlm_core.safety.floors import Safety, Verdict
 from bitlm_core.safety.gate import enforce, judge
 from bitlm_core.scoring.likelihood import Likelihood, score_steps
@@ -188,10 +189,13 @@ class Engine:
         return score_steps(self.model, self.mixer, data, documents)
 
     def infer_steps(
-        self, prompt: bytes, max_new_bytes: int, sampling: SamplingConfig, safety: Safety = "off"
+        self, prompt: bytes, max_new_bytes: int, sampling: SamplingConfig, safety: Safety = "off", weights: Weights = "float32"
     ) -> Generator[float, None, tuple[Generation, Verdict | None]]:
-        """Continue a prompt, see `generation.autoregressive`. Strict safety raises SafetyGateError."""
-        predictor = Predictor(self.model, self.mixer, adaptive=False)
+        """Continue a prompt, see `generation.autoregressive`. Strict safety raises SafetyGateError.
+
+        `weights`: int8 is faster and a little less exact; ConfigError for a model that only PyTorch can run.
+        """
+        predictor = Predictor(self.model, self.mixer, adaptive=False, weights=weights)
         generation = yield from generate_steps(predictor, prompt, max_new_bytes, sampling)
         return generation, self._judge(generation, safety)
 

@@ -6,6 +6,7 @@ A draw is one number u in [0, 1): the byte is the first whose cumulative probabi
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from bitlm_core.kernels.mixing_layout import Int, kernel
 
 
 @kernel
-def softplus(x: float) -> float:
+def softplus(x: Any) -> Any:
     """ln(1 + e^x): −ln of the probability of a bit whose logit is −x."""
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
@@ -32,7 +33,7 @@ def byte_log_probs(nodes: NDArray[np.float64], out: NDArray[np.float64]) -> None
 
 
 @part
-def pick(log_probs: NDArray[np.float64], temperature: float, top_p: float, u: float, scratch: NDArray[np.float64]) -> Int:
+def pick(log_probs: NDArray[np.float64], temperature: Any, top_p: Any, u: Any, scratch: NDArray[np.float64]) -> Int:
     """A byte; temperature 0: the likeliest, of equally likely ones the smallest. scratch: [2, 256]."""
     probs, kept = scratch[0], scratch[1]
     best: Int = 0

@@ -34,7 +34,7 @@ from bitlm_core.kernels.decode_layout import (
     Streams,
     part,
 )
-from bitlm_core.kernels.mixing_layout import Int, kernel
+from bitlm_core.kernels.mixing_layout import Int
 from bitlm_core.kernels.vectors import rows_16, rows_64
 
 START = 257
@@ -110,7 +110,9 @@ def remember(net: Network, st: Streams, room: Room, layer: Int, r: Int) -> None:
 
 
 @part
-def weigh(keys: NDArray[np.float32], q: NDArray[np.float32], width: Int, first: Int, seen: Int, scores: NDArray[np.float32]) -> None:
+def weigh(
+    keys: NDArray[np.float32], q: NDArray[np.float32], width: Int, first: Int, seen: Int, scores: NDArray[np.float32]
+) -> None:
     """scores[slot] = softmax(K q) for the `seen` slots from `first` on, around the end of the ring."""
     slots = scores.shape[0]
     until = min(first + seen, slots)

@@ -6,6 +6,8 @@ products are sums of integers: exact. N rows at a time; a row's result does not 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +26,7 @@ from bitlm_core.kernels.vectors import (
 )
 
 f32 = np.float32
+Float = Any  # compiled: float32; interpreted: what numpy makes of it, which mypy will not follow
 EPSILON = f32(1e-5)
 ROUNDER = f32(12_582_912.0)  # 1.5 · 2²³: a small float plus this is rounded to a whole number
 LOG2_E, LN2_HIGH, LN2_LOW = f32(1.44269504), f32(0.693359375), f32(-2.12194440e-4)
@@ -34,7 +37,7 @@ E2, E3, E4, E5, E6, E7 = f32(1 / 2), f32(1 / 6), f32(1 / 24), f32(1 / 120), f32(
 
 
 @kernel
-def exponential(x: np.float32) -> np.float32:
+def exponential(x: np.float32) -> Float:
     """e^x for x ≤ 0; below −87, as for −87."""
     x = max(x, LEAST)
     whole = np.float32(x * LOG2_E + ROUNDER)
@@ -46,7 +49,7 @@ def exponential(x: np.float32) -> np.float32:
 
 
 @kernel
-def total(x: NDArray[np.float32], n: Int) -> np.float32:
+def total(x: NDArray[np.float32], n: Int) -> Float:
     """Σ x[:n]."""
     whole = n // 16
     found = vector_sum(x, 0, whole)
@@ -56,7 +59,7 @@ def total(x: NDArray[np.float32], n: Int) -> np.float32:
 
 
 @kernel
-def most(x: NDArray[np.float32], n: Int, least: np.float32) -> np.float32:
+def most(x: NDArray[np.float32], n: Int, least: np.float32) -> Float:
     """The largest of x[:n] and `least`."""
     whole = n // 16
     found = max(least, vector_most(x, 0, whole))
@@ -66,7 +69,7 @@ def most(x: NDArray[np.float32], n: Int, least: np.float32) -> np.float32:
 
 
 @kernel
-def dot(x: NDArray[np.float32], y: NDArray[np.float32], n: Int) -> np.float32:
+def dot(x: NDArray[np.float32], y: NDArray[np.float32], n: Int) -> Float:
     """x[:n] · y[:n]."""
     whole = n // 16
     found = vector_dot(x, 0, y, 0, whole)
@@ -87,7 +90,7 @@ def normalise(x: NDArray[np.float32], n: Int, out: NDArray[np.float32]) -> None:
 
 
 @part
-def narrow(x: NDArray[np.float32], depth: Int, out: NDArray[np.int16]) -> np.float32:
+def narrow(x: NDArray[np.float32], depth: Int, out: NDArray[np.int16]) -> Float:
     """x[:depth] as integers as large as the sums of a product allow; what one stands for. x is padded with zeros."""
     largest = vector_largest(x, 0, (depth + 15) // 16)
     if not largest > ZERO:

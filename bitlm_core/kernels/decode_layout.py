@@ -6,8 +6,8 @@ differential), V value heads, C slots of a stream's memory (a ring, a multiple o
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeVar, cast
 from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -27,9 +27,12 @@ SIZES = 11
 STREAM, POSITION = range(2)  # columns of Room.rows
 
 
+OUTER: dict[str, Any] = {**BARE, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
 def part(function: F) -> F:
     """Compile a function that other kernels call, and that stays one: it is too large to be copied to where it is called."""
-    return cast(F, njit(**BARE, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function))
+    return cast(F, njit(**OUTER)(function))
 
 
 class Network(NamedTuple):

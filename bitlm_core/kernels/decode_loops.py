@@ -1,6 +1,8 @@
 """The loops around the network: read, draw, code. One byte is network step, bit head, context mixing, and draw or code.
 
-All of it is one compiled function, `run`, so that the network is compiled once and a call does many bytes. S streams, N symbols.
+All of it is one compiled function, `run`, so that the network is compiled once and a call does many bytes.
+
+S streams, N symbols.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from bitlm_core.kernels.byte_draws import byte_log_probs, pick, softplus
 from bitlm_core.kernels.context_mixing import _learn, _predict
 from bitlm_core.kernels.decode import compute
-from bitlm_core.kernels.decode_arithmetic import dot, f32
+from bitlm_core.kernels.decode_arithmetic import Float, dot, f32
 from bitlm_core.kernels.decode_layout import STREAM, WIDTH, Network, Room, Streams, part
 from bitlm_core.kernels.mixing_contexts import advance, begin, locate
 from bitlm_core.kernels.mixing_layout import Int, Memory, Scratch, Tables, cached_kernel, kernel
@@ -64,7 +66,7 @@ class Job(NamedTuple):
 
 
 @part
-def node_logit(net: Network, hidden: NDArray[np.float32], node: Int) -> np.float32:
+def node_logit(net: Network, hidden: NDArray[np.float32], node: Int) -> Float:
     """What the network says of a node of the byte tree."""
     return dot(net.head[node], hidden, net.sizes[WIDTH])
 

@@ -11,12 +11,13 @@ Weights are packed in blocks of 64 rows, `[block][depth][64]`: see `pack_rows`. 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils as typed_cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -24,6 +25,7 @@ LANES = 16
 BLOCK = 64
 """Rows that are packed together."""
 
+cgutils: Any = typed_cgutils  # its functions have no types
 _FLOAT, _INT8, _INT16, _INT32, _INT64 = ir.FloatType(), *(ir.IntType(bits) for bits in (8, 16, 32, 64))
 _FLOATS, _SUMS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT32, LANES)
 _PAIRS8, _PAIRS16, _PAIRS32 = (ir.VectorType(kind, 2 * LANES) for kind in (_INT8, _INT16, _INT32))
@@ -124,11 +126,15 @@ def _product(columns: int, vectors: int, how: type[_Floats] | type[_Pairs]) -> A
             places.append(_plus(builder, builder.add(start, block_size) if block else start, within * how.group))
         return places
 
+    def add_to(builder: Any, totals: list[Any], weights: list[Any], factor: Any) -> None:
+        for total, weight in zip(totals, weights, strict=True):
+            builder.store(how.add(builder, builder.load(total), weight, factor), total)
+
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         w, x, out = (_pointer(context, builder, signature.args[i], given[i]) for i in (0, 3, 7))
         _, w_at, w_step, _, x_at, x_step, depth, _, out_at, out_step = given
         totals = [[cgutils.alloca_once(builder, how.kind) for _ in range(vectors)] for _ in range(columns)]
-        for total in sum(totals, []):
+        for total in chain.from_iterable(totals):
             builder.store(empty, total)
         block_size = builder.mul(depth, w_step)
         with cgutils.for_range(builder, depth) as loop:
@@ -137,15 +143,18 @@ def _product(columns: int, vectors: int, how: type[_Floats] | type[_Pairs]) -> A
             here = builder.add(x_at, builder.mul(loop.index, ir.Constant(_INT64, how.group)))
             for c in range(columns):
                 factor = how.factor(builder, x, builder.add(here, builder.mul(x_step, ir.Constant(_INT64, c))))
-                for total, weight in zip(totals[c], weights, strict=True):
-                    builder.store(how.add(builder, builder.load(total), weight, factor), total)
+                add_to(builder, totals[c], weights, factor)
         for c in range(columns):
             start = builder.add(out_at, builder.mul(out_step, ir.Constant(_INT64, c)))
             for vector, total in enumerate(totals[c]):
                 _store(builder, builder.load(total), out, _plus(builder, start, vector * LANES))
         return context.get_dummy_value()
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    return _as_intrinsic(generate)
+
+
+def _as_intrinsic(generate: Callable[..., Any]) -> Any:
+    @intrinsic
     def product(
         _: Any, w: Any, w_at: Any, w_step: Any, x: Any, x_at: Any, x_step: Any, depth: Any, out: Any, out_at: Any, out_step: Any
     ) -> Any:
@@ -155,7 +164,9 @@ def _product(columns: int, vectors: int, how: type[_Floats] | type[_Pairs]) -> A
     return product
 
 
-def _reduction(step: Callable[[Any, Any, list[Any]], Any], fold: Callable[[Any, Any, Any], Any], arrays: int, start: float = 0.0) -> Any:
+def _reduction(
+    step: Callable[[Any, Any, list[Any]], Any], fold: Callable[[Any, Any, Any], Any], arrays: int, start: float = 0.0
+) -> Any:
     """`(x, x_at, …, vectors)`: sixteen running values over so many vectors, folded in halves into one float32."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -176,12 +187,12 @@ def _reduction(step: Callable[[Any, Any, list[Any]], Any], fold: Callable[[Any, 
 
     if arrays == 1:
 
-        @intrinsic  # type: ignore[untyped-decorator]
+        @intrinsic
         def reduced(_: Any, x: Any, x_at: Any, vectors: Any) -> Any:
             return types.float32(x, types.int64, types.int64), generate
     else:
 
-        @intrinsic  # type: ignore[untyped-decorator]
+        @intrinsic
         def reduced(_: Any, x: Any, x_at: Any, y: Any, y_at: Any, vectors: Any) -> Any:
             return types.float32(x, types.int64, y, types.int64, types.int64), generate
 

@@ -50,7 +50,9 @@ class FusedStreams:
     Raises ModelStateError where a weight of the model is not finite.
     """
 
-    def __init__(self, model: ByteLM, *, count: int = 1, weights: Weights = "float32", locality: Locality | None = None) -> None:
+    def __init__(
+        self, model: ByteLM, *, count: int = 1, weights: Weights = "float32", locality: Locality | None = None
+    ) -> None:
         if locality is not None and count > 1:
             raise AssertionError("angles are held for one stream at a time where positions never end")
         self.model, self.count, self._locality = model, count, locality
@@ -91,7 +93,8 @@ class FusedStreams:
         """[256] logits of the byte tree for the next byte of stream 0, of the network alone."""
         job = self._job(loops.NODES)
         self._run(job)
-        return job.nodes[0].astype(np.float32)
+        nodes: NDArray[np.float32] = job.nodes[0].astype(np.float32)
+        return nodes
 
     def path_logits(self, data: bytes) -> NDArray[np.float32]:
         """[N, 8] logits of the bits of the next bytes of stream 0, of the network alone; then they have been read."""
@@ -105,7 +108,12 @@ class FusedStreams:
         return np.concatenate(parts)
 
     def draw(
-        self, uniforms: NDArray[np.float64], temperature: float, top_p: float, memory: Memory | None, places: Places | None = None
+        self,
+        uniforms: NDArray[np.float64],
+        temperature: float,
+        top_p: float,
+        memory: Memory | None,
+        places: Places | None = None,
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         """The next bytes of each stream, [S, n], and their cost in nats at temperature 1. uniforms: [S, n], n at most `room`.
 
@@ -129,7 +137,7 @@ class FusedStreams:
         return job.data, job.nats
 
     def encode(self, data: bytes, memory: Memory | None, *, learn: bool) -> bytes:
-        """Code the next bytes of stream 0 and read them. `memory` of a mixer that stands there is moved along, or taught too."""
+        """Code the next bytes of stream 0 and read them. `memory` of a mixer that stands there moves along, or learns too."""
         coder, size = Coder(np.zeros(STATE_SIZE, np.int64), np.zeros(0, np.uint8)), 0
         for start in range(0, max(1, len(data)), PIECE):
             part = data[start : start + PIECE]

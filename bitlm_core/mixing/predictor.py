@@ -1,20 +1,29 @@
 """A stream read byte by byte: the network and the context mixer together, over streams of any length.
 
 This is what generation and compression drive. It sees the same windows as bulk scoring (`windows`), so that both give the
-same probabilities.
+same probabilities. The network runs in the compiled kernels where they can compute it, else in PyTorch: `engine` says which.
 """
 
 from __future__ import annotations
+
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bitlm_core.errors import ConfigError
+from bitlm_core.kernels.mixing_layout import Memory
 from bitlm_core.layers.memory import Locality
+from bitlm_core.mixing.fused import FusedStreams
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.windows import window_start
+from bitlm_core.models.byte_lm import ByteLM
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_logits
+from bitlm_core.models.packed import Weights, can_be_packed
+
+Running = Literal["fused", "torch"]
 
 
 class Predictor:
@@ -22,67 +31,107 @@ class Predictor:
     (see `LanguageModel.carrying`); without, windows overlap by half.
 
     `adaptive`: the mixer's statistics learn from the bytes read (online), on a copy that dies with the predictor; else
-    everything is frozen (static). The network never learns here.
+    everything is frozen (static). The network never learns here. `running`: one of the two ways instead of the faster one
+    that there is. Raises ConfigError where that way cannot run the model, or not with these weights.
     """
 
     def __init__(
-        self, model: LanguageModel, mixer: ContextMixer | None, *, adaptive: bool, locality: Locality | None = None
+        self,
+        model: LanguageModel,
+        mixer: ContextMixer | None,
+        *,
+        adaptive: bool,
+        locality: Locality | None = None,
+        weights: Weights = "float32",
+        running: Running | None = None,
     ) -> None:
-        self._model, self._locality = model, locality
+        self.engine: Running = running or ("fused" if can_be_packed(model) else "torch")
         self._mixer = mixer.copy() if mixer else None
         if self._mixer:
             self._mixer.start_document()
-        self._adaptive = adaptive
-        self._read = bytearray()
-        self._nodes: NDArray[np.float32] | None = None
-        self._open_window(0)
+        self._adaptive = adaptive and mixer is not None
+        if self.engine == "fused":
+            check_fused(model)
+            self.fused: FusedStreams | None = FusedStreams(cast(ByteLM, model), weights=weights, locality=locality)
+            self._network: FusedStreams | TorchStream = self.fused
+        else:
+            if weights != "float32":
+                raise ConfigError(f"weights={weights!r} needs the compiled kernels, which do not run this model: use float32")
+            self.fused, self._network = None, TorchStream(model, locality)
 
-    @torch.no_grad()
+    @property
+    def memory(self) -> Memory | None:
+        """The mixer's arrays, not copied."""
+        return Memory(**self._mixer.own_arrays) if self._mixer else None
+
     def node_logits(self) -> NDArray[np.float32]:
         """[256] logits of the byte tree for the next byte (see `models.output`)."""
-        nodes = self._network_nodes()
+        nodes = self._network.node_logits()
         return self._mixer.node_logits(nodes) if self._mixer else nodes
 
-    @torch.no_grad()
     def advance(self, byte: int) -> None:
         """Read one byte."""
         if self._mixer:
             expert = None
             if self._adaptive:
-                nodes = torch.from_numpy(self._network_nodes())
+                nodes = torch.from_numpy(self._network.node_logits())
                 expert = path_logits(nodes, torch.tensor(byte))[None].numpy()
             self._mixer.read(np.array([byte], np.uint8), expert, learn=self._adaptive)
-        self._read.append(byte)
-        start = self._window_start()
-        if start != self._start:
-            self._open_window(start)
+        self._network.read(bytes([byte]))
+
+    def read(self, data: bytes) -> None:
+        """Read many bytes at once; the same state as `advance` byte by byte (in PyTorch, but for rounding)."""
+        if not self._mixer:
+            self._network.read(data)
+        elif not self._adaptive:
+            self._mixer.read(np.frombuffer(data, np.uint8), learn=False)
+            self._network.read(data)
+        elif self.fused:
+            self._mixer.read(np.frombuffer(data, np.uint8), self.fused.path_logits(data), learn=True)
         else:
-            self._decoder.append(byte)
-            self._nodes = None
+            for byte in data:
+                self.advance(byte)
+
+
+def check_fused(model: LanguageModel) -> None:
+    """Raise ConfigError for a model that the compiled kernels cannot run."""
+    if not can_be_packed(model):
+        raise ConfigError(
+            f"the compiled kernels run byte models in float32 on the CPU, and this is architecture="
+            f"{model.config.architecture!r} in {model.compute_dtype} on {model.device}: use running='torch'"
+        )
+
+
+class TorchStream:
+    """The network alone, in PyTorch, window by window."""
+
+    def __init__(self, model: LanguageModel, locality: Locality | None) -> None:
+        self._model, self._locality = model, locality
+        self._read = bytearray()
+        self._nodes: NDArray[np.float32] | None = None
+        self._open_window(0)
+
+    def node_logits(self) -> NDArray[np.float32]:
+        """[256] logits of the byte tree for the next byte."""
+        if self._nodes is None:
+            with torch.no_grad():
+                self._nodes = self._decoder.node_logits().cpu().numpy()
+        return self._nodes
 
     @torch.no_grad()
     def read(self, data: bytes) -> None:
-        """Read many bytes at once; the same state as `advance` byte by byte, but for rounding."""
-        if self._adaptive:
-            for byte in data:
-                self.advance(byte)
-            return
-        if self._mixer:
-            self._mixer.read(np.frombuffer(data, np.uint8), learn=False)
+        """Read more bytes: many at once are read as one, from the window that predicts what comes then."""
         self._read += data
-        self._open_window(self._window_start())
+        start = 0 if self._locality else window_start(len(self._read), self._model.config.max_bytes)
+        if start != self._start or len(data) > 1:
+            self._open_window(start)
+        elif data:
+            self._decoder.append(data[0])
+            self._nodes = None
 
-    def _window_start(self) -> int:
-        return 0 if self._locality else window_start(len(self._read), self._model.config.max_bytes)
-
+    @torch.no_grad()
     def _open_window(self, start: int) -> None:
         self._start = start
         window = np.frombuffer(bytes(self._read[start:]), np.uint8).astype(np.int64)
-        with torch.no_grad():
-            self._decoder = self._model.open_decoder(torch.from_numpy(window), locality=self._locality)
+        self._decoder = self._model.open_decoder(torch.from_numpy(window), locality=self._locality)
         self._nodes = None
-
-    def _network_nodes(self) -> NDArray[np.float32]:
-        if self._nodes is None:
-            self._nodes = self._decoder.node_logits().cpu().numpy()
-        return self._nodes

@@ -6,7 +6,7 @@ S streams, L layers, D d_model, H score heads, V value heads, C slots.
 from __future__ import annotations
 
 import weakref
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -52,14 +52,15 @@ def _pack(model: ByteLM, weights: Weights) -> Network:
         )
     config, stack = model.config, model.stack
     matrices, wide, narrow, scales = _matrices(model, weights)
-    blocks = list(stack.blocks)
-    differences = [(block.attention.difference.weight(), 1 - block.attention.difference.init) for block in blocks if block.attention.difference]
+    blocks: list[Any] = list(stack.blocks)
+    pairs = [block.attention.difference for block in blocks if block.attention.difference]
+    differences = [(float(pair.weight()), 1 - pair.init) for pair in pairs]
     halting = [torch.cat([block.halting.weight, block.halting.bias[None]]) for block in blocks if block.halting]
     embedding = model.embedding
     ngrams = model.ngram_embedding
     return Network(
         sizes=_sizes(model),
-        symbols=_floats(torch.addmm(embedding.byte, embedding.signs, embedding.bit)),
+        symbols=_floats(torch.addmm(embedding.byte, cast(Tensor, embedding.signs), embedding.bit)),
         ngrams=np.zeros((0, config.d_model), np.float32) if ngrams is None else _floats(ngrams.weight),
         sinusoid=_floats(stack.sinusoid) if stack.position == "sinusoidal" else np.zeros((0, config.d_model), np.float32),
         matrices=matrices,
@@ -90,24 +91,23 @@ def _matrices(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int8], NDArray[np.float32]]:
     """Where each matrix is, and the matrices in one row: wide, or narrow with a scale per row."""
     places: list[tuple[int, int, int, int]] = []
-    parts: list[NDArray[np.float32]] | list[NDArray[np.int8]] = []
+    parts: list[NDArray[Any]] = []
     scales: list[NDArray[np.float32]] = [np.zeros(0, np.float32)]
     at = scale_at = 0
-    for block in model.stack.blocks:
+    for block in cast("list[Any]", model.stack.blocks):
         for linear in (block.attention.qkv, block.attention.out, block.feedforward.up, block.feedforward.down):
             matrix = _floats(linear.weight)
             matrix = np.pad(matrix, ((0, -len(matrix) % BLOCK), (0, matrix.shape[1] % 2)))
             places.append((at, matrix.shape[1], len(matrix) // BLOCK, scale_at))
             at, scale_at = at + matrix.size, scale_at + len(matrix)
             if weights == "int8":
-                scale, whole = narrowed(matrix)
+                scale, narrow_matrix = narrowed(matrix)
                 scales.append(scale)
-                parts.append(pack_rows(whole, 2))
+                parts.append(pack_rows(narrow_matrix, 2))
             else:
                 parts.append(pack_rows(matrix, 1))
-    packed_parts = np.concatenate(parts)
-    wide = packed_parts if weights == "float32" else np.zeros(0, np.float32)
-    narrow = packed_parts if weights == "int8" else np.zeros(0, np.int8)
+    whole = np.concatenate(parts)
+    wide, narrow = (whole, np.zeros(0, np.int8)) if weights == "float32" else (np.zeros(0, np.float32), whole)
     return np.array(places, np.int64), wide, narrow, np.concatenate(scales)
 
 
@@ -160,7 +160,10 @@ def open_room(net: Network, num_rows: int = ROWS) -> Room:
     z = net.sizes
     width, inner = _up_to(int(z[layout.WIDTH]), BLOCK), _up_to(int(max(z[layout.INNER], z[layout.WIDTH])), BLOCK)
     value_width = _up_to(int(z[layout.VALUE_WIDTH]), BLOCK)
-    floats = lambda *shape: np.zeros(shape, np.float32)  # noqa: E731
+
+    def floats(*shape: int) -> NDArray[np.float32]:
+        return np.zeros(shape, np.float32)
+
     widest = max(_up_to(3 * int(z[layout.WIDTH]), BLOCK), inner)
     return Room(
         rows=np.zeros((num_rows, 2), np.int64),

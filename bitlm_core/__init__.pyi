@@ -1,6 +1,8 @@
 from .bench.cases import grid
 from .bench.defaults import Defaults, choose_defaults
+from .bench.generate import GenerateReport, generate_speeds
 from .bench.halting import halting_steps
+from .bench.int8 import Int8Report, int8_cost_steps
 from .bench.learn import LearnReport, learn_steps
 from .bench.long_context import long_costs
 from .bench.machine import describe
@@ -44,9 +46,11 @@ from .errors import (
 )
 from .generation.autoregressive import Generation
 from .generation.long_context import LongInference, WindowSummary
+from .generation.many import generate_many
 from .generation.sampling import SamplingConfig
 from .learning import StepReport
 from .mixing.config import MixingConfig
+from .mixing.network_coding import code_stream, decode_stream, probe_digest
 from .models.config import ModelConfig, count_parameters, preset_config
 from .safety.floors import Floors, Verdict
 from .scoring.likelihood import Likelihood
@@ -69,7 +73,9 @@ __all__ = [
     "Engine",
     "EngineConfig",
     "Floors",
+    "GenerateReport",
     "Generation",
+    "Int8Report",
     "LearnReport",
     "Likelihood",
     "LongInference",
@@ -94,22 +100,28 @@ __all__ = [
     "bytes_to_bits",
     "change_within",
     "choose_defaults",
+    "code_stream",
     "count_parameters",
     "create_text",
+    "decode_stream",
     "depth_ratios",
     "describe",
     "digest_of",
     "estimate_engine_bytes",
     "file_part",
     "free_memory_bytes",
+    "generate_many",
+    "generate_speeds",
     "grid",
     "halting_steps",
+    "int8_cost_steps",
     "learn_steps",
     "link_or_copy",
     "long_costs",
     "make_folder",
     "nanogpt_steps",
     "preset_config",
+    "probe_digest",
     "read_file",
     "read_header",
     "remove_within",

@@ -15,7 +15,7 @@
                     dashboard  monitoring  logs: for people and operators
                     assembly: everything of one process put together
     the command     cli  options: the only readers of the command line and the environment
-                    demo  doctor  bench  bench_commands  host_config: what the command does besides serving
+                    demo  doctor  bench  bench_commands  bench_decoding  host_config: what the command does besides serving
 
 Importing this package does nothing.
 """

@@ -82,6 +82,7 @@ SERVER = [
     "doctor",
     "bench",
     "bench_commands",
+    "bench_decoding",
     "host_config",
     "options",
     "cli",

@@ -49,9 +49,9 @@ class GenerateReport(Report):
     int8) with context mixing, frozen.
 
     `carried`: with keys and values carried on where windows would overlap, so that nothing is read twice; one stream, network
-    alone. `torch`: the PyTorch path, byte by byte within one window. `num_parameters`: all; `num_multiplied`: of blocks and head. `max_logit_difference`: of fp32 from PyTorch, over bytes of two
-    windows; `max_logit_difference_int8`: the same for int8. `compile_seconds`: of the first call, CPU time; from numba's cache
-    on disk, where it has been compiled before.
+    alone. `torch`: the PyTorch path, byte by byte within one window. `num_parameters`: all; `num_multiplied`: of blocks and
+    head. `max_logit_difference`: of fp32 from PyTorch, over bytes of two windows; `max_logit_difference_int8`: the same for
+    int8. `compile_seconds`: of the first call, CPU time; from numba's cache on disk, where it has been compiled before.
     """
 
     bytes_per_second: float

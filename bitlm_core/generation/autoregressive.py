@@ -56,7 +56,7 @@ def _draw_fused(
     fused = predictor.fused
     assert fused is not None  # noqa: S101
     random = np.random.Generator(np.random.Philox(sampling.seed))
-    written, nats = bytearray(), 0.0
+    written, nats = bytearray(), list[float]()
     while len(written) < max_new_bytes:
         if fused.settle():
             yield len(written) / max_new_bytes
@@ -64,9 +64,10 @@ def _draw_fused(
         count = min(max_new_bytes - len(written), fused.room, fused.burst, BYTES_AT_ONCE)
         data, cost = fused.draw(random.random((1, count)), sampling.temperature, sampling.top_p, predictor.memory)
         written += data.tobytes()
-        nats += float(cost.sum())
+        nats += cost[0].tolist()
         yield len(written) / max_new_bytes
-    return Generation(bytes(written), nats / (math.log(2) * max_new_bytes), engine=predictor.engine)
+    # fsum: exact, so that the sum does not depend on how many bytes were drawn at once
+    return Generation(bytes(written), math.fsum(nats) / (math.log(2) * max_new_bytes), engine=predictor.engine)
 
 
 def _draw_each(

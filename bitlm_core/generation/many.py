@@ -75,16 +75,20 @@ def _continue(
     for stream, prompt in enumerate(prompts):
         streams.read(prompt, stream)
     randoms = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
-    written, nats = [bytearray() for _ in prompts], np.zeros(len(prompts))
+    written: list[bytearray] = [bytearray() for _ in prompts]
+    nats: list[list[float]] = [[] for _ in prompts]
     while len(written[0]) < max_new_bytes:
         count = min(max_new_bytes - len(written[0]), streams.room, BYTES_AT_ONCE)
         uniforms = np.stack([random.random(count) for random in randoms])
         data, cost = streams.draw(uniforms, sampling.temperature, sampling.top_p, memory, places)
-        nats += cost.sum(axis=1)
-        for own, drawn in zip(written, data, strict=True):
+        for own, costs, drawn, cost_of_drawn in zip(written, nats, data, cost, strict=True):
             own += drawn.tobytes()
+            costs += cost_of_drawn.tolist()
     per_byte = 1 / (math.log(2) * max_new_bytes)
-    return [Generation(bytes(own), float(cost) * per_byte, engine="fused") for own, cost in zip(written, nats, strict=True)]
+    # fsum: exact, so that the sum does not depend on how many bytes were drawn at once
+    return [
+        Generation(bytes(own), math.fsum(costs) * per_byte, engine="fused") for own, costs in zip(written, nats, strict=True)
+    ]
 
 
 def _places(mixer: ContextMixer, prompts: Sequence[bytes]) -> tuple[Memory, Places]:

@@ -23,7 +23,8 @@ from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_logits
 from bitlm_core.models.packed import Weights, can_be_packed
 
-Running = Literal["fused", "torch"]
+Running = Literal["fused", "torch", "none"]
+"""What runs the network: the compiled kernels, PyTorch, or nothing where there is none."""
 
 
 class Predictor:
@@ -31,33 +32,36 @@ class Predictor:
     (see `LanguageModel.carrying`); without, windows overlap by half.
 
     `adaptive`: the mixer's statistics learn from the bytes read (online), on a copy that dies with the predictor; else
-    everything is frozen (static). The network never learns here. `running`: one of the two ways instead of the faster one
-    that there is. Raises ConfigError where that way cannot run the model, or not with these weights.
+    everything is frozen (static). The network never learns here. One of `model` and `mixer` may be None. `running`: PyTorch or
+    the kernels, instead of the kernels where they can. Raises ConfigError where they cannot run the model or these weights.
     """
 
     def __init__(
         self,
-        model: LanguageModel,
+        model: LanguageModel | None,
         mixer: ContextMixer | None,
         *,
         adaptive: bool,
         locality: Locality | None = None,
         weights: Weights = "float32",
-        running: Running | None = None,
+        running: Literal["fused", "torch"] | None = None,
     ) -> None:
-        self.engine: Running = running or ("fused" if can_be_packed(model) else "torch")
+        self.fused: FusedStreams | None = None
+        self._network: FusedStreams | TorchStream | None = None
         self._mixer = mixer.copy() if mixer else None
         if self._mixer:
             self._mixer.start_document()
         self._adaptive = adaptive and mixer is not None
-        if self.engine == "fused":
+        if model is None:
+            self.engine: Running = "none"
+        elif running == "fused" or (running is None and can_be_packed(model)):
             check_fused(model)
-            self.fused: FusedStreams | None = FusedStreams(cast(ByteLM, model), weights=weights, locality=locality)
-            self._network: FusedStreams | TorchStream = self.fused
+            self.engine = "fused"
+            self._network = self.fused = FusedStreams(cast(ByteLM, model), weights=weights, locality=locality)
+        elif weights != "float32":
+            raise ConfigError(f"weights={weights!r} needs the compiled kernels, which do not run this model: use float32")
         else:
-            if weights != "float32":
-                raise ConfigError(f"weights={weights!r} needs the compiled kernels, which do not run this model: use float32")
-            self.fused, self._network = None, TorchStream(model, locality)
+            self.engine, self._network = "torch", TorchStream(model, locality)
 
     @property
     def memory(self) -> Memory | None:
@@ -66,31 +70,32 @@ class Predictor:
 
     def node_logits(self) -> NDArray[np.float32]:
         """[256] logits of the byte tree for the next byte (see `models.output`)."""
-        nodes = self._network.node_logits()
-        return self._mixer.node_logits(nodes) if self._mixer else nodes
+        nodes = self._network.node_logits() if self._network else None
+        if self._mixer:
+            return self._mixer.node_logits(nodes)
+        assert nodes is not None  # noqa: S101 - without a mixer there is a network
+        return nodes
 
     def advance(self, byte: int) -> None:
         """Read one byte."""
         if self._mixer:
-            expert = None
-            if self._adaptive:
-                nodes = torch.from_numpy(self._network.node_logits())
-                expert = path_logits(nodes, torch.tensor(byte))[None].numpy()
+            nodes = self._network.node_logits() if self._network and self._adaptive else None
+            expert = None if nodes is None else path_logits(torch.from_numpy(nodes), torch.tensor(byte))[None].numpy()
             self._mixer.read(np.array([byte], np.uint8), expert, learn=self._adaptive)
-        self._network.read(bytes([byte]))
+        if self._network:
+            self._network.read(bytes([byte]))
 
     def read(self, data: bytes) -> None:
         """Read many bytes at once; the same state as `advance` byte by byte (in PyTorch, but for rounding)."""
-        if not self._mixer:
-            self._network.read(data)
-        elif not self._adaptive:
-            self._mixer.read(np.frombuffer(data, np.uint8), learn=False)
-            self._network.read(data)
-        elif self.fused:
-            self._mixer.read(np.frombuffer(data, np.uint8), self.fused.path_logits(data), learn=True)
-        else:
+        if self.engine == "torch" and self._adaptive:
             for byte in data:
                 self.advance(byte)
+            return
+        expert = self.fused.path_logits(data) if self.fused and self._adaptive else None
+        if self._mixer:
+            self._mixer.read(np.frombuffer(data, np.uint8), expert, learn=self._adaptive)
+        if self._network and expert is None:
+            self._network.read(data)
 
 
 def check_fused(model: LanguageModel) -> None:

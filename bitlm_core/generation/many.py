@@ -18,6 +18,7 @@ from bitlm_core.errors import ConfigError
 from bitlm_core.generation.autoregressive import BYTES_AT_ONCE, Generation, check_count
 from bitlm_core.generation.sampling import SamplingConfig
 from bitlm_core.kernels.mixing_layout import Memory
+from bitlm_core.kernels.mixing_step import place_of
 from bitlm_core.mixing.fused import FusedStreams, Places
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.predictor import check_fused
@@ -95,10 +96,9 @@ def _places(mixer: ContextMixer, prompts: Sequence[bytes]) -> tuple[Memory, Plac
     """One copy of the mixer for all streams, and where each of them stands after its prompt."""
     own = mixer.copy()
     memory = Memory(**own.own_arrays)
-    recent, context = [], []
+    places = []
     for prompt in prompts:
         own.start_document()
         own.read(np.frombuffer(prompt, np.uint8), learn=False)
-        recent.append(memory.recent.copy())
-        context.append(memory.context.copy())
-    return memory, Places(np.stack(recent), np.stack(context))
+        places.append(place_of(memory))
+    return memory, Places(np.stack([recent for recent, _ in places]), np.stack([numbers for _, numbers in places]))

@@ -12,18 +12,17 @@ import zlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitlm_core.kernels.byte_draws import byte_log_probs, pick, softplus
-from bitlm_core.kernels.context_mixing import _learn, _predict
 from bitlm_core.kernels.decode import compute
 from bitlm_core.kernels.decode_arithmetic import Float, dot, f32
 from bitlm_core.kernels.decode_layout import STREAM, WIDTH, Network, Room, Streams, part
-from bitlm_core.kernels.mixing_contexts import advance, begin, locate
 from bitlm_core.kernels.mixing_layout import Int, Memory, Scratch, Tables, cached_kernel, kernel
+from bitlm_core.kernels.mixing_step import end_byte, go_to, mixed_logit, note_place, start_byte, start_low_nibble
 from bitlm_core.kernels.range_coder import (
     Coder,
     decode_bit,
@@ -37,7 +36,6 @@ from bitlm_core.kernels.range_coder import (
 READ, NODES, DRAW, ENCODE, DECODE = range(5)
 # indices into Job.options
 KIND, NUM_SYMBOLS, STEPS, MIXING, LEARN, STARTS, ENDS, OPTIONS = range(8)
-EXPERT_ONE, EXPERT_LIMIT = f32(256.0), 2047  # an expert's logit in 1/256 nat, and its bounds: as in mixing.mixer
 LOGIT_ONE = 1024.0
 
 
@@ -59,8 +57,8 @@ class Job(NamedTuple):
     uniforms: NDArray[np.float64]  # [S, n]
     nats: NDArray[np.float64]  # [S, n]
     nodes: NDArray[np.float64]  # [4, 256]: node logits, ln p of bytes, and room for a draw
-    recent: NDArray[np.uint8]  # [S, …] where each stream's mixer stands: Memory.recent
-    context: NDArray[np.int64]  # [S, …] and Memory.context
+    recent: NDArray[np.uint8]  # [S, …] the places of the streams, where they share a mixer (see `mixing_step`)
+    numbers: NDArray[np.int64]  # [S, …]
     coder: Coder
     rarity: NDArray[np.int32]
 
@@ -69,23 +67,6 @@ class Job(NamedTuple):
 def node_logit(net: Network, hidden: NDArray[np.float32], node: Int) -> Float:
     """What the network says of a node of the byte tree."""
     return dot(net.head[node], hidden, net.sizes[WIDTH])
-
-
-@part
-def mixed_logit(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, says: np.float32) -> Int:
-    """What the mixer says, in 1/1024 nat, with the network's logit as its expert."""
-    says = min(f32(8.0), max(f32(-8.0), says))
-    expert = min(EXPERT_LIMIT, max(-EXPERT_LIMIT, np.int64(np.rint(says * EXPERT_ONE))))
-    return _predict(m, t, s, node, k, expert, 1)
-
-
-@part
-def learn_byte(m: Memory, t: Tables, s: Scratch, byte: Int, learn: Int) -> None:
-    """Move the mixer past a byte whose eight predictions were made."""
-    if learn:
-        _learn(m, t, s, byte)
-    else:
-        advance(m, byte, False)
 
 
 @part
@@ -101,7 +82,7 @@ def walk(net: Network, hidden: NDArray[np.float32], m: Memory, t: Tables, s: Scr
         says = job.logits[i, k] if kind == ENCODE else node_logit(net, hidden, node)
         if mixing:
             if k == 4:
-                locate(m, t, s, 1, node, False)
+                start_low_nibble(m, t, s, node)
             whole = mixed_logit(m, t, s, node, k, says)
             logit = np.float64(whole) / LOGIT_ONE
         else:
@@ -135,19 +116,12 @@ def choose(net: Network, hidden: NDArray[np.float32], m: Memory, t: Tables, s: S
             nodes[node] = says
             if job.options[MIXING]:
                 if depth >= 4 and low & ((1 << (depth - 4)) - 1) == 0:
-                    locate(m, t, s, 1, node >> (depth - 4), False)
+                    start_low_nibble(m, t, s, node >> (depth - 4))
                 nodes[node] = np.float64(mixed_logit(m, t, s, node, depth, says)) / LOGIT_ONE
     byte_log_probs(nodes, log_probs)
     byte = pick(log_probs, job.sampling[0], job.sampling[1], job.uniforms[stream, i], job.nodes[2:])
     job.nats[stream, i] = -log_probs[byte]
     return byte
-
-
-@part
-def put(values: NDArray[Any], into: NDArray[Any]) -> None:
-    """Copy an array; an assignment would allocate."""
-    for i in range(values.size):
-        into[i] = values[i]
 
 
 @part
@@ -157,9 +131,8 @@ def step(net: Network, st: Streams, m: Memory, t: Tables, s: Scratch, job: Job, 
     for stream in range(job.data.shape[0]):
         if mixing:
             if job.recent.shape[0]:
-                put(job.recent[stream], m.recent)
-                put(job.context[stream], m.context)
-            begin(m, t, s)
+                go_to(m, job.recent[stream], job.numbers[stream])
+            start_byte(m, t, s)
         if by_path:
             byte = walk(net, st.hidden[stream], m, t, s, job, stream, i)
         else:
@@ -167,10 +140,9 @@ def step(net: Network, st: Streams, m: Memory, t: Tables, s: Scratch, job: Job, 
         job.data[stream, i] = byte
         job.symbols[stream], job.streams[stream] = byte, stream
         if mixing:
-            learn_byte(m, t, s, byte, job.options[LEARN])
+            end_byte(m, t, s, byte, job.options[LEARN])
             if job.recent.shape[0]:
-                put(m.recent, job.recent[stream])
-                put(m.context, job.context[stream])
+                note_place(m, job.recent[stream], job.numbers[stream])
 
 
 @part

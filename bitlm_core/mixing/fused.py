@@ -41,7 +41,7 @@ class Places(NamedTuple):
     """Where several streams stand in the data that one frozen mixer knows: the parts of its memory that are each one's own."""
 
     recent: NDArray[np.uint8]  # [S, …]
-    context: NDArray[np.int64]  # [S, …]
+    numbers: NDArray[np.int64]  # [S, …]
 
 
 class FusedStreams:
@@ -128,7 +128,7 @@ class FusedStreams:
         )
         job.options[loops.STEPS] = uniforms.shape[1]
         if places is not None:
-            job = job._replace(recent=places.recent, context=places.context)
+            job = job._replace(recent=places.recent, numbers=places.numbers)
         self._run(job, memory)
         if not np.isfinite(job.nats).all():
             raise ModelStateError("the network's predictions are not finite, it has diverged: load an earlier checkpoint of it")
@@ -210,7 +210,7 @@ class FusedStreams:
             nats=_NO_NUMBERS,
             nodes=np.zeros((4, 256)),
             recent=np.zeros((0, 0), np.uint8),
-            context=np.zeros((0, 0), np.int64),
+            numbers=np.zeros((0, 0), np.int64),
             coder=_NO_CODER,
             rarity=rarities(),
         )

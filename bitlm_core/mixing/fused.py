@@ -31,7 +31,7 @@ from bitlm_core.models.packed import TURNS, Weights, open_room, open_streams, pa
 _NO_CODER = Coder(np.zeros(STATE_SIZE, np.int64), np.zeros(0, np.uint8))
 _NO_LOGITS, _NO_NUMBERS = np.zeros((0, 8), np.float32), np.zeros((0, 0))
 PIECE = 1 << 14  # bytes coded in one call: room for the worst case is made before each
-MOST_AT_ONCE = TURNS // 2
+MOST_AT_ONCE = TURNS // 4  # so that a table of angles serves several calls
 """Positions read in one call at most, so that it ends soon."""
 SECONDS_AT_ONCE = 0.04
 """... and about so many seconds, on a machine that reads weights at 10 GB/s."""

@@ -46,10 +46,10 @@ def test_every_form_agrees_with_pytorch_carried(form: str, monkeypatch: pytest.M
     model = a_byte_model(**FORMS[form])
     near = model.carrying(12, 6)
     whole = np.concatenate([part for _, part in carried_path_logits(model, DATA, 70, near)])
-    for at_once in (fused.MOST_AT_ONCE, 16):  # the second holds the angles of 32 positions, and moves on with the stream
+    for at_once in (fused.MOST_AT_ONCE, 8):  # the second holds the angles of 32 positions, and moves on with the stream
         monkeypatch.setattr(fused, "MOST_AT_ONCE", at_once)
-        monkeypatch.setattr(fused, "TURNS", 2 * at_once)
-        monkeypatch.setattr("bitlm_core.models.packed.TURNS", 2 * at_once)
+        monkeypatch.setattr(fused, "TURNS", 4 * at_once)
+        monkeypatch.setattr("bitlm_core.models.packed.TURNS", 4 * at_once)
         found = FusedStreams(model, locality=near).path_logits(DATA.tobytes())
         np.testing.assert_allclose(found, whole, rtol=0, atol=2e-6)
 

@@ -17,6 +17,7 @@ from bitlm_core.errors import ModelStateError
 from bitlm_core.kernels import decode_layout as layout
 from bitlm_core.kernels.decode_layout import BLOCK, ROWS, Network, Room, Streams
 from bitlm_core.kernels.vectors import LANES, pack_rows
+from bitlm_core.layers.attention import Difference
 from bitlm_core.layers.memory import Locality
 from bitlm_core.layers.position import rotary_table
 from bitlm_core.models.byte_lm import ByteLM
@@ -50,17 +51,18 @@ def _pack(model: ByteLM, weights: Weights) -> Network:
             "the network has weights that are not finite, it has diverged: load an earlier checkpoint and train it with a "
             "smaller rate"
         )
+    # What is summed here is summed in double precision and then rounded: PyTorch's own order is another on each machine.
     config, stack = model.config, model.stack
     matrices, wide, narrow, scales = _matrices(model, weights)
     blocks: list[Any] = list(stack.blocks)
     pairs = [block.attention.difference for block in blocks if block.attention.difference]
-    differences = [(float(pair.weight()), 1 - pair.init) for pair in pairs]
+    differences = [(_weight(pair), 1 - pair.init) for pair in pairs]
     halting = [torch.cat([block.halting.weight, block.halting.bias[None]]) for block in blocks if block.halting]
     embedding = model.embedding
     ngrams = model.ngram_embedding
     return Network(
         sizes=_sizes(model),
-        symbols=_floats(torch.addmm(embedding.byte, cast(Tensor, embedding.signs), embedding.bit)),
+        symbols=_floats((embedding.byte.double() + cast(Tensor, embedding.signs).double() @ embedding.bit.double()).float()),
         ngrams=np.zeros((0, config.d_model), np.float32) if ngrams is None else _floats(ngrams.weight),
         sinusoid=_floats(stack.sinusoid) if stack.position == "sinusoidal" else np.zeros((0, config.d_model), np.float32),
         matrices=matrices,
@@ -72,6 +74,12 @@ def _pack(model: ByteLM, weights: Weights) -> Network:
         halting=_floats(torch.stack(halting)) if halting else np.zeros((0, config.d_model + 1), np.float32),
         threshold=np.array([stack.act_threshold or 1.0], np.float32),
     )
+
+
+def _weight(pair: Difference) -> float:
+    """λ of a layer, see `layers.attention`."""
+    q1, k1, q2, k2 = pair.vectors.double()
+    return float((q1 @ k1).exp() - (q2 @ k2).exp()) + pair.init
 
 
 def _sizes(model: ByteLM) -> NDArray[np.int64]:

@@ -3,7 +3,9 @@ from .bench.cases import grid
 from .bench.coding import file_figures, geometric_mean
 from .bench.compressors import compressed_sizes, record_sizes
 from .bench.defaults import Defaults, choose_defaults
+from .bench.generate import GenerateReport, generate_speeds
 from .bench.halting import halting_steps
+from .bench.int8 import Int8Report, int8_cost_steps
 from .bench.labelled import LabelledForm, read_labelled
 from .bench.learn import LearnReport, learn_steps
 from .bench.long_context import long_costs
@@ -55,10 +57,12 @@ from .errors import (
 )
 from .generation.autoregressive import Generation
 from .generation.long_context import LongInference, WindowSummary
+from .generation.many import generate_many
 from .generation.sampling import SamplingConfig
 from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
+from .mixing.network_coding import code_stream, decode_stream, probe_digest
 from .models.config import ModelConfig, count_parameters, preset_config
 from .safety.floors import Floors, Verdict
 from .scoring.heatmap import heat_map
@@ -90,7 +94,9 @@ __all__ = [
     "Engine",
     "EngineConfig",
     "Floors",
+    "GenerateReport",
     "Generation",
+    "Int8Report",
     "LabelledForm",
     "LearnReport",
     "Likelihood",
@@ -123,12 +129,14 @@ __all__ = [
     "check_records",
     "check_training",
     "choose_defaults",
+    "code_stream",
     "compress_steps",
     "compressed_sizes",
     "config_for",
     "container_info",
     "count_parameters",
     "create_text",
+    "decode_stream",
     "decompress_record",
     "decompress_record_steps",
     "decompress_steps",
@@ -139,16 +147,20 @@ __all__ = [
     "file_figures",
     "file_part",
     "free_memory_bytes",
+    "generate_many",
+    "generate_speeds",
     "geometric_mean",
     "grid",
     "halting_steps",
     "heat_map",
+    "int8_cost_steps",
     "learn_steps",
     "link_or_copy",
     "long_costs",
     "make_folder",
     "nanogpt_steps",
     "preset_config",
+    "probe_digest",
     "read_file",
     "read_header",
     "read_labelled",

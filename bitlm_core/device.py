@@ -24,13 +24,15 @@ _FOR_EVER = 2**31 - 1
 def estimate_memory_bytes(
     model: ModelConfig, *, batch_size: int, window_bytes: int, element_bytes: int, mixing_bytes: int
 ) -> int:
-    """Upper estimate of the memory that an engine takes: weights, gradients, two moments, mixing tables, and activations.
+    """Upper estimate of the memory that an engine takes: weights, packed for decoding too, gradients, two moments,
+    mixing tables, and activations.
 
     Activations of training or of scoring, whichever are more: the two never run at once. Without a network, tables alone.
     """
     if not model.has_network:
         return mixing_bytes + _RUNTIME_BYTES
-    weights = count_parameters(model) * (4 * 4 + 2)
+    packed = model.num_layers * (4 * model.d_model**2 + 2 * model.d_model * model.dim_feedforward) * (4 + 1)  # fp32 and int8
+    weights = count_parameters(model) * (4 * 4 + 2) + packed
     training = _training_bytes(model, batch_size, window_bytes * model.positions_per_byte, element_bytes)
     return weights + max(training, _scoring_bytes(model, element_bytes)) + mixing_bytes + _RUNTIME_BYTES
 

@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bitlm_core import learning
 from bitlm_core.checkpoint.state_check import checked_count
 from bitlm_core.codec.bits import bytes_to_bits
 from bitlm_core.device import keeping_freed_memory
@@ -35,26 +36,16 @@ from bitlm_core.generation.autoregressive import Generation, generate_steps
 from bitlm_core.generation.long_context import LongInference, infer_long_steps
 from bitlm_core.generation.masked_diffusion import diffusion_steps
 from bitlm_core.generation.sampling import SamplingConfig
-from bitlm_core.learning import (
-    StepReport,
-    check_data,
-    compile_kernels,
-    held_out_loss,
-    held_out_mixed_loss,
-    measure_batch,
-    measure_reading,
-    open_segments,
-    report_of_reading,
-    sample_batch,
-)
+from bitlm_core.learning import StepReport
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.predictor import Predictor
 from bitlm_core.models.build import build_model
 from bitlm_core.models.config import BITS_PER_GROUP, MIX_BYTES, count_parameters
 from bitlm_core.models.interface import LanguageModel
+from bitlm_core.models.packed import Weights
 from bitlm_core.reading import Reader
 from bitlm_core.safety.floors import Safety, Verdict
-from bitlm_core.safety.gate import enforce, judge
+from bitlm_core.safety.gate import judged
 from bitlm_core.scoring.likelihood import Likelihood, score_steps
 from bitlm_core.scoring.score import Score, record_score_steps
 from bitlm_core.telemetry.drift import DriftAlert, DriftDetector
@@ -76,7 +67,7 @@ class Engine:
         self.config = config
         self.model = build_model(config.model, config.seed).to(device).eval() if config.model.has_network else None
         self.mixer = ContextMixer(config.mixing) if config.mixing else None
-        compile_kernels(self.mixer)
+        learning.compile_kernels(self.mixer)
         self.trainer = Trainer(self.model, config.training, config.seed) if self.model else None
         self.drift = DriftDetector()
         self.step = 0
@@ -120,7 +111,7 @@ class Engine:
         ModelStateError for a step whose loss is not finite, which leaves the engine as it was before that step.
         """
         check_training(self.config.model, self.config.training, plan)
-        check_data(data, plan, held)
+        learning.check_data(data, plan, held)
         self.plan = self._seen(data, plan)
         carried = self._carried_state() if plan.steps_done else None
         self._segments, self._carried = self._open_segments(data) if plan.carry else None, None
@@ -131,7 +122,11 @@ class Engine:
                 started = time.perf_counter()
                 report = self._train_one(data, self.plan)
                 if held is not None and self.plan.validates_next:
-                    known = held_out_loss(self.model, held) if self.model else held_out_mixed_loss(None, self.mixer, held)
+                    known = (
+                        learning.held_out_loss(self.model, held)
+                        if self.model
+                        else learning.held_out_mixed_loss(None, self.mixer, held)
+                    )
                     report = replace(report, held_out_loss=known)
                 self.plan = self._seen(data, self.plan.after_step(time.perf_counter() - started))
                 if report.held_out_loss is not None:
@@ -157,7 +152,7 @@ class Engine:
         if self.trainer is None:
             return self._read_one(data)
         segments, model = self._segments, self.trainer.model
-        batch = segments.next_batch() if segments else sample_batch(self._reader, data, self.config, self.step)
+        batch = segments.next_batch() if segments else learning.sample_batch(self._reader, data, self.config, self.step)
         carried = segments.carried if segments else None
         result = self.trainer.step(batch, objective=plan.objective, step=self.step, progress=plan.progress, carried=carried)
         if segments:
@@ -167,7 +162,7 @@ class Engine:
         self._count_in(data)
         with self.trainer.training_dtype():
             mixed = self._reader.read_beside(model, data, plan, batch_bytes=batch.num_bytes)
-        telemetry = measure_batch(model, batch, result, self.reference) if self._measures else None
+        telemetry = learning.measure_batch(model, batch, result, self.reference) if self._measures else None
         return StepReport(
             step=self.step,
             loss=result.loss,
@@ -187,8 +182,8 @@ class Engine:
         self.step += 1
         last = self._reader.bytes_left(data) <= MIX_BYTES
         reading = self._reader.read_alone(data, probed=self._measures or last)
-        telemetry = measure_reading(reading, self.reference)
-        return report_of_reading(self.step, reading, telemetry, self._alerts(telemetry))
+        telemetry = learning.measure_reading(reading, self.reference)
+        return learning.report_of_reading(self.step, reading, telemetry, self._alerts(telemetry))
 
     @property
     def _measures(self) -> bool:
@@ -214,7 +209,7 @@ class Engine:
         return self.model
 
     def _open_segments(self, data: ByteData) -> Segments:
-        return open_segments(self._network("carrying keys and values"), data, self.config.training)
+        return learning.open_segments(self._network("carrying keys and values"), data, self.config.training)
 
     def _carried_state(self) -> SegmentState | None:
         return self._segments.state() if self._segments else self._carried
@@ -232,10 +227,13 @@ class Engine:
         return record_score_steps(self.model, self.mixer, data, spans, adaptive=adaptive)
 
     def infer_steps(
-        self, prompt: bytes, max_new_bytes: int, sampling: SamplingConfig, safety: Safety = "off"
+        self, prompt: bytes, max_new_bytes: int, sampling: SamplingConfig, safety: Safety = "off", weights: Weights = "float32"
     ) -> Generator[float, None, tuple[Generation, Verdict | None]]:
-        """Continue a prompt, see `generation.autoregressive`. Strict safety raises SafetyGateError."""
-        predictor = Predictor(self.model, self.mixer, adaptive=False)
+        """Continue a prompt, see `generation.autoregressive`. Strict safety raises SafetyGateError.
+
+        `weights`: int8 is faster and a little less exact; ConfigError for a model that only PyTorch can run.
+        """
+        predictor = Predictor(self.model, self.mixer, adaptive=False, weights=weights)
         generation = yield from generate_steps(predictor, prompt, max_new_bytes, sampling)
         return generation, self._judge(generation, safety)
 
@@ -261,11 +259,7 @@ class Engine:
         return self.reference if self.reference.any() else np.ones(256)
 
     def _judge(self, generation: Generation, safety: Safety) -> Verdict | None:
-        if safety == "off":
-            return None
-        verdict = judge(bytes_to_bits(generation.data), self.reference, self.config.floors)
-        enforce(verdict, safety)
-        return verdict
+        return judged(bytes_to_bits(generation.data), self.reference, self.config.floors, safety)
 
     # Keeping
 

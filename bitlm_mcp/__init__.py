@@ -16,7 +16,7 @@
                     assembly: everything of one process put together
     the command     cli  options: the only readers of the command line and the environment
                     demo  doctor  host_config  score_commands  compression_commands: what the command does besides serving
-                    bench  bench_commands  bench_compression: measuring
+                    bench  bench_commands  bench_compression  bench_decoding: measuring
 
 Importing this package does nothing.
 """

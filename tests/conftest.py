@@ -73,13 +73,23 @@ def architecture(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+def after_40_steps(config: EngineConfig, data: ByteData) -> Engine:
+    engine = Engine(config)
+    for _ in engine.train_steps(data, TrainingPlan(steps=40)):
+        pass
+    return engine
+
+
 @pytest.fixture(scope="session")
 def trained(architecture: str, config_of: Callable[..., EngineConfig], training_data: ByteData) -> Engine:
     """An engine of each architecture after 40 steps. Tests must leave it as it is."""
-    engine = Engine(config_of(architecture))
-    for _ in engine.train_steps(training_data, TrainingPlan(steps=40)):
-        pass
-    return engine
+    return after_40_steps(config_of(architecture), training_data)
+
+
+@pytest.fixture(scope="session")
+def byte_engine(config_of: Callable[..., EngineConfig], training_data: ByteData) -> Engine:
+    """The byte one of these. Tests must leave it as it is."""
+    return after_40_steps(config_of("byte"), training_data)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -85,6 +85,7 @@ SERVER = [
     "bench",
     "bench_commands",
     "bench_compression",
+    "bench_decoding",
     "host_config",
     "options",
     "score_commands",

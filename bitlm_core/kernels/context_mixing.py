@@ -26,11 +26,14 @@ from numpy.typing import NDArray
 from bitlm_core.kernels.mixing_contexts import advance, hash32
 from bitlm_core.kernels.mixing_inputs import choose_sets, gather, stretch
 from bitlm_core.kernels.mixing_layout import (
+    HEARD,
+    LISTENS,
     LOW4,
     MATCH_KINDS,
     NUM_CONTEXTS,
     NUM_MATCH,
     NUM_SELECT,
+    SAID,
     SLOT,
     TRUSTED,
     Int,
@@ -76,7 +79,10 @@ def _train(w: NDArray[np.int32], x: NDArray[np.int32], step: Int) -> None:
 
 @kernel
 def _predict(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, expert: Int, has_expert: Int) -> Int:
-    """Logit of bit k below `node`, in 1/1024 nat."""
+    """Logit of bit k below `node`, in 1/1024 nat. An expert of which nothing was ever learned is not listened to."""
+    has_expert = has_expert * s.byte[LISTENS]
+    expert = expert * has_expert
+    s.byte[SAID] = has_expert
     gather(m, t, s, node, k, expert)
     choose_sets(m, s, node, k, expert, has_expert)
     total = np.int64(0)
@@ -128,6 +134,7 @@ def _learn(m: Memory, t: Tables, s: Scratch, byte: Int) -> None:
     """All updates of one byte whose eight predictions are in `s`."""
     make_slots(m, t, s, byte)
     learn_runs(m, s, byte)
+    m.context[HEARD] += s.byte[SAID]
     learn_sample(m, s, byte)
     for k in range(8):
         node = (1 << k) | (byte >> (8 - k))

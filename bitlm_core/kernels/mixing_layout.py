@@ -102,7 +102,7 @@ class Scratch(NamedTuple):
     hashes: NDArray[np.int64]  # [C]
     slots: NDArray[np.int64]  # [3, C], start of the slot of each nibble, and of one made for what was met before
     runs: NDArray[np.int64]  # [3, C], the byte that came last + 256 (0 = none), how often in a row, place of the run
-    byte: NDArray[np.int64]  # [8]: see `PLACE`; first the expected byte and the confidence index of each match model
+    byte: NDArray[np.int64]  # [9]: see `PLACE`; first the expected byte and the confidence index of each match model
     inputs: NDArray[np.int32]  # [8, X]
     states: NDArray[np.int64]  # [8, C]
     sets: NDArray[np.int64]  # [8, S]
@@ -112,7 +112,7 @@ class Scratch(NamedTuple):
     sample: NDArray[np.int64]  # [2 + 2 * P]: how many predictions, half; then centre and spread index of each
 
 
-PLACE, TRUSTED, FOUND = 4, 5, 7  # in Scratch.byte
+PLACE, TRUSTED, LISTENS, FOUND, SAID = range(4, 9)  # in Scratch.byte
 NUM_PREDICTED, HALF, CENTRES, SPREAD_OF = 0, 1, 2, 2 + NUM_SAMPLE  # in Scratch.sample
 
 
@@ -121,7 +121,7 @@ def new_scratch() -> Scratch:
         np.zeros(NUM_CONTEXTS, np.int64),
         np.zeros((3, NUM_CONTEXTS), np.int64),
         np.zeros((3, NUM_CONTEXTS), np.int64),
-        np.zeros(8, np.int64),
+        np.zeros(9, np.int64),
         np.zeros((8, NUM_INPUTS), np.int32),
         np.zeros((8, NUM_CONTEXTS), np.int64),
         np.zeros((8, NUM_SELECT), np.int64),

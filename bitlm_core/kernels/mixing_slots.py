@@ -12,6 +12,8 @@ from bitlm_core.kernels.mixing_layout import (
     AT_COUNT,
     AT_RATE,
     FOUND,
+    HEARD,
+    LISTENS,
     NUM_CONTEXTS,
     SLOT,
     TRUST,
@@ -166,3 +168,4 @@ def begin(m: Memory, t: Tables, s: Scratch, learn: bool) -> None:
     s.byte[FOUND] = found
     predict_sample(m, s)
     s.byte[TRUSTED] = np.int64(0) if learn else m.context[TRUST]
+    s.byte[LISTENS] = 1 if learn or m.context[HEARD] > 0 else 0

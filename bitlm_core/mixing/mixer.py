@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.kernels.context_mixing import entry_points
-from bitlm_core.kernels.mixing_layout import BIG_ENDIAN, HEARD, KIND, TOTAL, TRUST, Memory, new_scratch
+from bitlm_core.kernels.mixing_layout import BIG_ENDIAN, KIND, TOTAL, TRUST, Memory, new_scratch
 from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder, put_back
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.profile import KINDS, Profile
@@ -49,11 +49,6 @@ class ContextMixer:
         return int(self._memory.context[TOTAL])
 
     @property
-    def has_heard(self) -> bool:
-        """Whether it has learned anything beside an expert; one of which nothing is known is not listened to while frozen."""
-        return bool(self._memory.context[HEARD])
-
-    @property
     def profile(self) -> Profile:
         """What kind of data the contexts are for."""
         kind, period, stride, big_endian = self._memory.context[KIND : BIG_ENDIAN + 1].tolist()
@@ -83,10 +78,7 @@ class ContextMixer:
         stretched = _stretched(expert, (data.size, 8))
         out = np.zeros((data.size, 8), np.int32)
         contiguous = np.ascontiguousarray(data)
-        heard = expert is not None and (learn or self.has_heard)
-        entry_points().read(self._memory, tables(), new_scratch(), contiguous, stretched, int(heard), learn, out)
-        if learn and heard:
-            self._memory.context[HEARD] += data.size
+        entry_points().read(self._memory, tables(), new_scratch(), contiguous, stretched, int(expert is not None), learn, out)
         return out.astype(np.float32) / np.float32(OUTPUT_ONE)
 
     def calibrate(self, parts: Sequence[CalibrationPart]) -> list[NDArray[np.float32]]:
@@ -126,8 +118,7 @@ class ContextMixer:
         """
         stretched = _stretched(expert, (256,))
         out = np.zeros(256, np.int32)
-        heard = expert is not None and (learn or self.has_heard)
-        entry_points().all_nodes(self._memory, tables(), new_scratch(), stretched, int(heard), learn, out)
+        entry_points().all_nodes(self._memory, tables(), new_scratch(), stretched, int(expert is not None), learn, out)
         return out.astype(np.float32) / np.float32(OUTPUT_ONE)
 
     def encode(self, data: NDArray[np.uint8], expert: NDArray[np.float32] | None = None, *, learn: bool = True) -> bytes:
@@ -160,11 +151,8 @@ class ContextMixer:
     ) -> None:
         """As `encode`, for the next part of a longer code. trace: for `undo`."""
         _check_bytes(data)
-        heard = expert is not None and (learn or self.has_heard)
-        stretched = _stretched(expert, (data.size, 8)) if heard else None
+        stretched = None if expert is None else _stretched(expert, (data.size, 8))
         encoder.mixed(self._memory, tables(), new_scratch(), data, stretched, learn, trace)
-        if learn and heard:
-            self._memory.context[HEARD] += data.size
 
     def decode_into(
         self, out: NDArray[np.uint8], decoder: ByteDecoder, *, learn: bool = True, trace: NDArray[np.int64] | None = None

@@ -20,6 +20,11 @@ def window_start(position: int, max_bytes: int) -> int:
     return max(0, position // half - 1) * half
 
 
+def window_end(position: int, max_bytes: int) -> int:
+    """The first byte after `position` that is predicted from a later window."""
+    return window_start(position, max_bytes) + 2 * (max_bytes // 2)
+
+
 @dataclass(frozen=True)
 class Window:
     """Bytes [start, end) of a stream, of which [predicted, end) are predicted here."""

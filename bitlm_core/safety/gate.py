@@ -47,3 +47,12 @@ def enforce(verdict: Verdict, safety: Safety) -> None:
             "another seed, or call with safety='warn' to see it",
             verdict=verdict,
         )
+
+
+def judged(bits: NDArray[np.uint8], reference: NDArray[np.float64], floors: Floors, safety: Safety) -> Verdict | None:
+    """The verdict on generated bits, enforced; None where safety is off."""
+    if safety == "off":
+        return None
+    verdict = judge(bits, reference, floors)
+    enforce(verdict, safety)
+    return verdict

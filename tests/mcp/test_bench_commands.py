@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import bitlm_core
+from bitlm_core.bench import generate
 from bitlm_mcp import cli
 
 PLACE = ["preset", "architecture"]
@@ -101,7 +102,24 @@ def test_defaults_tells_arguments_for_the_tools(monkeypatch: pytest.MonkeyPatch)
     assert model.max_seq_len == found["max_seq_len"] >= 256 and found["threads"] == 1
 
 
+def test_generate_tells_how_fast_bytes_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    little = {"d_model": 32, "nhead": 1, "num_layers": 1}
+    for name, value in (("SIZES", {"little": little, "less": little}), ("WINDOW", 32), ("ROUNDS", 1), ("SECONDS", 0.01)):
+        monkeypatch.setattr(generate, name, value)
+    found = last_line("generate", "--parameters", "little,less")
+    promised = {"bytes_per_second", "bytes_per_second_int8", "bytes_per_second_mixing", "max_logit_difference", "engine"}
+    assert {f"{name}_{size}" for name in promised for size in ("little", "less")} <= set(found)
+    assert 0 < found["max_logit_difference_less"] < 1e-5
+
+
+def test_weights_tells_what_int8_costs(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "data").write_bytes(text[:2_000])
+    found = last_line("weights", "--data", str(tmp_path / "data"), "--seconds", "1", "--preset", "tiny")
+    assert found.keys() == set(bitlm_core.Int8Report.__dataclass_fields__)
+
+
 REFUSED = [
+    (["generate", "--parameters", "9M"], "'9M' is not one of 0.8M, 5M, 25M"),
     (["train", "--max-seq-len", "64,"], "'' is no whole number"),
     (["train", "--batch-size", "9999"], "batch_size=9999"),
     (["train", "--threads", "0"], "threads=0 is not between 1 and 1,024"),

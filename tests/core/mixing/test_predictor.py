@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
-from bitlm_core import Engine
+from bitlm_core import ConfigError, Engine
 from bitlm_core.mixing.expert import expert_path_logits
 from bitlm_core.mixing.predictor import Predictor
 from bitlm_core.mixing.windows import half_overlapping
@@ -55,3 +56,35 @@ def test_a_predictor_leaves_the_mixer_it_was_given_alone(trained: Engine, text: 
     predictor.read(text[:100])
     after = trained.mixer.state_arrays()
     assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_it_says_what_runs_the_network(trained: Engine) -> None:
+    predictor = Predictor(trained.model, trained.mixer, adaptive=False)
+    assert predictor.engine == ("fused" if trained.config.model.architecture == "byte" else "torch")
+    forced = Predictor(trained.model, None, adaptive=False, running="torch")
+    forced.read(b"The ")
+    expected = Predictor(trained.model, None, adaptive=False)
+    expected.read(b"The ")
+    assert forced.engine == "torch"
+    np.testing.assert_allclose(forced.node_logits(), expected.node_logits(), rtol=0, atol=1e-4)
+
+
+def test_ways_that_cannot_run_a_model_are_refused(trained: Engine) -> None:
+    if trained.config.model.architecture == "bit":
+        with pytest.raises(ConfigError, match="architecture='bit'"):
+            Predictor(trained.model, None, adaptive=False, running="fused")
+        with pytest.raises(ConfigError, match="weights='int8' needs the compiled kernels"):
+            Predictor(trained.model, None, adaptive=False, weights="int8")
+    else:
+        Predictor(trained.model, None, adaptive=False, weights="int8", running="fused")
+
+
+def test_a_mixer_may_be_alone(trained: Engine, text: bytes) -> None:
+    alone = Predictor(None, trained.mixer, adaptive=True)
+    alone.read(text[:300])
+    alone.advance(65)
+    assert alone.engine == "none" and trained.mixer is not None
+    mixer = trained.mixer.copy()
+    mixer.start_document()
+    mixer.read(np.frombuffer(text[:300] + b"A", np.uint8))
+    assert np.array_equal(alone.node_logits(), mixer.node_logits())

@@ -19,7 +19,7 @@ def a_model(architecture: str, **form: Any) -> LanguageModel:
     window = T if architecture == "byte" else T * 9
     attention = {} if "chunk_size" in form else {"attention": "full"}
     sizes = {"d_model": 32, "nhead": 2, "num_layers": 3, "max_seq_len": window}
-    config = preset_config("tiny", architecture, **sizes, **{**attention, **form})  # type: ignore[arg-type]
+    config = preset_config("tiny", architecture, **{**sizes, **attention, **form})  # type: ignore[arg-type]
     model = build_model(config, seed=3).eval()
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():

@@ -1,0 +1,83 @@
+"""What the decoding kernels share: a network as packed arrays, the streams that it reads, and room to compute in.
+
+Legend: N rows (positions computed together), S streams, L layers, D d_model, H score heads (two per head where attention is
+differential), V value heads, C slots of a stream's memory (a ring, a multiple of 64).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bitlm_core.kernels.mixing_layout import BARE
+
+F = TypeVar("F", bound=Callable[..., object])
+ROWS = 32
+"""Positions that are computed together at most."""
+BLOCK = 64
+QKV, OUT, UP, DOWN = range(4)  # matrices of a layer
+AT, DEPTH, BLOCKS, SCALE_AT = range(4)  # columns of Network.matrices
+# indices into Network.sizes
+WIDTH, INNER, LAYERS, HEADS, HEAD_WIDTH, VALUE_HEADS, VALUE_WIDTH, CHUNK, OVERLAP, SLOTS, NGRAM_ROWS = range(11)
+SIZES = 11
+STREAM, POSITION = range(2)  # columns of Room.rows
+
+
+OUTER: dict[str, Any] = {**BARE, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def part(function: F) -> F:
+    """Compile a function that other kernels call, and that stays one: it is too large to be copied to where it is called."""
+    return cast(F, njit(**OUTER)(function))
+
+
+class Network(NamedTuple):
+    """Weights. Either `wide` or `narrow` holds the matrices, in blocks of 64 rows (`vectors.pack_rows`); the other is empty."""
+
+    sizes: NDArray[np.int64]  # [11]
+    symbols: NDArray[np.float32]  # [258, D], what each symbol is embedded as
+    ngrams: NDArray[np.float32]  # [tables * rows, D], or [0, D]
+    sinusoid: NDArray[np.float32]  # [positions, D], or [0, D] for rotary positions
+    matrices: NDArray[np.int64]  # [4 L, 4]: where each begins, its depth, its blocks, where its scales begin
+    wide: NDArray[np.float32]
+    narrow: NDArray[np.int8]
+    scales: NDArray[np.float32]  # of narrow: of each row
+    head: NDArray[np.float32]  # [256, D], never narrow: only the nodes on the path of a byte are computed
+    differences: NDArray[np.float32]  # [L, 2]: λ and 1 − λ_init, or [0, 2]
+    halting: NDArray[np.float32]  # [L, D + 1]: weights and bias, or [0, D + 1]
+    threshold: NDArray[np.float32]  # [1]
+
+
+class Streams(NamedTuple):
+    """What was read of each stream."""
+
+    keys: NDArray[np.float32]  # [S, L, H, C / 64, head width, 64]
+    values: NDArray[np.float32]  # [S, L, V, C, value width up to a multiple of 16]
+    symbols: NDArray[np.int64]  # [S, 3], the last ones
+    lengths: NDArray[np.int64]  # [S], positions read
+    hidden: NDArray[np.float32]  # [S, D], what the next byte is predicted from
+    cos: NDArray[np.float32]  # [positions, head width / 2], from position turns_from[0] on
+    sin: NDArray[np.float32]
+    turns_from: NDArray[np.int64]  # [1]
+
+
+class Room(NamedTuple):
+    """Scratch. Widths are multiples of 64, and what lies beyond a vector's own width is zero wherever it is read."""
+
+    rows: NDArray[np.int64]  # [N, 2]: stream and position
+    x1: NDArray[np.float32]  # [N, …]
+    x2: NDArray[np.float32]
+    normed: NDArray[np.float32]
+    qkv: NDArray[np.float32]
+    inner: NDArray[np.float32]
+    scores: NDArray[np.float32]  # [2, C]
+    mixed: NDArray[np.float32]  # [2, value width …], values summed on both sides of a ring's end
+    narrowed: NDArray[np.int16]  # [N, …], the input of a narrow product
+    steps: NDArray[np.float32]  # [N], what one unit of it stands for
+    sums: NDArray[np.int32]  # [N, …]
+    out: NDArray[np.float32]  # [N, …], of halting: the output so far
+    spent: NDArray[np.float32]  # [N], of halting: Σ p

@@ -122,11 +122,7 @@ class Engine:
                 started = time.perf_counter()
                 report = self._train_one(data, self.plan)
                 if held is not None and self.plan.validates_next:
-                    known = (
-                        learning.held_out_loss(self.model, held)
-                        if self.model
-                        else learning.held_out_mixed_loss(None, self.mixer, held)
-                    )
+                    known = learning.validation_loss(self.model, self.mixer, held)
                     report = replace(report, held_out_loss=known)
                 self.plan = self._seen(data, self.plan.after_step(time.perf_counter() - started))
                 if report.held_out_loss is not None:

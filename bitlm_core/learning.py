@@ -146,3 +146,8 @@ def held_out_mixed_loss(model: LanguageModel | None, mixer: ContextMixer | None,
         predicted = part[window.predicted : window.end]
         total += total_nats(mixer.read(predicted, logits, learn=False), predicted)
     return total / len(part)
+
+
+def validation_loss(model: LanguageModel | None, mixer: ContextMixer | None, held: ByteData) -> float:
+    """What a training looks at: nats per byte of the network alone, or of the frozen mixer where there is no network."""
+    return held_out_loss(model, held) if model else held_out_mixed_loss(None, mixer, held)

@@ -64,8 +64,6 @@ def int8_cost_steps(data: bytes, config: EngineConfig, *, seconds: float) -> Ite
     """
     torch.set_num_threads(1)
     engine = Engine(config)
-    if engine.model is None:
-        raise ConfigError("architecture='mix' has no network, so no weights: use architecture='byte'")
     check_fused(engine.model)
     train, held = split(data)
     if len(held) < 2:

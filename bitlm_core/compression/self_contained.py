@@ -30,7 +30,7 @@ from bitlm_core.mixing.profile import Profile, profile_of
 PROBE = b"".join(b"%d, the %dth of many bytes\n\x00\xff" % (i * i, i) for i in range(24))
 """Read to learn whether another program computes the same."""
 _MEMORY_PER_BYTE = 256  # of tables, per byte of data: more hardly helps
-_LEAST_MIB, _MOST_MIB = 8, 256
+_LEAST_MIB, _MOST_MIB = 8, 160  # with the program around them 400 MB
 
 
 def check_size(data: NDArray[np.uint8]) -> None:
@@ -50,7 +50,7 @@ def check_lanes(lanes: int) -> None:
 
 
 def config_for(num_bytes: int, memory_mib: int | None) -> MixingConfig:
-    """The mixer for so many bytes: as much memory as they can use, a power of two of MiB, unless it is given.
+    """The mixer for so many bytes: as much memory as they can use, at most `_MOST_MIB`, unless it is given.
 
     Raises ConfigError for an amount that a mixer cannot have.
     """
@@ -60,7 +60,7 @@ def config_for(num_bytes: int, memory_mib: int | None) -> MixingConfig:
     try:
         return MixingConfig(memory_mib=memory_mib)
     except ValidationError:
-        raise ConfigError(f"memory_mib={memory_mib} is not between 8 and 1,024: more than 256 hardly helps") from None
+        raise ConfigError(f"memory_mib={memory_mib} is not between 8 and 1,024: more than 160 hardly helps") from None
 
 
 def compress_steps(

@@ -98,8 +98,10 @@ class Predictor:
             self._network.read(data)
 
 
-def check_fused(model: LanguageModel) -> None:
-    """Raise ConfigError for a model that the compiled kernels cannot run."""
+def check_fused(model: LanguageModel | None) -> None:
+    """Raise ConfigError for a model that the compiled kernels cannot run, or none."""
+    if model is None:
+        raise ConfigError("architecture='mix' has no network that the compiled kernels could run: use architecture='byte'")
     if not can_be_packed(model):
         raise ConfigError(
             f"the compiled kernels run byte models in float32 on the CPU, and this is architecture="

@@ -44,7 +44,7 @@ def test_files(file: Path) -> None:
 
 
 def test_records(file: Path) -> None:
-    found = last_line("records", "--train", file, "--test", file, "--no-peers", "--memory-mib", 4)
+    found = last_line("records", "--train", file, "--test", file, "--no-peers", "--memory-mib", 8)
     assert list(found)[:2] == ["bpb", "bytes_per_second"] and found["bpb"] < 2
     assert len(invoked("records", "--train", file, "--test", file, "--json").stdout.splitlines()) == 1
 

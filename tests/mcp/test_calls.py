@@ -145,7 +145,7 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         "too little memory",
         "init_model",
         {"model_id": "n", "mixing_memory_mib": 3},
-        "mixing_memory_mib must be an integer, at least 4",
+        "mixing_memory_mib must be an integer, at least 8",
     ),
     ("carried at random", "train_step", {"dataset_id": "data", "carry": True, "objective": "diffusion"}, "use 'causal'"),
     ("nothing held out of text", "train_step", {"text": "ab", "validate_every": 1}, "held-out part of a dataset"),
@@ -334,6 +334,7 @@ async def test_context_mixing_alone_is_made_trained_and_asked(tmp_path: Path) ->
         assert twin == said
 
 
+@pytest.mark.anyio
 async def test_odd_records_are_found_and_told_in_short(tmp_path: Path) -> None:
     lines = [f"user {number % 7} logged in from host {number % 5}\n" for number in range(80)]
     odd = "user 3 \u001b[31mDROP TABLE accounts\n"
@@ -375,7 +376,7 @@ async def test_tables_of_ngrams_are_as_large_as_asked(tmp_path: Path) -> None:
 @pytest.mark.anyio
 async def test_patience_ends_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with stage(tmp_path) as server:
-        monkeypatch.setattr("bitlm_core.engine.held_out_loss", lambda *_: math.log(2))
+        monkeypatch.setattr("bitlm_core.learning.held_out_loss", lambda *_: math.log(2))
         done = await server.call("train_step", dataset_id="data", steps=900, validate_every=1, patience=3, **WAIT)
         assert done["stopped_early"] and done["status"] == "completed" and done["progress"] == 1
         assert (done["steps_done"], done["steps_total"], done["bits_per_byte_held_out"]) == (4, 900, 1.0)

@@ -49,7 +49,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_there_and_back(files: tuple[Path, Path, Path]) -> None:
     source, packed, target = files
-    for options in ([], ["--lanes", 2, "--memory-mib", 4]):
+    for options in ([], ["--lanes", 2, "--memory-mib", 8]):
         told = done("compress", source, packed, "--force", *options)
         assert f"-> {packed.stat().st_size:,}, " in told and "(self-contained)" in told
         done("decompress", packed, target, "--force")
@@ -91,7 +91,7 @@ def test_what_cannot_be_done_changes_nothing(files: tuple[Path, Path, Path], che
     assert "No such file" in refused("compress", source.with_name("absent"), target)
     assert "no folder" in refused("compress", source, source.parent / "absent" / "x")
     assert "--model" in refused("compress", source, target, "--records", "lines")
-    assert "--memory-mib" in refused("compress", source, target, "--model", checkpoint, "--memory-mib", 4)
+    assert "--memory-mib" in refused("compress", source, target, "--model", checkpoint, "--memory-mib", 8)
     assert "exclude" in refused("compress", source, target, "--model", checkpoint, "--records", "lines", "--lanes", 2)
     done("compress", source, packed, "--force")
     assert "needs no --model" in refused("decompress", packed, target, "--model", checkpoint)

@@ -64,7 +64,7 @@ KNOWN: dict[str, list[Any]] = {
     "text": ["some text to learn " * 4, "a", ""],
     "prompt": ["the quick", "ü", ""],
     "prompt_bits": ["011000010", "011000011", "0110", "2"],
-    "data_base64": [base64.b64encode(PACKED).decode()] * 2 + [base64.b64encode(bytes(range(256))).decode(), "AA==", "AA", "*"],
+    "data_base64": [base64.b64encode(PACKED).decode()] * 5 + [base64.b64encode(bytes(range(256))).decode(), "AA==", "AA", "*"],
     "prompt_base64": ["AAEC", "AA", ""],
     "wait_s": [0, 0.01, 0.2],
     "idempotency_key": ["one", "two"],

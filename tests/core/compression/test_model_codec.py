@@ -11,6 +11,7 @@ from bitlm_core.compression.container import DecoderLimits
 from bitlm_core.compression.decompress import container_info, decompress_record, decompress_steps
 from bitlm_core.compression.model_codec import ModelCodec
 from bitlm_core.errors import CodecError, ConfigError, ContainerError, ResourceLimitError
+from bitlm_core.mixing.fused import FusedStreams
 from bitlm_core.mixing.mixer import ContextMixer
 from tests.conftest import run
 from tests.core.compression.samples import CAPTURE, LINES, PACKETS, RECORDS, array, codec, mixer, noise
@@ -40,8 +41,8 @@ def test_lanes_start_from_the_same_state() -> None:
     container = stream(LINES, codec(), lanes=3)
     assert container_info(container).lanes == 3
     assert whole(container, codec()) == LINES
-    with pytest.raises(ResourceLimitError, match="12 MiB"):
-        run(decompress_steps(container, codec(), limits=DecoderLimits(len(LINES), 11)))
+    with pytest.raises(ResourceLimitError, match="24 MiB"):
+        run(decompress_steps(container, codec(), limits=DecoderLimits(len(LINES), 23)))
 
 
 def test_records_decode_alone_and_all() -> None:
@@ -160,6 +161,8 @@ def test_a_machine_that_computes_otherwise_is_refused(trained: Engine, text: byt
     decoder = type(trained.model.open_decoder(torch.zeros(0, dtype=torch.int64)))
     nodes = decoder.node_logits
     monkeypatch.setattr(decoder, "node_logits", lambda self: nodes(self) * (1 + 2e-3))
+    fused = FusedStreams.node_logits
+    monkeypatch.setattr(FusedStreams, "node_logits", lambda self: fused(self) * np.float32(1 + 2e-3))
     with pytest.raises(ContainerError, match="this machine") as caught:
         whole(container, ModelCodec(trained.model, trained.mixer))
     assert caught.value.reason == "machine"

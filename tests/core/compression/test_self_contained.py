@@ -84,7 +84,7 @@ def test_steps_tell_the_share() -> None:
 
 
 def test_memory_follows_the_data_and_the_caller_s_limits() -> None:
-    assert [config_for(size, None).memory_mib for size in (0, 10**5, 10**6, 10**8)] == [4, 32, 128, 128]
+    assert [config_for(size, None).memory_mib for size in (0, 10**5, 10**6, 10**8)] == [8, 32, 160, 160]
     assert config_for(10**6, 16) == MixingConfig(memory_mib=16)
     container = compressed(LINES, lanes=2, memory_mib=8)
     assert decompressed(container, limits=DecoderLimits(len(LINES), 16)) == LINES
@@ -116,7 +116,7 @@ def test_damaged_content_is_never_given_out() -> None:
 
 def test_another_arithmetic_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     container = compressed(LINES)
-    monkeypatch.setattr(self_contained, "fingerprint", lambda config: b"else")
+    monkeypatch.setattr(self_contained, "fingerprint", lambda config, profile: b"else")
     with pytest.raises(ContainerError, match="version of bitlm") as caught:
         decompressed(container)
     assert caught.value.reason == "version"

@@ -87,4 +87,4 @@ def test_a_stream_leaves_its_mixer_as_it_was() -> None:
     mixer.start_document()
     after = mixer.state_arrays()
     assert stream.num_learned > 0
-    assert all((before[name] == after[name]).all() for name in ("slots", "rates", "weights", "history"))
+    assert all((before[name] == after[name]).all() for name in ("slots", "runs", "weights", "history"))

@@ -62,7 +62,7 @@ def records(
     form: Annotated[
         Literal["lines", "pcap", "tsv-hex"], typer.Option("--format", help="tsv-hex: a label, a tab, bytes in hexadecimal.")
     ] = "lines",
-    memory_mib: Annotated[int, typer.Option("--memory-mib", min=4, max=1024, help="Tables of the mixer.")] = 64,
+    memory_mib: Annotated[int, typer.Option("--memory-mib", min=8, max=1024, help="Tables of the mixer.")] = 64,
     peers: Peers = True,
     json_only: Json = False,
 ) -> None:

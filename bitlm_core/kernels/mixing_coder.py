@@ -94,12 +94,14 @@ def _note(s: Scratch, row: NDArray[np.int64]) -> None:
 @kernel
 def _put_back(m: Memory, kept: Memory, trace: NDArray[np.int64]) -> None:
     """Make the slots and runs in the trace what they are in `kept` again."""
+    nothing = m.slots.size - SLOT
     for n in range(trace.shape[0]):
         for i in range(NUM_CONTEXTS):
             for part in range(3):
                 at = trace[n, part, i]
-                for k in range(SLOT):
-                    m.slots[at + k] = kept.slots[at + k]
+                if at != nothing:
+                    for k in range(SLOT):
+                        m.slots[at + k] = kept.slots[at + k]
             m.runs[trace[n, 3, i]] = kept.runs[trace[n, 3, i]]
 
 

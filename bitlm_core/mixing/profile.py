@@ -42,19 +42,19 @@ def profile_of(data: NDArray[np.uint8], *, rows: bool = True) -> Profile:
     rows: whether it is one stream; False for many short documents, in which nothing goes on from one to the next.
     """
     seen = data[:LOOKED_AT]
-    if is_text(seen):
+    if is_text(seen, lines=rows):
         return Profile(kind="text")
     if len(seen) < _LEAST or not rows:
         return Profile(kind="records")
     return _byte_samples(seen) or _words(seen) or Profile(kind="records", period=_period(seen))
 
 
-def is_text(data: NDArray[np.uint8]) -> bool:
-    """Nearly all bytes are printable, and, unless it is short, there are line ends and ASCII among them."""
+def is_text(data: NDArray[np.uint8], *, lines: bool = True) -> bool:
+    """Nearly all bytes are printable, with ASCII among them and, where `lines` are expected and it is not short, line ends."""
     if not len(data):
         return True
     printable, ascii_share = float(_PRINTABLE[data].mean()), float((data < 128).mean())
-    has_lines = len(data) < _LEAST or float((data == 10).mean()) > 0.0005
+    has_lines = not lines or len(data) < _LEAST or float((data == 10).mean()) > 0.0005
     return printable > 0.97 and has_lines and ascii_share > 0.2
 
 

@@ -97,7 +97,7 @@ def learn(
     architecture: Annotated[Literal["byte", "bit", "mix"], typer.Option(help="mix: context mixing, no network.")] = "byte",
     preset: Annotated[Literal["tiny", "small", "base"] | None, typer.Option(help="Sizes of the network [small].")] = None,
     mixing: Annotated[bool, typer.Option(help="Context mixing beside the network.")] = True,
-    mixing_memory_mib: Annotated[int, typer.Option(min=4, max=1024, help="Memory of context mixing.")] = 64,
+    mixing_memory_mib: Annotated[int, typer.Option(min=8, max=1024, help="Memory of context mixing.")] = 128,
     optimizer: Annotated[Literal["muon", "adamw"] | None, typer.Option(help="Of the blocks' matrices.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, max=4096, help="Windows per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=1e-9, max=1, help="Peak of the schedule.")] = None,

@@ -19,7 +19,7 @@ __all__ = ["bench"]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Files to code, each on its own.")]
 Peers = Annotated[bool, typer.Option("--peers/--no-peers", help="Other compressors beside it, where installed.")]
 Memory = Annotated[
-    int | None, typer.Option("--memory-mib", min=4, max=1024, help="Tables of each lane.", show_default="by the size")
+    int | None, typer.Option("--memory-mib", min=8, max=1024, help="Tables of each lane.", show_default="by the size")
 ]
 
 

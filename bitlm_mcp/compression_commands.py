@@ -23,7 +23,7 @@ Model = Annotated[str | None, typer.Option(help="Model or checkpoint of the stat
 Records = Annotated[str | None, typer.Option(help="With a model, each decodable alone: lines, fixed:N, pcap, whole.")]
 Lanes = Annotated[int, typer.Option(min=1, max=64, help="Parts coded at once: faster, and larger.")]
 Memory = Annotated[
-    int | None, typer.Option("--memory-mib", min=4, max=1024, help="Tables of each lane.", show_default="by the size of IN")
+    int | None, typer.Option("--memory-mib", min=8, max=1024, help="Tables of each lane.", show_default="by the size of IN")
 ]
 MostMemory = Annotated[int, typer.Option("--memory-mib", min=1, help="Most MiB of tables that a file may ask for.")]
 Record = Annotated[int | None, typer.Option(min=0, help="Only this record, counted from 0.")]

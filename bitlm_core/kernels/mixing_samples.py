@@ -2,7 +2,7 @@
 
 A prediction is a centre and a spread; the value is taken to be logistic around it, P(value < v) = squash((v − centre) /
 spread). Centres come from normalised least mean squares over neighbours, and from simple rules (median edge detection for
-images, arXiv cs/0011036's gradient idea; linear extrapolation for waves). Units: centres and spreads are in 1/256.
+images, as in LOCO-I, Weinberger et al. 2000; linear extrapolation for waves). Units: centres and spreads are in 1/256.
 """
 
 from __future__ import annotations

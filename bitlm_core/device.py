@@ -50,7 +50,7 @@ def _training_bytes(model: ModelConfig, batch_size: int, positions: int, element
     else:
         blocks = model.num_layers * block
     outputs = 6 * 4 * 256 if model.architecture == "byte" else 6 * 4
-    ends = (6 + 2 * (model.dropout > 0)) * element_bytes * d + 3 * streams
+    ends = (6 + 2 * (model.dropout != 0)) * element_bytes * d + 3 * streams
     return batch_size * positions * (blocks + outputs + ends)
 
 
@@ -65,7 +65,7 @@ def _kept_per_block(model: ModelConfig, positions: int, element_bytes: int) -> i
         beside = 3 * model.d_model * (chunk + overlap) // chunk
     heads = model.nhead * (2 if model.attention == "differential" else 1)
     maps = 3 * heads * keys if element_bytes == 2 and (model.chunks or keys <= EXPLICIT_KEYS) else 0
-    dropped = 4 * model.d_model if model.dropout else 0
+    dropped = 4 * model.d_model if model.dropout != 0 else 0
     return 14 * model.d_model + 3 * model.dim_feedforward + maps + dropped + beside
 
 

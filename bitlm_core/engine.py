@@ -150,7 +150,10 @@ class Engine:
         segments, model = self._segments, self.trainer.model
         batch = segments.next_batch() if segments else learning.sample_batch(self._reader, data, self.config, self.step)
         carried = segments.carried if segments else None
-        result = self.trainer.step(batch, objective=plan.objective, step=self.step, progress=plan.progress, carried=carried)
+        passes = plan.steps_done * batch.num_bytes / len(data)
+        result = self.trainer.step(
+            batch, objective=plan.objective, step=self.step, progress=plan.progress, passes=passes, carried=carried
+        )
         if segments:
             segments.commit(batch)
         self.step += 1

@@ -12,7 +12,7 @@ import pytest
 
 from bitlm_core.models.config import ModelConfig
 from bitlm_mcp.assembly import all_tools
-from bitlm_mcp.bench_decoding import bench
+from bitlm_mcp.cli import bench
 from bitlm_mcp.host_config import Host
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.workspace import Workspace

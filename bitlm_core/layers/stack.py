@@ -71,6 +71,12 @@ class BlockStack(nn.Module):
         )
         self.expand_positional_encoding(max_seq_len)
 
+    def set_dropout(self, dropout: float) -> None:
+        """Share of activations dropped in training from now on."""
+        self.dropout = dropout
+        for block in cast("list[Block]", list(self.blocks)):
+            block.dropout = dropout
+
     def expand_positional_encoding(self, num_positions: int) -> None:
         """Positions 0 … num_positions − 1 from now on; those there were stay what they are."""
         device = self.cos.device if hasattr(self, "cos") else self.sinusoid.device if hasattr(self, "sinusoid") else None

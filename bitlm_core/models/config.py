@@ -47,7 +47,7 @@ class ModelConfig(BaseModel):
     num_layers: Annotated[int, Field(ge=1, le=128, description="residual blocks")] = 4
     dim_feedforward: Annotated[int, Field(ge=16, le=65536, description="inner width of the feed-forward part")] = 768
     max_seq_len: Annotated[int, Field(ge=16, le=MAX_POSITIONS, description="positions in one window")] = 256
-    dropout: Annotated[float, Field(ge=0.0, le=0.9, description="share of activations dropped in training")] = 0.0
+    dropout: Annotated[float | None, Field(ge=0.0, le=0.9, description="share of activations dropped; null: by passes")] = None
     position: Annotated[Position, Field(description="how positions are encoded")] = "rotary"
     attention: Annotated[Attention, Field(description="chunked: cost linear in length; differential: heads in pairs")] = "full"
     chunk_size: Annotated[int | None, Field(ge=1, le=MAX_POSITIONS, description="positions in a chunk of attention")] = None

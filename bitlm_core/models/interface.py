@@ -66,7 +66,7 @@ class LanguageModel(nn.Module, ABC):
             num_layers=config.num_layers,
             dim_feedforward=config.dim_feedforward,
             max_seq_len=config.max_seq_len + 1,  # masked mode reads the last symbol too, one position more
-            dropout=config.dropout,
+            dropout=config.dropout or 0.0,
             position=config.position,
             differential=config.attention == "differential",
             locality=Locality(*config.chunks) if config.chunks else None,

@@ -39,6 +39,14 @@ class StepResult:
     trace: Trace
 
 
+FRESH_PASSES, MANY_PASSES, MOST_DROPOUT = 1.5, 3.0, 0.15
+
+
+def dropout_after(passes: float) -> float:
+    """Dropout when data was read so often: none while it is new, then more, as a network begins to know it by heart."""
+    return MOST_DROPOUT * min(1.0, max(0.0, (passes - FRESH_PASSES) / (MANY_PASSES - FRESH_PASSES)))
+
+
 class Trainer:
     """Holds a network's optimizers, see `optim`."""
 
@@ -47,16 +55,26 @@ class Trainer:
         self._optimizers = make_optimizers(model, config)
 
     def step(
-        self, batch: Batch, *, objective: Objective, step: int, progress: float, carried: Carried | None = None
+        self,
+        batch: Batch,
+        *,
+        objective: Objective,
+        step: int,
+        progress: float,
+        passes: float = 0.0,
+        carried: Carried | None = None,
     ) -> StepResult:
         """Train on one batch. A loss that is not finite raises ModelStateError and leaves the weights as they were.
 
-        `progress` of the run, 0 … 1, sets the learning rate. `carried`: the rows go on where these streams stand; it is the
-        caller who then commits the batch to them.
+        `progress` of the run, 0 … 1, sets the learning rate; `passes`, how often the run has read its data, the dropout of
+        models that leave it open. `carried`: the rows go on where these streams stand; it is the caller who then commits the
+        batch to them.
         """
         model = self.model
         random_seed = self.seed * _SEED_STRIDE + step
         generator = torch.Generator().manual_seed(random_seed)
+        if model.config.dropout is None:
+            model.stack.set_dropout(dropout_after(passes))
         model.train()
         try:
             with self.training_dtype(), self._compiled(), torch.random.fork_rng(devices=_cuda_devices(model)):

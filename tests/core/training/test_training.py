@@ -31,6 +31,7 @@ from bitlm_core.training.batches import Batch, permuted, sample_windows
 from bitlm_core.training.config import learning_rate
 from bitlm_core.training.data import byte_counts
 from bitlm_core.training.objective import batch_loss
+from bitlm_core.training.trainer import dropout_after
 
 Configs = Callable[..., EngineConfig]
 
@@ -269,3 +270,16 @@ def test_a_longer_window_is_kept_and_predicts_as_before(config_of: Configs, arch
     loaded = Engine.from_state(*read_file(tmp_path / "longer", "longer"))
     assert loaded.config.model.max_bytes == 2 * size
     assert torch.equal(loaded.model.path_logits(data), before)
+
+
+def test_dropout_grows_with_how_often_the_data_was_read(config_of: Configs, text: bytes) -> None:
+    """Unless it was chosen: then it stays what it is."""
+    assert [round(dropout_after(passes), 3) for passes in (0, 1.5, 2.25, 3, 50)] == [0, 0, 0.075, 0.15, 0.15]
+    data = bytes_in_memory(text[:1024])
+    for chosen, expected in ((None, 0.15), (0.3, 0.3), (0.0, 0.0)):
+        config = config_of("byte")
+        model = config.model.model_copy(update={"dropout": chosen})
+        engine = Engine(config.model_copy(update={"model": model}))
+        assert engine.model is not None
+        losses(engine, data, TrainingPlan(steps=10))  # nine passes
+        assert engine.model.stack.dropout == expected

@@ -19,7 +19,7 @@ from bitlm_core.mixing.config import MixingConfig
 from tests.conftest import run
 from tests.core.compression.samples import LINES, array, noise
 
-EDGE = Path("/work/shared/data/edge")
+EDGE = Path(__file__).parents[4] / "shared/data/edge"  # beside the project, where it is
 CASES = {"nothing": b"", "one": b"x", "two": b"\xff\x00", "zeros": bytes(5000), "lines": LINES, "noise": noise(3000)}
 
 

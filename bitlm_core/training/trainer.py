@@ -88,13 +88,7 @@ class Trainer:
                     loss=loss,
                     grad_norm=norm,
                 )
-            for optimizer in self._optimizers:
-                for group in optimizer.param_groups:
-                    rate = learning_rate(self.config, progress, step, decay_share=group.get("decay_share"))
-                    group["lr"] = group["rate"] * rate
-                    if "momentum" in group:
-                        group["momentum"] = momentum(step)
-                optimizer.step()
+            self._move(progress, step)
         finally:
             model.zero_grad(set_to_none=True)
             model.eval()
@@ -161,6 +155,16 @@ class Trainer:
         for name, parameter, optimizer in self._owned():
             found |= {f"{name}/{key}": like for key, like in state_layout(optimizer, parameter).items()}
         return found
+
+    def _move(self, progress: float, step: int) -> None:
+        """One step of each optimizer, by the schedules."""
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                rate = learning_rate(self.config, progress, step, decay_share=group.get("decay_share"))
+                group["lr"] = group["rate"] * rate
+                if "momentum" in group:
+                    group["momentum"] = momentum(step)
+            optimizer.step()
 
     def _clip(self) -> float:
         """Scale gradients down to `max_grad_norm`; their norm before. Tables are left out: Adagrad undoes any scale."""

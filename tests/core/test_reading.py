@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bitlm_core import ByteData, MixingConfig, ModelStateError, TrainingPlan, bytes_in_memory, preset_config
+from bitlm_core import ByteData, MixingConfig, ModelStateError, TrainingPlan, bytes_in_memory, preset_config, reading
 from bitlm_core.kernels.mixing_layout import DOC
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.models.build import build_model
 from bitlm_core.models.config import MIX_BYTES
-from bitlm_core.reading import HEAD_BYTES, HEAD_START_BYTES, RESERVED_AT_MOST, Reader, reserved_from
+from bitlm_core.reading import Reader, reserved_from
 
 SMALL = MixingConfig(memory_mib=8)
 
@@ -38,10 +38,12 @@ def test_a_long_enough_run_reads_everything_the_reserved_end_with_the_network(to
     assert reader.bytes_left(bytes_in_memory(b"x" * total)) == total  # of other data
 
 
-def test_of_large_data_a_step_reads_in_proportion_to_what_it_trains_on() -> None:
-    _, read = run_of(HEAD_START_BYTES + 600_000, steps=12)
-    assert read[:8] == [HEAD_BYTES] * 8 and set(read[8:9] + read[10:]) == {2 * 2048}
-    assert sum(read) - 8 * HEAD_BYTES - 3 * 4096 == min(RESERVED_AT_MOST, int(0.1 * (HEAD_START_BYTES + 600_000)))
+def test_of_large_data_a_step_reads_in_proportion_to_what_it_trains_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "HEAD_START_BYTES", 8 * 4000)
+    monkeypatch.setattr(reading, "HEAD_BYTES", 4000)
+    monkeypatch.setattr(reading, "RESERVED_AT_MOST", 3000)
+    _, read = run_of(100_000, steps=12, batch_bytes=700)
+    assert read[:8] == [4000] * 8 and set(read[8:9] + read[10:]) == {2 * 700} and read[9] == 3000
 
 
 def test_a_short_run_leaves_the_reserved_part_to_the_next_one() -> None:

@@ -36,7 +36,8 @@ def test_changed_bytes_are_found_beside_random_ones() -> None:
     assert found.auroc == found.streaming_auroc == found.average_precision == found.streaming_average_precision == 1.0
     assert 100 <= found.streaming_learned <= 150 and found.length_auroc == 0.5
     assert 8 * 6 / 28 < found.bits_per_byte_normal < 3.5  # six of the 28 bytes are random
-    assert report(made(300, 20, 1), made(150, 15, 2)).flat() | {"cpu_seconds": 0} == found.flat() | {"cpu_seconds": 0}
+    again = [report(made(40, 4, 1), made(40, 4, 2)).flat() | {"cpu_seconds": 0} for _ in range(2)]
+    assert again[0] == again[1]
 
 
 def test_the_odd_records_of_the_training_file_are_not_learned() -> None:

@@ -3,7 +3,8 @@
 So no byte is ever scored with its own counts. Beside a network nearly all is read without asking it: what the statistics
 learn of a byte does not depend on the network, and asking costs five times what reading does. The end of the data is
 reserved: until the run is well advanced neither learns from it. Then the mixer reads it with the network as an expert, and
-so learns what the network is worth on data that is new to both; from then on the network trains on it too.
+so learns what the network is worth on data that is new to both; from then on the network trains on it too. Only a training
+that carries keys and values reads everything in order, reserved or not, and so trusts its network a little too much.
 """
 
 from __future__ import annotations

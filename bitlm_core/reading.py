@@ -151,13 +151,15 @@ class Reader:
         start = max(reserved_from(len(data)), self._read_to.get(data.digest, 0))
         if self._mixer is None or start == len(data):
             return reading
+        at = self._at
         for begin, end in data.documents(start, len(data)):
             span = np.asarray(data.array[begin:end])
             windows = half_overlapping(len(span), model.config.max_bytes)
             expert = np.concatenate([logits for _, logits in network_path_logits(model, span, windows)])
-            begins = self._at != (data.digest, begin) or data.begins_document(begin)
-            parts.append(CalibrationPart(span, expert, begins))
-            self._at = (data.digest, end)
+            parts.append(CalibrationPart(span, expert, at != (data.digest, begin) or data.begins_document(begin)))
+            at = (data.digest, end)
+        self._choose_profile(self._mixer, data)
+        self._at = at  # not before the network has answered: it may have diverged
         for part, logits in zip(parts, self._mixer.calibrate(parts), strict=True):
             reading.num_bytes += len(part.data)
             reading.nats += total_nats(logits, part.data)
@@ -174,15 +176,20 @@ class Reader:
         stop = max(start, min(self._unreserved(data, reserve=reserve), start + num_bytes))
         if self._mixer is None or start == stop:
             return
-        if not self._mixer.bytes_learned:
-            rows = len(data.document_starts) < 2
-            self._mixer.set_profile(profile_of(np.asarray(data.array[:PROFILED_BYTES]), rows=rows))
+        self._choose_profile(self._mixer, data)
         for begin, end in data.documents(start, stop):
             if self._at != (data.digest, begin) or data.begins_document(begin):
                 self._mixer.start_document()
             yield self._mixer, begin, end
             self._at = (data.digest, end)
         self._read_to[data.digest] = stop
+
+    @staticmethod
+    def _choose_profile(mixer: ContextMixer, data: ByteData) -> None:
+        """By the first data that a mixer is going to read."""
+        if not mixer.bytes_learned:
+            rows = len(data.document_starts) < 2
+            mixer.set_profile(profile_of(np.asarray(data.array[:PROFILED_BYTES]), rows=rows))
 
     def state(self) -> dict[str, Any]:
         """For the header of a checkpoint."""

@@ -15,7 +15,7 @@
                     dashboard  monitoring  logs: for people and operators
                     assembly: everything of one process put together
     the command     cli  options: the only readers of the command line and the environment
-                    demo  doctor  host_config  score_commands  compression_commands: what the command does besides serving
+                    demo  doctor  host_config  shell  score_commands  compression_commands: what it does besides serving
                     bench  bench_commands  bench_compression  bench_decoding: measuring
 
 Importing this package does nothing.

@@ -6,16 +6,15 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 
 import bitlm_core
 from bitlm_mcp import options
+from bitlm_mcp.shell import engine_of, followed, one_line, refuse, saved_as
 
 In = Annotated[Path, typer.Argument(metavar="IN", help="File to read.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="File to make; it appears when it is complete.")]
@@ -42,16 +41,16 @@ def compress(
     state_dir: options.StateDir = None,
 ) -> None:
     """Compress a file without loss: with what a model knows, or learning from the file alone."""
-    with _one_line(), _lanes(lanes) as run:
+    with one_line(), _lanes(lanes) as run:
         _check_free(target, force)
         data = np.fromfile(source, np.uint8)
         if model is None:
-            _refuse(records is not None, "--records needs a --model, which knows the records before it sees them")
+            refuse(records is not None, "--records needs a --model, which knows the records before it sees them")
             steps = bitlm_core.compress_steps(data, memory_mib=memory_mib, lanes=lanes, run=run)
         else:
-            _refuse(memory_mib is not None, "--memory-mib belongs to compression without a --model, which has its own")
+            refuse(memory_mib is not None, "--memory-mib belongs to compression without a --model, which has its own")
             steps = _by_model(_codec(model, state_dir or options.state_home(context.obj)), data, records, lanes, run)
-        _write_compressed(target, _followed(steps, "compressing"), len(data), force)
+        _write_compressed(target, followed(steps, "compressing"), len(data), force)
 
 
 def decompress(
@@ -65,17 +64,17 @@ def decompress(
     state_dir: options.StateDir = None,
 ) -> None:
     """Give back what was compressed, all of it or one record; nothing that was not checked."""
-    with _one_line():
+    with one_line():
         _check_free(target, force)
         container = source.read_bytes()
         info = bitlm_core.container_info(container)
-        _refuse(model is not None and not info.needs_model, f"{source} ({info.mode}) needs no --model: leave it out")
+        refuse(model is not None and not info.needs_model, f"{source} ({info.mode}) needs no --model: leave it out")
         codec = _codec(model, state_dir or options.state_home(context.obj)) if model is not None else None
         limits = bitlm_core.DecoderLimits(memory_mib=memory_mib)
         if record is None:
             with _lanes(info.lanes) as run:
                 steps = bitlm_core.decompress_steps(container, codec, limits=limits, run=run)
-                data = _followed(steps, "decompressing").tobytes()
+                data = followed(steps, "decompressing").tobytes()
         else:
             data = bitlm_core.decompress_record(container, codec, record, limits=limits)
         bitlm_core.write_whole(target, data, overwrite=force)
@@ -83,7 +82,7 @@ def decompress(
 
 
 def _by_model(codec: Any, data: NDArray[np.uint8], records: str | None, lanes: int, run: Any) -> Generator[float, None, bytes]:
-    _refuse(records is not None and lanes > 1, "--records and --lanes exclude each other: leave one out")
+    refuse(records is not None and lanes > 1, "--records and --lanes exclude each other: leave one out")
     if records is None:
         return codec.compress_steps(data, lanes=lanes, run=run)  # type: ignore[no-any-return]
     return codec.compress_records_steps(data, records)  # type: ignore[no-any-return]
@@ -95,25 +94,10 @@ def _write_compressed(target: Path, container: bytes, num_bytes: int, force: boo
     typer.echo(f"{num_bytes:,} bytes -> {len(container):,}{rate} ({bitlm_core.container_info(container).mode})")
 
 
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """What cannot be done ends with one line on stderr and exit code 1."""
-    try:
-        yield
-    except (OSError, bitlm_core.BitLMError) as error:
-        typer.echo(f"bitlm: {error}", err=True)
-        raise typer.Exit(1) from None
-
-
-def _refuse(condition: bool, message: str) -> None:
-    if condition:
-        raise bitlm_core.ConfigError(message)
-
-
 def _check_free(target: Path, force: bool) -> None:
     """Before the work, not after it."""
-    _refuse(target.exists() and not force, f"{target} exists already: choose another name, or --force")
-    _refuse(not target.absolute().parent.is_dir(), f"there is no folder {target.absolute().parent}: make it first")
+    refuse(target.exists() and not force, f"{target} exists already: choose another name, or --force")
+    refuse(not target.absolute().parent.is_dir(), f"there is no folder {target.absolute().parent}: make it first")
 
 
 @contextmanager
@@ -128,30 +112,9 @@ def _lanes(lanes: int) -> Iterator[Any]:
 
 def _codec(name: str, state_dir: Path) -> Any:
     """The codec of a model: of a file, or of what the state directory knows by this name. A checkpoint goes first."""
-    path = Path(name)
-    if not path.is_file():
-        stores = [bitlm_core.CheckpointStore(state_dir / folder) for folder in ("checkpoints", "models")]
-        found = [store for store in stores if name in store.names()]
-        _refuse(
-            not found,
-            f"there is no file, checkpoint or model {name!r}; {state_dir} has "
-            f"{', '.join(sorted({known for store in stores for known in store.names()})) or 'none'}: name one of them",
-        )
-        path = found[0].verified_path(name)
-    tensors, header = bitlm_core.read_file(path, name)
-    for ours in ("history", "alerts", "trained_by"):  # the server's, beside the engine's own
-        header.pop(ours, None)
-    engine = bitlm_core.Engine.from_state(tensors, header)
+    path: Path | None = Path(name)
+    if path is not None and not path.is_file():
+        path, known = saved_as(name, state_dir)
+        refuse(path is None, f"there is no file, checkpoint or model {name!r}; {state_dir} has {known}: name one of them")
+    engine = engine_of(cast(Path, path), name)
     return bitlm_core.ModelCodec(engine.model, engine.mixer)
-
-
-def _followed(steps: Generator[float, None, Any], what: str) -> Any:
-    """What the steps return, with a bar on stderr while they run, for people who watch."""
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=1.0)
-        while True:
-            try:
-                bar.update(task, completed=next(steps))
-            except StopIteration as stop:
-                return stop.value

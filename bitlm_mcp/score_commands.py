@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,13 +11,13 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
 import bitlm_core
 from bitlm_mcp import options
 from bitlm_mcp.bench_commands import Json, bench
 from bitlm_mcp.compute.scoring import score_outcome
+from bitlm_mcp.shell import engine_of, followed, one_line, progress_bar, refuse, saved_as
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="File to score.")]
 Model = Annotated[
@@ -45,16 +43,16 @@ def score(
     state_dir: options.StateDir = None,
 ) -> None:
     """Score a file: bits per byte, its oddest records and its most surprising bytes."""
-    with _one_line():
+    with one_line():
         data = np.fromfile(file, np.uint8)
         spans = bitlm_core.record_spans(data, records)
         if model is None:
-            _refuse(adaptive, "--adaptive needs a --model; without one the file is learned while it is read in any case")
+            refuse(adaptive, "--adaptive needs a --model; without one the file is learned while it is read in any case")
             steps = bitlm_core.self_score_steps(data, spans)
         else:
             engine = _engine(model, state_dir or options.state_home(context.obj))
             steps = engine.score_steps(data, spans, adaptive=adaptive)
-        found = _followed(steps, "scoring")
+        found = followed(steps, "scoring")
         if heatmap is not None:
             heatmap.write_text(bitlm_core.heat_map(found.surprise, file.name), encoding="utf-8")
         _tell(found, data, top, json_only, known=model is not None)
@@ -71,7 +69,7 @@ def anomaly(
     """Learn normal records alone, rank labelled ones: AUROC and average precision, frozen and streaming."""
     learned, ranked = (bitlm_core.read_labelled(path.read_bytes(), form) for path in (train, test))
     report: Any = None
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("ranking", total=1.0)
         for report in bitlm_core.anomaly_steps(learned, ranked, seed=seed):
             if isinstance(report, float):
@@ -108,41 +106,10 @@ def _table(title: str, rows: list[dict[str, Any]]) -> None:
 
 
 def _engine(name: str, state_dir: Path) -> bitlm_core.Engine:
-    """What the state directory knows by this name: a checkpoint, or else a model as it was saved last."""
-    stores = [bitlm_core.CheckpointStore(state_dir / folder) for folder in ("checkpoints", "models")]
-    found = [store for store in stores if name in store.names()]
-    known = ", ".join(sorted({each for store in stores for each in store.names()})) or "none"
-    _refuse(not found, f"there is no checkpoint or model {name!r} in {state_dir} (there is: {known}): name one of them")
-    tensors, header = bitlm_core.read_file(found[0].verified_path(name), name)
-    return bitlm_core.Engine.from_state(tensors, header)
-
-
-def _refuse(condition: bool, message: str) -> None:
-    if condition:
-        raise bitlm_core.ConfigError(message)
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """What cannot be done ends with one line on stderr and exit code 1."""
-    try:
-        yield
-    except (OSError, bitlm_core.BitLMError) as error:
-        typer.echo(f"bitlm: {error}", err=True)
-        raise typer.Exit(1) from None
-
-
-def _bar() -> Progress:
-    console = Console(stderr=True)
-    return Progress(console=console, disable=not console.is_terminal)
-
-
-def _followed(steps: Generator[float, None, Any], what: str) -> Any:
-    """What the steps return, with a bar on stderr while they run, for people who watch."""
-    with _bar() as bar:
-        task = bar.add_task(what, total=1.0)
-        while True:
-            try:
-                bar.update(task, completed=next(steps))
-            except StopIteration as stop:
-                return stop.value
+    """What the state directory knows by this name."""
+    path, known = saved_as(name, state_dir)
+    if path is None:
+        raise bitlm_core.ConfigError(
+            f"there is no checkpoint or model {name!r} in {state_dir} (there is: {known}): name one of them"
+        )
+    return engine_of(path, name)

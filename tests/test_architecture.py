@@ -82,6 +82,7 @@ SERVER = [
     "transports",
     "demo",
     "doctor",
+    "shell",
     "bench",
     "bench_commands",
     "bench_compression",

@@ -13,9 +13,6 @@ Legend: N bytes, C contexts, M match models, X mixer inputs, S weight sets used 
 
 from __future__ import annotations
 
-import inspect
-import sys
-import zlib
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
@@ -42,8 +39,8 @@ from bitlm_core.kernels.mixing_layout import (
     Tables,
     cached_kernel,
     kernel,
+    sources_stamp,
 )
-from bitlm_core.kernels.mixing_matches import expect
 from bitlm_core.kernels.mixing_samples import learn_sample
 from bitlm_core.kernels.mixing_slots import begin, learn_node, learn_runs, locate, make_slots
 
@@ -213,15 +210,8 @@ class EntryPoints(NamedTuple):
 
 @lru_cache(maxsize=1)
 def entry_points() -> EntryPoints:
-    """Compile on first use, or take from numba's cache on disk.
-
-    That cache notices changes only in the file of the cached function, and these span several. The stamp is a closure
-    variable, which is part of numba's cache key, so a change in any of them compiles anew.
-    """
-    sources = "".join(
-        inspect.getsource(sys.modules[f.__module__]) for f in (entry_points, advance, kernel, expect, begin, learn_sample)
-    )
-    stamp = zlib.crc32(sources.encode())
+    """Compile on first use, or take from numba's cache on disk, see `sources_stamp`."""
+    stamp = sources_stamp()
 
     @cached_kernel
     def read(

@@ -8,10 +8,8 @@ S streams, N symbols.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +19,7 @@ from bitlm_core.kernels.byte_draws import byte_log_probs, pick, softplus
 from bitlm_core.kernels.decode import compute
 from bitlm_core.kernels.decode_arithmetic import Float, dot, f32
 from bitlm_core.kernels.decode_layout import STREAM, WIDTH, Network, Room, Streams, part
-from bitlm_core.kernels.mixing_layout import Int, Memory, Scratch, Tables, cached_kernel, kernel
+from bitlm_core.kernels.mixing_layout import Int, Memory, Scratch, Tables, cached_kernel, kernel, sources_stamp
 from bitlm_core.kernels.mixing_step import end_byte, go_to, mixed_logit, note_place, start_byte, start_low_nibble
 from bitlm_core.kernels.range_coder import (
     Coder,
@@ -169,10 +167,9 @@ def start(job: Job) -> None:
 def entry_point() -> Callable[..., int]:
     """`run(net, streams, room, memory, tables, scratch, job)`, compiled on first use or taken from numba's cache on disk.
 
-    That cache notices changes only in the file of the cached function. The stamp over all kernels is a closure variable, which
-    is part of its key, so a change in any of them compiles anew.
+    See `sources_stamp`.
     """
-    stamp = zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+    stamp = sources_stamp()
 
     @cached_kernel
     def run(net: Network, st: Streams, room: Room, m: Memory, t: Tables, s: Scratch, job: Job) -> Int:

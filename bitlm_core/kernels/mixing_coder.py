@@ -6,10 +6,8 @@ run the same code on the same integers, so they agree on every machine.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +24,7 @@ from bitlm_core.kernels.mixing_layout import (
     Tables,
     cached_kernel,
     kernel,
+    sources_stamp,
 )
 from bitlm_core.kernels.mixing_slots import begin, locate
 from bitlm_core.kernels.range_coder import (
@@ -133,7 +132,7 @@ class CodingEntryPoints(NamedTuple):
 @lru_cache(maxsize=1)
 def coding_entry_points() -> CodingEntryPoints:
     """Compile on first use, or take from numba's cache on disk."""
-    stamp = _stamp()
+    stamp = sources_stamp()
 
     @cached_kernel
     def start(c: Coder, decoding: Int) -> Int:
@@ -173,7 +172,7 @@ def coding_entry_points() -> CodingEntryPoints:
 @lru_cache(maxsize=1)
 def put_back_entry_point() -> Callable[[Memory, Memory, NDArray[np.int64]], int]:
     """As `coding_entry_points`: `_put_back`, compiled."""
-    stamp = _stamp()
+    stamp = sources_stamp()
 
     @cached_kernel
     def put_back(m: Memory, kept: Memory, trace: NDArray[np.int64]) -> Int:
@@ -181,8 +180,3 @@ def put_back_entry_point() -> Callable[[Memory, Memory, NDArray[np.int64]], int]
         return stamp
 
     return put_back
-
-
-def _stamp() -> int:
-    """Of the sources of all kernels: a closure variable, hence part of the key of numba's cache, which knows one file only."""
-    return zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))

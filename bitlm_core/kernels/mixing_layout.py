@@ -5,7 +5,10 @@ Legend: C contexts, M match models, P sample predictions, X mixer inputs, S weig
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -31,6 +34,18 @@ def cached_kernel(function: F) -> F:
     return cast(F, njit(**BARE, cache=True, nogil=True)(function))
 
 
+@lru_cache(maxsize=1)
+def sources_stamp() -> int:
+    """Of the sources of all kernels, for a closure variable of a cached one.
+
+    numba's cache on disk notices changes only in the file of the cached function, but closure variables are part of its key:
+    so a change in any kernel compiles anew.
+    """
+    return zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+
+
+EXPERT_ONE = 256  # experts enter in 1/256 nat
+EXPERT_LIMIT = 2047  # ... and within ±8 nats: beyond that an expert says no more, and could cost without bound
 NUM_CONTEXTS, NUM_MATCH, NUM_SAMPLE, NUM_SELECT = 29, 2, 3, 7
 PER_CONTEXT = 4  # inputs: of the history twice, of the rate, of the run
 AT_MATCH = PER_CONTEXT * NUM_CONTEXTS

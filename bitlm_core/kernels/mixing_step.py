@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from bitlm_core.kernels.context_mixing import _learn, _predict
 from bitlm_core.kernels.decode_layout import part
 from bitlm_core.kernels.mixing_contexts import advance
-from bitlm_core.kernels.mixing_layout import CONTEXT_SIZE, NUM_FIELDS, Int, Memory, Scratch, Tables
+from bitlm_core.kernels.mixing_layout import CONTEXT_SIZE, EXPERT_LIMIT, EXPERT_ONE, NUM_FIELDS, Int, Memory, Scratch, Tables
 from bitlm_core.kernels.mixing_slots import begin, locate
 
-EXPERT_ONE, EXPERT_LIMIT = np.float32(256.0), 2047  # an expert's logit in 1/256 nat, and its bounds: as in mixing.mixer
-MOST_NATS = np.float32(8.0)
+EXPERT_SCALE = np.float32(EXPERT_ONE)
+MOST_NATS = np.float32((EXPERT_LIMIT + 1) / EXPERT_ONE)  # before scaling, so that no float32 overflows
 
 
 @part
@@ -36,7 +36,7 @@ def start_low_nibble(m: Memory, t: Tables, s: Scratch, node: Int) -> None:
 def mixed_logit(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, says: Any) -> Int:
     """What the mixer says of bit k, in 1/1024 nat, with the network's logit (float32, nats) as its expert."""
     bounded = min(MOST_NATS, max(-MOST_NATS, says))
-    expert = min(EXPERT_LIMIT, max(-EXPERT_LIMIT, np.int64(np.rint(bounded * EXPERT_ONE))))
+    expert = min(EXPERT_LIMIT, max(-EXPERT_LIMIT, np.int64(np.rint(bounded * EXPERT_SCALE))))
     return _predict(m, t, s, node, k, expert, 1)
 
 

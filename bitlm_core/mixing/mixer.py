@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.kernels.context_mixing import entry_points
-from bitlm_core.kernels.mixing_layout import BIG_ENDIAN, KIND, TOTAL, TRUST, Memory, new_scratch
+from bitlm_core.kernels.mixing_layout import BIG_ENDIAN, EXPERT_LIMIT, EXPERT_ONE, KIND, TOTAL, TRUST, Memory, new_scratch
 from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder, put_back
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.profile import KINDS, Profile
@@ -18,10 +18,8 @@ from bitlm_core.mixing.tables import check_memory, copied, forget_context, new_m
 from bitlm_core.mixing.trust import TRUST_ONE, CalibrationPart, best_trust
 
 OUTPUT_ONE = 1024  # kernel outputs are in 1/1024 nat: exact in float32
-EXPERT_ONE = 256  # experts enter in 1/256 nat
 JUDGEMENT = ("state_maps", "run_maps", "match_maps", "weights", "uses", "final_weights", "apm")
 """Arrays that say what each source's word is worth."""
-EXPERT_LIMIT = 2047  # ... and within ±8 nats: beyond that an expert says no more, and could cost without bound
 
 
 class ContextMixer:

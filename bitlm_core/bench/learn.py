@@ -32,7 +32,9 @@ TRAIN_SHARE = 0.9
 TARGET = 2.739
 """Bits per byte of nanoGPT's CPU recipe on tinyshakespeare after 180 CPU-s."""
 LOOKS = 50
-"""How often, at most, it is looked whether the target is reached; the clock stands still meanwhile."""
+"""How often, at most, it is looked whether the target is reached; the clock stands still meanwhile.
+
+Less often where looking has taken more time than learning: a large model on data that never reaches the target."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def learn_steps(
         used = now() - started - paused
         plan = plan.model_copy(update={"steps_done": plan.steps_done + 1, "seconds_done": used})
         engine.plan = plan.model_copy(update={"all_read": engine.plan is not None and engine.plan.all_read})
-        if used >= (looks + 1) * seconds / LOOKS:
+        if used >= (looks + 1) * seconds / LOOKS and paused <= used:
             looks = int(used * LOOKS / seconds)
             looked = now()
             reached = {name: used for name, loss in _losses(engine, held, reached) if loss <= TARGET * math.log(2)} | reached

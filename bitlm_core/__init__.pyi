@@ -62,7 +62,6 @@ from .generation.sampling import SamplingConfig
 from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
-from .mixing.network_coding import code_stream, decode_stream, probe_digest
 from .models.config import ModelConfig, count_parameters, preset_config
 from .safety.floors import Floors, Verdict
 from .scoring.heatmap import heat_map
@@ -129,14 +128,12 @@ __all__ = [
     "check_records",
     "check_training",
     "choose_defaults",
-    "code_stream",
     "compress_steps",
     "compressed_sizes",
     "config_for",
     "container_info",
     "count_parameters",
     "create_text",
-    "decode_stream",
     "decompress_record",
     "decompress_record_steps",
     "decompress_steps",
@@ -160,7 +157,6 @@ __all__ = [
     "make_folder",
     "nanogpt_steps",
     "preset_config",
-    "probe_digest",
     "read_file",
     "read_header",
     "read_labelled",

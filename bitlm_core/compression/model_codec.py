@@ -29,25 +29,15 @@ from bitlm_core.models.interface import LanguageModel
 _CRC = struct.Struct("<I")
 _PROBED = 24  # bytes of the probe that a network reads
 _RECORDS_PER_STEP = 64
+_BYTES_BY_TORCH = 64  # at a time: byte by byte
 
 
 class NetworkStream:
-    """A network with or without a mixer, byte by byte: slow, and the same path of floats on both sides."""
-
-    step_bytes = 64
+    """A network with or without a mixer: the same path of floats on both sides."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-
-    def encode(self, encoder: ByteEncoder, data: NDArray[np.uint8]) -> None:
-        for byte in data.tolist():
-            encoder.node(self._predictor.node_logits(), byte)
-            self._predictor.advance(byte)
-
-    def decode(self, decoder: ByteDecoder, out: NDArray[np.uint8]) -> None:
-        for i in range(len(out)):
-            out[i] = decoder.node(self._predictor.node_logits())
-            self._predictor.advance(int(out[i]))
+        self.step_bytes = predictor.fused.burst if predictor.fused else _BYTES_BY_TORCH
+        self.encode, self.decode = predictor.encode, predictor.decode
 
 
 class ModelCodec:

@@ -19,21 +19,18 @@ from bitlm_core.kernels.byte_draws import byte_log_probs, pick, softplus
 from bitlm_core.kernels.decode import compute
 from bitlm_core.kernels.decode_arithmetic import Float, dot, f32
 from bitlm_core.kernels.decode_layout import STREAM, WIDTH, Network, Room, Streams, part
-from bitlm_core.kernels.mixing_layout import Int, Memory, Scratch, Tables, cached_kernel, kernel, sources_stamp
+from bitlm_core.kernels.mixing_layout import Int, Memory, Scratch, Tables, cached_kernel, sources_stamp
 from bitlm_core.kernels.mixing_step import end_byte, go_to, mixed_logit, note_place, start_byte, start_low_nibble
 from bitlm_core.kernels.range_coder import (
     Coder,
     decode_bit,
     encode_bit,
-    finish_encoding,
     probability,
-    start_decoding,
-    start_encoding,
 )
 
 READ, NODES, DRAW, ENCODE, DECODE = range(5)
 # indices into Job.options
-KIND, NUM_SYMBOLS, STEPS, MIXING, LEARN, STARTS, ENDS, OPTIONS = range(8)
+KIND, NUM_SYMBOLS, STEPS, MIXING, LEARN, OPTIONS = range(6)
 LOGIT_ONE = 1024.0
 
 
@@ -46,7 +43,7 @@ class Job(NamedTuple):
     drawn or decoded is not read yet.
     """
 
-    options: NDArray[np.int64]  # [7]
+    options: NDArray[np.int64]  # [OPTIONS]
     sampling: NDArray[np.float64]  # [2]: temperature, top_p
     symbols: NDArray[np.int64]  # [N or more, at least S]
     streams: NDArray[np.int64]
@@ -154,15 +151,6 @@ def predict(net: Network, room: Room, job: Job, first: Int, n: Int) -> None:
                 job.logits[place, k] = node_logit(net, room.out[r], (1 << k) | (byte >> (8 - k)))
 
 
-@kernel
-def start(job: Job) -> None:
-    """Start the coder."""
-    if job.options[KIND] == DECODE:
-        start_decoding(job.coder)
-    elif job.options[KIND] == ENCODE:
-        start_encoding(job.coder)
-
-
 @lru_cache(maxsize=1)
 def entry_point() -> Callable[..., int]:
     """`run(net, streams, room, memory, tables, scratch, job)`, compiled on first use or taken from numba's cache on disk.
@@ -174,8 +162,6 @@ def entry_point() -> Callable[..., int]:
     @cached_kernel
     def run(net: Network, st: Streams, room: Room, m: Memory, t: Tables, s: Scratch, job: Job) -> Int:
         kind, steps, at_once = job.options[KIND], job.options[STEPS], room.rows.shape[0]
-        if job.options[STARTS]:
-            start(job)
         symbols = job.options[NUM_SYMBOLS]
         for i in range(steps + 1):
             for first in range(0, symbols, at_once):
@@ -191,6 +177,6 @@ def entry_point() -> Callable[..., int]:
         if kind == NODES:
             for node in range(1, 256):
                 job.nodes[0, node] = node_logit(net, st.hidden[0], node)
-        return finish_encoding(job.coder) if job.options[ENDS] else stamp
+        return stamp
 
     return run

@@ -52,28 +52,28 @@ class ByteEncoder:
         for start in range(0, data.size, PIECE):
             piece = data[start : start + PIECE].copy()
             says = _NO_EXPERT if expert is None else np.ascontiguousarray(expert[start : start + PIECE])
-            self._make_room(piece.size)
+            coder = self.with_room(piece.size)
             to = _NO_TRACE if trace is None else trace[start : start + PIECE]
-            code(m, t, s, self._coder, rarities(), piece, says, 0, learn, to)
+            code(m, t, s, coder, rarities(), piece, says, 0, learn, to)
 
     def node(self, logits: NDArray[np.float32], byte: int) -> None:
         """Encode one byte with the logits [256] of its tree, in nats."""
-        self._make_room(1)
-        coding_entry_points().nodes(self._coder, rarities(), integer_logits(logits), byte)
+        coding_entry_points().nodes(self.with_room(1), rarities(), integer_logits(logits), byte)
 
     def finish(self) -> bytes:
         """All coded bytes, the fewest that decode."""
-        self._make_room(0)
-        return self._coder.data[: coding_entry_points().finish(self._coder)].tobytes()
+        coder = self.with_room(0)
+        return coder.data[: coding_entry_points().finish(coder)].tobytes()
 
-    def _make_room(self, num_bytes: int) -> None:
-        """So that so many bytes more fit, however badly they are predicted."""
+    def with_room(self, num_bytes: int) -> Coder:
+        """The coder, for kernels that code at most so many bytes: they fit, however badly they are predicted."""
         done = int(self._coder.state[AT])
         needed = done + MOST_BYTES_PER_BYTE * num_bytes + REGISTER_BYTES
         if needed > self._coder.data.size:
             larger = np.zeros(max(needed, 2 * done), np.uint8)
             larger[:done] = self._coder.data[:done]
             self._coder = self._coder._replace(data=larger)
+        return self._coder
 
 
 class ByteDecoder:
@@ -83,8 +83,9 @@ class ByteDecoder:
     """
 
     def __init__(self, coded: NDArray[np.uint8]) -> None:
-        self._coder = Coder(np.zeros(STATE_SIZE, np.int64), np.array(coded))
-        coding_entry_points().start(self._coder, 1)
+        self.coder = Coder(np.zeros(STATE_SIZE, np.int64), np.array(coded))
+        """For kernels that decode."""
+        coding_entry_points().start(self.coder, 1)
 
     def mixed(
         self,
@@ -97,11 +98,11 @@ class ByteDecoder:
     ) -> None:
         """Decode the next bytes into out [N], contiguous, with a mixer; trace: see `new_trace`."""
         to = _NO_TRACE if trace is None else trace
-        coding_entry_points().code(m, t, s, self._coder, rarities(), out, _NO_EXPERT, 1, learn, to)
+        coding_entry_points().code(m, t, s, self.coder, rarities(), out, _NO_EXPERT, 1, learn, to)
 
     def node(self, logits: NDArray[np.float32]) -> int:
         """Decode one byte with the logits [256] of its tree, in nats."""
-        return coding_entry_points().nodes(self._coder, rarities(), integer_logits(logits), -1)
+        return coding_entry_points().nodes(self.coder, rarities(), integer_logits(logits), -1)
 
 
 def integer_logits(logits: NDArray[np.float32]) -> NDArray[np.int32]:

@@ -20,8 +20,9 @@ from bitlm_core.errors import ModelStateError
 from bitlm_core.kernels import decode_loops as loops
 from bitlm_core.kernels.decode_loops import Job
 from bitlm_core.kernels.mixing_layout import Memory, new_scratch
-from bitlm_core.kernels.range_coder import AT, MOST_BYTES_PER_BYTE, REGISTER_BYTES, STATE_SIZE, Coder, rarities
+from bitlm_core.kernels.range_coder import STATE_SIZE, Coder, rarities
 from bitlm_core.layers.memory import Locality
+from bitlm_core.mixing.coding import PIECE, ByteDecoder, ByteEncoder
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.tables import new_memory, tables
 from bitlm_core.mixing.windows import window_end, window_start
@@ -30,7 +31,6 @@ from bitlm_core.models.packed import TURNS, Weights, open_room, open_streams, pa
 
 _NO_CODER = Coder(np.zeros(STATE_SIZE, np.int64), np.zeros(0, np.uint8))
 _NO_LOGITS, _NO_NUMBERS = np.zeros((0, 8), np.float32), np.zeros((0, 0))
-PIECE = 1 << 14  # bytes coded in one call: room for the worst case is made before each
 MOST_AT_ONCE = TURNS // 4  # so that a table of angles serves several calls
 """Positions read in one call at most, so that it ends soon."""
 SECONDS_AT_ONCE = 0.04
@@ -136,35 +136,24 @@ class FusedStreams:
             self._note(stream, drawn.tobytes(), drawn[-1:].tobytes())
         return job.data, job.nats
 
-    def encode(self, data: bytes, memory: Memory | None, *, learn: bool) -> bytes:
+    def encode(self, encoder: ByteEncoder, data: bytes, memory: Memory | None, *, learn: bool) -> None:
         """Code the next bytes of stream 0 and read them. `memory` of a mixer that stands there moves along, or learns too."""
-        coder, size = Coder(np.zeros(STATE_SIZE, np.int64), np.zeros(0, np.uint8)), 0
-        for start in range(0, max(1, len(data)), PIECE):
+        for start in range(0, len(data), PIECE):
             part = data[start : start + PIECE]
-            done = int(coder.state[AT])
-            more = np.zeros(MOST_BYTES_PER_BYTE * len(part) + REGISTER_BYTES, np.uint8)
-            coder = coder._replace(data=np.concatenate([coder.data[:done], more]))
             job = self._job(loops.ENCODE, part, logits=self.path_logits(part), memory=memory, learn=learn)
-            job.options[loops.STARTS], job.options[loops.ENDS] = start == 0, start + PIECE >= len(data)
-            size = self._call(job._replace(coder=coder), memory)
-        return coder.data[:size].tobytes()
+            self._call(job._replace(coder=encoder.with_room(len(part))), memory)
 
-    def decode(self, coded: bytes, num_bytes: int, memory: Memory | None, *, learn: bool) -> Iterator[bytes]:
-        """The bytes that `encode` coded, part by part, with streams and mixers in the same state on both sides.
-
-        Any bytes decode to something: whether it is right, only a check sum can tell.
-        """
-        coder = Coder(np.zeros(STATE_SIZE, np.int64), np.frombuffer(coded, np.uint8).copy())
+    def decode(self, decoder: ByteDecoder, out: NDArray[np.uint8], memory: Memory | None, *, learn: bool) -> None:
+        """Decode the next bytes into out [N], with streams and mixers in the state in which `encode` coded them."""
         done = 0
-        while done < num_bytes:
-            part = bytes(min(self.room, self.burst, num_bytes - done))
+        while done < len(out):
+            part = bytes(min(self.room, self.burst, len(out) - done))
             job = self._job(loops.DECODE, part, memory=memory, learn=learn)
-            job.options[loops.STARTS] = done == 0
-            self._run(job._replace(coder=coder), memory)
+            self._run(job._replace(coder=decoder.coder), memory)
             decoded = job.data[0].tobytes()
             self._note(0, decoded, decoded[-1:])
+            out[done : done + len(part)] = job.data[0]
             done += len(part)
-            yield decoded
 
     def _note(self, stream: int, data: bytes, unread: bytes) -> None:
         """More bytes of a stream, of which the last are not computed yet. In a new window, all of its bytes are to be read."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bitlm_core.errors import ConfigError
 from bitlm_core.kernels.mixing_layout import Memory
 from bitlm_core.layers.memory import Locality
+from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder
 from bitlm_core.mixing.fused import FusedStreams
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.windows import window_start
@@ -96,6 +97,27 @@ class Predictor:
             self._mixer.read(np.frombuffer(data, np.uint8), expert, learn=self._adaptive)
         if self._network and expert is None:
             self._network.read(data)
+
+    def encode(self, encoder: ByteEncoder, data: NDArray[np.uint8]) -> None:
+        """Code the next bytes [N] with what is predicted, and read them."""
+        if self.fused:
+            self.fused.encode(encoder, data.tobytes(), self.memory, learn=self._adaptive)
+            return
+        for byte in data.tolist():
+            encoder.node(self.node_logits(), byte)
+            self.advance(byte)
+
+    def decode(self, decoder: ByteDecoder, out: NDArray[np.uint8]) -> None:
+        """Decode into out [N] the bytes that `encode` coded from the same state, and read them.
+
+        Any code decodes to something: whether it is right, only a check sum can tell.
+        """
+        if self.fused:
+            self.fused.decode(decoder, out, self.memory, learn=self._adaptive)
+            return
+        for i in range(len(out)):
+            out[i] = decoder.node(self.node_logits())
+            self.advance(int(out[i]))
 
 
 def check_fused(model: LanguageModel | None) -> None:

@@ -11,8 +11,11 @@ from bitlm_core.compression.container import DecoderLimits
 from bitlm_core.compression.decompress import container_info, decompress_record, decompress_steps
 from bitlm_core.compression.model_codec import ModelCodec
 from bitlm_core.errors import CodecError, ConfigError, ContainerError, ResourceLimitError
-from bitlm_core.mixing.fused import FusedStreams
+from bitlm_core.kernels.decode_layout import Network
+from bitlm_core.mixing import fused
 from bitlm_core.mixing.mixer import ContextMixer
+from bitlm_core.models.byte_lm import ByteLM
+from bitlm_core.models.packed import Weights
 from tests.conftest import run
 from tests.core.compression.samples import CAPTURE, LINES, PACKETS, RECORDS, array, codec, mixer, noise
 from tests.core.compression.test_self_contained import compressed
@@ -161,8 +164,13 @@ def test_a_machine_that_computes_otherwise_is_refused(trained: Engine, text: byt
     decoder = type(trained.model.open_decoder(torch.zeros(0, dtype=torch.int64)))
     nodes = decoder.node_logits
     monkeypatch.setattr(decoder, "node_logits", lambda self: nodes(self) * (1 + 2e-3))
-    fused = FusedStreams.node_logits
-    monkeypatch.setattr(FusedStreams, "node_logits", lambda self: fused(self) * np.float32(1 + 2e-3))
+    packed = fused.packed
+
+    def otherwise(model: ByteLM, weights: Weights) -> Network:
+        network = packed(model, weights)
+        return network._replace(head=network.head * np.float32(1 + 2e-3))
+
+    monkeypatch.setattr(fused, "packed", otherwise)
     with pytest.raises(ContainerError, match="this machine") as caught:
         whole(container, ModelCodec(trained.model, trained.mixer))
     assert caught.value.reason == "machine"

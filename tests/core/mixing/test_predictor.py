@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from bitlm_core import ConfigError, Engine
+from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder
 from bitlm_core.mixing.expert import expert_path_logits
 from bitlm_core.mixing.predictor import Predictor
 from bitlm_core.mixing.windows import half_overlapping
 from bitlm_core.models.output import path_logits
+from tests.conftest import run
 
 
 def stepwise(predictor: Predictor, data: bytes) -> np.ndarray:
@@ -88,3 +93,45 @@ def test_a_mixer_may_be_alone(trained: Engine, text: bytes) -> None:
     mixer.start_document()
     mixer.read(np.frombuffer(text[:300] + b"A", np.uint8))
     assert np.array_equal(alone.node_logits(), mixer.node_logits())
+
+
+def coded(opened: Callable[[], Predictor], data: bytes) -> bytes:
+    """The code of the data, which is decoded again, in other pieces."""
+    array, encoder, predictor = np.frombuffer(data, np.uint8), ByteEncoder(), opened()
+    predictor.encode(encoder, array[:100])
+    predictor.encode(encoder, array[100:])
+    code = encoder.finish()
+    decoder, predictor, out = ByteDecoder(np.frombuffer(code, np.uint8)), opened(), np.zeros(len(data), np.uint8)
+    for start in range(0, len(data), 37):
+        predictor.decode(decoder, out[start : start + 37])
+    assert out.tobytes() == data
+    return code
+
+
+@pytest.mark.parametrize(("mixing", "adaptive"), [(True, True), (True, False), (False, True)])
+def test_coding_is_lossless_and_as_small_as_evaluated(byte_engine: Engine, text: bytes, mixing: bool, adaptive: bool) -> None:
+    data = text[200_000:201_500]
+    mixer = byte_engine.mixer if mixing else None
+    code = coded(lambda: Predictor(byte_engine.model, mixer, adaptive=adaptive), data)
+    found = run(byte_engine.evaluate_steps(np.frombuffer(data, np.uint8)))
+    claimed = found.bits_per_byte if adaptive else found.bits_per_byte_static
+    assert 8 * len(code) / len(data) == pytest.approx(claimed if mixing else found.bits_per_byte_network, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"weights": "int8"}, {"carried": True}, {"weights": "int8", "carried": True}, {"running": "torch"}],
+    ids=str,
+)
+def test_every_setting_is_lossless(byte_engine: Engine, text: bytes, settings: dict[str, Any]) -> None:
+    model, given = byte_engine.model, dict(settings)
+    assert model is not None
+    if given.pop("carried", False):
+        given["locality"] = model.carrying(32, 16)
+    code = coded(lambda: Predictor(model, byte_engine.mixer, adaptive=True, **given), text[210_000:210_250])
+    assert len(code) < 150
+
+
+def test_a_mixer_alone_codes_too_and_nothing_is_nothing(byte_engine: Engine, text: bytes) -> None:
+    assert len(coded(lambda: Predictor(None, byte_engine.mixer, adaptive=False), text[210_000:210_250])) < 150
+    assert coded(lambda: Predictor(byte_engine.model, None, adaptive=True), b"") == b""

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from bitlm_core.errors import CheckpointCorruptError, CheckpointVersionError
 
-VERSION = 3
+VERSION = 4
 """1: networks with one residual stream. 2: mixers with fewer contexts. Both were before there was a release."""
 KEY = "bitlm"
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from bitlm_core.kernels.mixing_contexts import advance, hash32
 from bitlm_core.kernels.mixing_inputs import choose_sets, gather, stretch
 from bitlm_core.kernels.mixing_layout import (
+    FROZEN,
     HEARD,
     LISTENS,
     LOW4,
@@ -30,9 +31,11 @@ from bitlm_core.kernels.mixing_layout import (
     NUM_CONTEXTS,
     NUM_MATCH,
     NUM_SELECT,
+    NUM_SUMS,
     SAID,
     SLOT,
-    TRUSTED,
+    SUM_KINDS,
+    TRUST,
     Int,
     Memory,
     Scratch,
@@ -43,6 +46,7 @@ from bitlm_core.kernels.mixing_layout import (
 )
 from bitlm_core.kernels.mixing_samples import learn_sample
 from bitlm_core.kernels.mixing_slots import begin, learn_node, learn_runs, locate, make_slots
+from bitlm_core.kernels.mixing_sums import learn_sums
 
 
 @kernel
@@ -100,7 +104,8 @@ def _predict(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, expert: Int, h
         total += p
     p = total >> 2
     if has_expert:
-        p += ((np.int64(t.squash[expert + 3072]) - p) * s.byte[TRUSTED]) >> 8
+        trust = m.context[TRUST + k] * s.byte[FROZEN]
+        p += ((np.int64(t.squash[expert + 3072]) - p) * trust) >> 8
     return 4 * stretch(t, p)
 
 
@@ -133,6 +138,7 @@ def _learn(m: Memory, t: Tables, s: Scratch, byte: Int) -> None:
     learn_runs(m, s, byte)
     m.context[HEARD] += s.byte[SAID]
     learn_sample(m, s, byte)
+    learn_sums(m, byte)
     for k in range(8):
         node = (1 << k) | (byte >> (8 - k))
         bit = (byte >> (7 - k)) & 1
@@ -154,6 +160,12 @@ def _learn(m: Memory, t: Tables, s: Scratch, byte: Int) -> None:
                 at = i * MATCH_KINDS + s.byte[2 * i + 1]
                 right = 1 if ((expected >> (7 - k)) & 1) == bit else 0
                 m.match_maps[at] = _adapted(np.int64(m.match_maps[at]), right, 511, t.reciprocal)
+        for i in range(NUM_SUMS):
+            expected = s.sums[2 * i] + 255
+            if expected > 255 and expected >> (8 - k) == node:
+                at = i * SUM_KINDS + s.sums[2 * i + 1]
+                right = 1 if ((expected >> (7 - k)) & 1) == bit else 0
+                m.sum_maps[at] = _adapted(np.int64(m.sum_maps[at]), right, 511, t.reciprocal)
         _learn_mixing(m, t, s, node, k, bit)
     advance(m, t, byte, True)
 

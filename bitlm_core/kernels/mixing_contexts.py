@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from bitlm_core.kernels.mixing_layout import (
+    BEGINNING,
+    BEGINNING_BYTES,
     COLUMN,
     DOC,
     FIELD,
@@ -29,6 +31,7 @@ from bitlm_core.kernels.mixing_layout import (
     RECENT,
     ROW,
     STRIDE,
+    SUM,
     TEXT,
     TOTAL,
     WORD,
@@ -49,6 +52,13 @@ def hash32(h: Int, v: Int) -> Int:
     h = (((h + (v & MASK)) & MASK) * 0x6C8E944D + 0x1F3D5B79) & MASK
     h = ((h ^ (h >> 15)) * 0x5851F42D) & MASK
     return h ^ (h >> 16)
+
+
+@kernel
+def ones_complement_sum(total: Int, word: Int) -> Int:
+    """Of two words; 0 stands for both zeros."""
+    total += word
+    return total if total < 65535 else total - 65535
 
 
 @kernel
@@ -248,6 +258,10 @@ def advance(m: Memory, t: Tables, byte: Int, learn: bool) -> None:
         m.history[c[HEAD]] = byte
         c[TOTAL] += 1
         c[HEAD] = c[HEAD] + 1 if c[HEAD] + 1 < m.history.size else 0
+    if c[DOC] & 1:
+        c[SUM] = ones_complement_sum(c[SUM], ((c[LOW4] & 255) << 8) | byte)
+    if c[DOC] < BEGINNING_BYTES:
+        c[BEGINNING] = hash32(c[BEGINNING], byte)
     m.recent[c[DOC] & (RECENT - 1)] = byte
     c[DOC] += 1
     c[HIGH4] = ((c[HIGH4] << 8) | (c[LOW4] >> 24)) & MASK

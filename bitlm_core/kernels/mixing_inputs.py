@@ -31,6 +31,7 @@ from bitlm_core.kernels.mixing_layout import (
 )
 from bitlm_core.kernels.mixing_samples import sample_inputs
 from bitlm_core.kernels.mixing_slots import rate_at
+from bitlm_core.kernels.mixing_sums import sum_inputs
 
 ONCE = round((1 << 16) * (0.5 + 0.5 / 1.6))  # a rate after its first 1
 
@@ -81,6 +82,7 @@ def gather(m: Memory, t: Tables, s: Scratch, node: Int, k: Int, expert: Int) -> 
             x[AT_MATCH + 2 * i] = sign * stretch(t, p)
             x[AT_MATCH + 2 * i + 1] = (sign * (p - (1 << 21))) >> 12
     sample_inputs(m, t, s, node, k)
+    sum_inputs(m, t, s, node, k)
     x[AT_EXPERT] = expert
     x[AT_EXPERT + 1] = (np.int64(t.squash[expert + 3072]) - (1 << 21)) >> 12
     x[AT_EXPERT + 2] = 256

@@ -46,7 +46,7 @@ def sources_stamp() -> int:
 
 EXPERT_ONE = 256  # experts enter in 1/256 nat
 EXPERT_LIMIT = 2047  # ... and within ±8 nats: beyond that an expert says no more, and could cost without bound
-NUM_CONTEXTS, NUM_MATCH, NUM_SAMPLE, NUM_SELECT = 29, 2, 3, 7
+NUM_CONTEXTS, NUM_MATCH, NUM_SAMPLE, NUM_SUMS, NUM_SELECT = 29, 2, 3, 2, 7
 PER_CONTEXT = 4  # inputs: of the history twice, of the rate, of the run
 AT_MATCH = PER_CONTEXT * NUM_CONTEXTS
 AT_SAMPLE = AT_MATCH + 2 * NUM_MATCH
@@ -60,6 +60,9 @@ AT_COUNT, AT_RATE = 16, 32  # in a slot
 RECENT = 4096  # bytes of context kept even when nothing is learned
 MATCH_MIN = (6, 20)
 MATCH_KINDS = 256  # confidence indices of a match model
+SUM_PLACES = 4096  # at which sums are remembered, per sum
+SUM_KINDS = 32  # confidence indices of a sum: by count and half of the word
+BEGINNING_BYTES = 18  # of a document: of an Ethernet frame, all up to the length of the packet in it
 NUM_FIELDS = 64  # fields of a line that are told apart
 RUN_KINDS = 16 * 8  # by count and bit
 MASK = 0xFFFFFFFF
@@ -68,10 +71,12 @@ SCALES = 64  # spreads of the sample predictions that are kept apart
 # kinds of data, see `bitlm_core.mixing.profile`
 TEXT, RECORDS, BYTE_SAMPLES, WORD_SAMPLES = range(4)
 # indices into Memory.context: what stays when a document ends …
-HEAD, TOTAL, KIND, PERIOD, STRIDE, BIG_ENDIAN, TRUST, HEARD = range(8)
+HEAD, TOTAL, KIND, PERIOD, STRIDE, BIG_ENDIAN, HEARD = range(7)
+TRUST = 7  # in the expert, per bit of a byte, see `bitlm_core.mixing.trust`
 # … and what is of the bytes read
-DOC, LOW4, HIGH4, WORD, WORD1, WORD2, COLUMN, LINE, LEAD, FORMAT, FIELD, IN_FIELD, ROW, FIELDS_ABOVE, LINE_START = range(8, 23)
-MATCH = 23  # then, per match model: ring position (-1 = none), length, misses of the last eight bytes
+DOC, LOW4, HIGH4, WORD, WORD1, WORD2, COLUMN, LINE, LEAD, FORMAT, FIELD, IN_FIELD, ROW, FIELDS_ABOVE, LINE_START = range(15, 30)
+SUM, BEGINNING = 30, 31  # of the document: the sum of its words, a hash of its first bytes
+MATCH = 32  # then, per match model: ring position (-1 = none), length, misses of the last eight bytes
 CONTEXT_SIZE = MATCH + 3 * NUM_MATCH
 
 
@@ -97,11 +102,13 @@ class Memory(NamedTuple):
     state_maps: NDArray[np.int32]  # [C, 256], probability << 9 | count
     run_maps: NDArray[np.int32]  # [C, RUN_KINDS], probability that the byte comes again, << 9 | count
     match_maps: NDArray[np.int32]  # [M * MATCH_KINDS], probability that the expected bit comes, << 9 | count
+    sum_maps: NDArray[np.int32]  # [NUM_SUMS * SUM_KINDS], likewise, of sums
     weights: NDArray[np.int32]  # [NUM_SETS, X]
     uses: NDArray[np.int32]  # [NUM_SETS]
     final_weights: NDArray[np.int32]  # [256, S]
     apm: NDArray[np.int32]  # [2, contexts, 33]
     followers: NDArray[np.int32]  # [256 + 65536], the last three bytes that followed a byte, a pair of bytes
+    sums: NDArray[np.int32]  # [NUM_SUMS, SUM_PLACES], the sum at a place << 4 | how often it came; 0 = none
     taps: NDArray[np.int64]  # [2, P, TAPS], weights of earlier values, 1 = 2^-16
     spreads: NDArray[np.int64]  # [P, SCALES], mean error of a prediction, 1 = 2^-8
     history: NDArray[np.uint8]  # ring of bytes learned
@@ -124,10 +131,11 @@ class Scratch(NamedTuple):
     votes: NDArray[np.int64]  # [8, S]
     final: NDArray[np.int64]  # [8, 3]: mixed stretch, apm contexts
     around: NDArray[np.int64]  # [TAPS], earlier values around the sample
+    sums: NDArray[np.int64]  # [2 * NUM_SUMS], expected byte + 1 and confidence index of each sum
     sample: NDArray[np.int64]  # [2 + 2 * P]: how many predictions, half; then centre and spread index of each
 
 
-PLACE, TRUSTED, LISTENS, FOUND, SAID = range(4, 9)  # in Scratch.byte
+PLACE, FROZEN, LISTENS, FOUND, SAID = range(4, 9)  # in Scratch.byte
 NUM_PREDICTED, HALF, CENTRES, SPREAD_OF = 0, 1, 2, 2 + NUM_SAMPLE  # in Scratch.sample
 
 
@@ -143,5 +151,6 @@ def new_scratch() -> Scratch:
         np.zeros((8, NUM_SELECT), np.int64),
         np.zeros((8, 3), np.int64),
         np.zeros(TAPS, np.int64),
+        np.zeros(2 * NUM_SUMS, np.int64),
         np.zeros(2 + 2 * NUM_SAMPLE, np.int64),
     )

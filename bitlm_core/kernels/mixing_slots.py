@@ -12,12 +12,11 @@ from bitlm_core.kernels.mixing_layout import (
     AT_COUNT,
     AT_RATE,
     FOUND,
+    FROZEN,
     HEARD,
     LISTENS,
     NUM_CONTEXTS,
     SLOT,
-    TRUST,
-    TRUSTED,
     Int,
     Memory,
     Scratch,
@@ -26,6 +25,7 @@ from bitlm_core.kernels.mixing_layout import (
 )
 from bitlm_core.kernels.mixing_matches import expect
 from bitlm_core.kernels.mixing_samples import predict_sample
+from bitlm_core.kernels.mixing_sums import expect_sums
 
 RATE_LIMIT = 127  # the slowest a rate moves: 1 / 128.6
 
@@ -167,5 +167,6 @@ def begin(m: Memory, t: Tables, s: Scratch, learn: bool) -> None:
         found += s.runs[0, i] > 0
     s.byte[FOUND] = found
     predict_sample(m, s)
-    s.byte[TRUSTED] = np.int64(0) if learn else m.context[TRUST]
+    expect_sums(m, s)
+    s.byte[FROZEN] = 0 if learn else 1
     s.byte[LISTENS] = 1 if learn or m.context[HEARD] > 0 else 0

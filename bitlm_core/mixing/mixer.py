@@ -18,7 +18,7 @@ from bitlm_core.mixing.tables import check_memory, copied, forget_context, new_m
 from bitlm_core.mixing.trust import TRUST_ONE, CalibrationPart, best_trust
 
 OUTPUT_ONE = 1024  # kernel outputs are in 1/1024 nat: exact in float32
-JUDGEMENT = ("state_maps", "run_maps", "match_maps", "weights", "uses", "final_weights", "apm")
+JUDGEMENT = ("state_maps", "run_maps", "match_maps", "sum_maps", "weights", "uses", "final_weights", "apm")
 """Arrays that say what each source's word is worth."""
 
 
@@ -93,18 +93,18 @@ class ContextMixer:
                 self.start_document()
             given.append(self.read(part.data, part.expert))
         before._memory = before._memory._replace(**{name: getattr(self._memory, name) for name in JUDGEMENT})
-        before._memory.context[TRUST] = 0
+        before._memory.context[TRUST : TRUST + 8] = 0
         for part in parts:
             if part.begins:
                 before.start_document()
             frozen.append(before.read(part.data, part.expert, learn=False))
-        self._memory.context[TRUST] = best_trust(parts, frozen)
+        self._memory.context[TRUST : TRUST + 8] = best_trust(parts, frozen)
         return given
 
     @property
-    def trust(self) -> float:
-        """Share of the expert's own probability in what a frozen mixer says, 0 … 1."""
-        return float(self._memory.context[TRUST]) / TRUST_ONE
+    def trust(self) -> NDArray[np.float64]:
+        """[8] share of the expert's own probability in what a frozen mixer says of each bit of a byte, 0 … 1."""
+        return self._memory.context[TRUST : TRUST + 8] / TRUST_ONE
 
     def node_logits(self, expert: NDArray[np.float32] | None = None, *, learn: bool = False) -> NDArray[np.float32]:
         """Logits [256] in nats of all nodes of the next byte; nothing changes.

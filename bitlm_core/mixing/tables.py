@@ -39,6 +39,7 @@ from bitlm_core.kernels.mixing_layout import (
     NUM_SAMPLE,
     NUM_SELECT,
     NUM_SETS,
+    NUM_SUMS,
     PER_CONTEXT,
     PERIOD,
     RECENT,
@@ -47,6 +48,9 @@ from bitlm_core.kernels.mixing_layout import (
     SCALES,
     SLOT,
     STRIDE,
+    SUM,
+    SUM_KINDS,
+    SUM_PLACES,
     TAPS,
     TOTAL,
     TRUST,
@@ -182,6 +186,8 @@ def _fixed_arrays() -> dict[str, NDArray[Any]]:
     return {
         "state_maps": np.tile(_packed(seen), (NUM_CONTEXTS, 1)),
         "run_maps": np.tile(_packed(again), (NUM_CONTEXTS, 1)),
+        "sum_maps": _packed(np.full(NUM_SUMS * SUM_KINDS, 0.75)),
+        "sums": np.zeros((NUM_SUMS, SUM_PLACES), np.int32),
         "match_maps": _packed(np.full(NUM_MATCH * MATCH_KINDS, 0.75)),
         "weights": weights,
         "uses": np.zeros(NUM_SETS, np.int32),
@@ -226,6 +232,8 @@ def check_memory(memory: Memory) -> None:
         "state_maps": INT32_MAX,
         "run_maps": INT32_MAX,
         "match_maps": INT32_MAX,
+        "sum_maps": INT32_MAX,
+        "sums": (1 << 20) - 1,
         "uses": 1023,
         "apm": ONE - 1,
         "followers": 0xFFFFFF,
@@ -244,12 +252,14 @@ def check_memory(memory: Memory) -> None:
     low, high = np.zeros(CONTEXT_SIZE, np.int64), np.full(CONTEXT_SIZE, MASK, np.int64)
     low[MATCH::3] = -1
     low[STRIDE] = 1
+    high[SUM] = 65534
     high[HEAD] = high[MATCH::3] = memory.history.size - 1
     high[[TOTAL, HEARD, DOC, LINE_START]] = 1 << 62
     high[[COLUMN, LINE, FIELD, IN_FIELD]] = RECENT
     high[FIELDS_ABOVE] = NUM_FIELDS
     high[FORMAT] = (1 << 48) - 1
-    high[[KIND, PERIOD, STRIDE, BIG_ENDIAN, ROW, TRUST]] = WORD_SAMPLES, RECENT // 3, 8, 1, 1, 255
+    high[[KIND, PERIOD, STRIDE, BIG_ENDIAN, ROW]] = WORD_SAMPLES, RECENT // 3, 8, 1, 1
+    high[TRUST : TRUST + 8] = 255
     high[MATCH + 2 :: 3] = 255
     if (memory.context < low).any() or (memory.context > high).any():
         raise ModelStateError("Mixer state 'context' holds positions outside their tables; it is damaged. Load another copy.")

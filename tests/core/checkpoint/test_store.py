@@ -336,7 +336,7 @@ def test_a_format_too_old_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("bitlm_core.checkpoint.format.VERSION", 1)
     write_file(tmp_path / "file", {"weight": torch.ones(1)}, {"step": 0})
     monkeypatch.undo()
-    with pytest.raises(CheckpointVersionError, match=r"version 1; this program reads version 3.*train it anew"):
+    with pytest.raises(CheckpointVersionError, match=r"version 1; this program reads version 4.*train it anew"):
         read_file(tmp_path / "file", "old")
 
 

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from bitlm_core.kernels.context_mixing import _learn, _predict
 from bitlm_core.kernels.mixing_contexts import advance
 from bitlm_core.kernels.mixing_layout import (
-    NUM_CONTEXTS,
-    SLOT,
     Int,
     Memory,
     Scratch,
@@ -27,6 +25,7 @@ from bitlm_core.kernels.mixing_layout import (
     sources_stamp,
 )
 from bitlm_core.kernels.mixing_slots import begin, locate
+from bitlm_core.kernels.mixing_undo import note
 from bitlm_core.kernels.range_coder import (
     Coder,
     decode_bit,
@@ -53,7 +52,7 @@ def _code(
 ) -> None:
     """Encode data [N], or decode N bytes into it. expert: stretches [N, 8] for encoding, or [0, 8] where there is none.
 
-    trace: [N, 4, C] takes the slots and runs that are learned into, for `_put_back`; [0, 4, C] where nobody asks.
+    trace: [N, TRACE] takes the places that are learned into, see `mixing_undo`; [0, TRACE] where nobody asks.
     """
     has_expert = (expert.shape[0] == data.size) * 1
     for i in range(data.size):
@@ -78,30 +77,7 @@ def _code(
         else:
             advance(m, t, byte, False)
         if trace.shape[0] == data.size:
-            _note(s, trace[i])
-
-
-@kernel
-def _note(s: Scratch, row: NDArray[np.int64]) -> None:
-    """Take down the slots and runs of a byte."""
-    for i in range(NUM_CONTEXTS):
-        for part in range(3):
-            row[part, i] = s.slots[part, i]
-        row[3, i] = s.runs[2, i]
-
-
-@kernel
-def _put_back(m: Memory, kept: Memory, trace: NDArray[np.int64]) -> None:
-    """Make the slots and runs in the trace what they are in `kept` again."""
-    nothing = m.slots.size - SLOT
-    for n in range(trace.shape[0]):
-        for i in range(NUM_CONTEXTS):
-            for part in range(3):
-                at = trace[n, part, i]
-                if at != nothing:
-                    for k in range(SLOT):
-                        m.slots[at + k] = kept.slots[at + k]
-            m.runs[trace[n, 3, i]] = kept.runs[trace[n, 3, i]]
+            note(m, s, trace[i])
 
 
 @kernel
@@ -167,16 +143,3 @@ def coding_entry_points() -> CodingEntryPoints:
         return finish_encoding(c) + 0 * stamp
 
     return CodingEntryPoints(start, code, nodes, finish)
-
-
-@lru_cache(maxsize=1)
-def put_back_entry_point() -> Callable[[Memory, Memory, NDArray[np.int64]], int]:
-    """As `coding_entry_points`: `_put_back`, compiled."""
-    stamp = sources_stamp()
-
-    @cached_kernel
-    def put_back(m: Memory, kept: Memory, trace: NDArray[np.int64]) -> Int:
-        _put_back(m, kept, trace)
-        return stamp
-
-    return put_back

@@ -47,7 +47,7 @@ def _verified(m: Memory, at: Int) -> Int:
 
 
 @kernel
-def _hashed(m: Memory, length: Int) -> Int:
+def hashed(m: Memory, length: Int) -> Int:
     """Index into the match table of the last `length` bytes."""
     h: Int = 0
     for n in range(length):
@@ -76,7 +76,7 @@ def advance_matches(m: Memory, byte: Int, learn: bool) -> None:
         least = MATCH_MIN[k]
         if c[DOC] < least:
             continue
-        h = _hashed(m, least)
+        h = hashed(m, least)
         if c[p + 1] < least and m.match_table[k, h] > 0:
             at = np.int64(m.match_table[k, h]) - 1
             length = _verified(m, at) if at != c[HEAD] else 0

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bitlm_core.kernels.mixing_coder import coding_entry_points, put_back_entry_point
-from bitlm_core.kernels.mixing_layout import HEAD, NUM_CONTEXTS, TOTAL, Memory, Scratch, Tables
+from bitlm_core.kernels.mixing_coder import coding_entry_points
+from bitlm_core.kernels.mixing_layout import HEAD, TOTAL, Memory, Scratch, Tables
+from bitlm_core.kernels.mixing_undo import TRACE, TRACED, put_back_entry_point
 from bitlm_core.kernels.range_coder import (
     AT,
     LOGIT_ONE,
@@ -22,12 +23,12 @@ from bitlm_core.kernels.range_coder import (
 
 PIECE = 1 << 14  # bytes coded in one call: room for the worst case is made before each
 _NO_EXPERT = np.zeros((0, 8), np.int32)
-_NO_TRACE = np.zeros((0, 4, NUM_CONTEXTS), np.int64)
+_NO_TRACE = np.zeros((0, TRACE), np.int64)
 
 
 def new_trace(num_bytes: int) -> NDArray[np.int64]:
     """Room for the places that a mixer learns into while it codes so many bytes; see `ContextMixer.undo`."""
-    return np.zeros((num_bytes, *_NO_TRACE.shape[1:]), np.int64)
+    return np.zeros((num_bytes, TRACE), np.int64)
 
 
 class ByteEncoder:
@@ -115,13 +116,13 @@ def integer_logits(logits: NDArray[np.float32]) -> NDArray[np.int32]:
 def put_back(memory: Memory, kept: Memory, trace: NDArray[np.int64]) -> None:
     """Make a memory that was like `kept`, and has learned what was traced, like it again.
 
-    The two large tables only where they were learned into, the history only where it grew, all the rest as a whole.
+    The large tables only where they were learned into, the history only where it grew, all the rest as a whole.
     """
-    put_back_entry_point()(memory, kept, trace)
+    put_back_entry_point()(memory, kept, trace, np.zeros(len(memory.weights), np.uint8))
     size, start = memory.history.size, int(kept.context[HEAD])
     grown = min(size, int(memory.context[TOTAL] - kept.context[TOTAL]))
     for begin, end in ((start, min(size, start + grown)), (0, max(0, start + grown - size))):
         memory.history[begin:end] = kept.history[begin:end]
     for name, array in memory._asdict().items():
-        if name not in ("slots", "runs", "history"):
+        if name != "history" and name not in TRACED:
             np.copyto(array, getattr(kept, name))

@@ -47,7 +47,7 @@ SHORT_RUN = 10
 """Steps of a run that leaves it to a later one: too few for the network to have become something."""
 FRESH_PASSES = 2
 """So often the network is shown what was reserved, beside its random windows, to make up for what it missed."""
-FRESH_ROWS = 4
+FRESH_ROWS = 2
 """One window in so many is of that part meanwhile."""
 
 

@@ -6,10 +6,11 @@ JUDGES  = tests/judges
 KILLS   = 200
 SECONDS = 600
 MUTATIONS = 100000
+CALLS   = 20000
 SEED   ?= $(shell date +%s)
 READY   = $(VENV)/.ready
 
-.PHONY: demo test judges faults soak fuzz lint bench clean
+.PHONY: demo test judges faults soak fuzz calls lint bench clean
 
 demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save, restart
 	$(BIN)/bitlm demo
@@ -28,6 +29,9 @@ soak: $(READY)  ## ten minutes: 24 clients on all transports while a training ru
 
 fuzz: $(READY)  ## containers of compressed data, damaged in 100,000 ways: the right bytes or an error; the last line is JSON
 	$(BIN)/python -m tests.fuzz.containers --mutations $(MUTATIONS) --seed $(SEED)
+
+calls: $(READY)  ## tool calls made up from the schemas, five times as many as in `make test`
+	$(BIN)/python -m pytest --calls $(CALLS) --numprocesses auto --maxprocesses 8 tests/mcp/test_properties.py
 
 lint: $(READY)  ## types and style
 	$(BIN)/ruff check .

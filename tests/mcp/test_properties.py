@@ -34,7 +34,7 @@ from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.workspace import Workspace
 
 TOOLS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "toolsnaps.json").read_text())
-PARTS, CALLS_PER_EXAMPLE = 4, 25
+PARTS, CALLS_PER_EXAMPLE = 2, 25
 FREE_BYTES = 256 << 20
 """The memory that the server finds free: enough for tiny models, and larger ones are refused without costing minutes."""
 

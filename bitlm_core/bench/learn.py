@@ -34,7 +34,8 @@ TARGET = 2.739
 LOOKS = 50
 """How often, at most, it is looked whether the target is reached; the clock stands still meanwhile.
 
-Less often where looking has taken more time than learning: a large model on data that never reaches the target."""
+Less often where looking has taken longer than learning and `FREE_LOOKS_S`: a large model on data that never reaches it."""
+FREE_LOOKS_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def learn_steps(
         used = now() - started - paused
         plan = plan.model_copy(update={"steps_done": plan.steps_done + 1, "seconds_done": used})
         engine.plan = plan.model_copy(update={"all_read": engine.plan is not None and engine.plan.all_read})
-        if used >= (looks + 1) * seconds / LOOKS and paused <= used:
+        if used >= (looks + 1) * seconds / LOOKS and paused <= used + FREE_LOOKS_S:
             looks = int(used * LOOKS / seconds)
             looked = now()
             reached = {name: used for name, loss in _losses(engine, held, reached) if loss <= TARGET * math.log(2)} | reached

@@ -13,6 +13,7 @@ from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
 from .bench.peer import nanogpt_steps
 from .bench.records import read_records, records_report
+from .bench.telemetry import TelemetryReport, telemetry_steps
 from .bench.train import train_speeds
 from .checkpoint.format import read_file, write_file
 from .checkpoint.header import read_header
@@ -68,6 +69,7 @@ from .scoring.heatmap import heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
 from .scoring.surprise import Span
+from .telemetry.config import TelemetryConfig
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 
@@ -113,6 +115,8 @@ __all__ = [
     "SequenceTooLongError",
     "Span",
     "StepReport",
+    "TelemetryConfig",
+    "TelemetryReport",
     "TrainingConfig",
     "TrainingPlan",
     "Verdict",
@@ -171,6 +175,7 @@ __all__ = [
     "self_score_steps",
     "sweep_folders",
     "sync",
+    "telemetry_steps",
     "train_speeds",
     "write_file",
     "write_whole",

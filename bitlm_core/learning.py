@@ -38,7 +38,9 @@ from bitlm_core.training.trainer import StepResult
 VALIDATION_BYTES = 1 << 16
 """How much of the held-out data one look is at."""
 TELEMETRY_BYTES = 4096
-"""At the end of what a step reads or of its first window: what K and C are measured on."""
+"""At the end of what a step without a network reads, or of a step's windows together: what K and C are measured on."""
+TELEMETRY_ROWS = 8
+"""So many of a step's windows, at most."""
 _VALIDATION_SEED = 0  # the same windows at every look, whatever the model's own seed
 
 
@@ -106,11 +108,12 @@ def measures(config: EngineConfig, step: int) -> bool:
 def measure_batch(
     model: LanguageModel, batch: Batch, result: StepResult, reference: NDArray[np.float64], settings: TelemetryConfig
 ) -> TelemetrySnapshot:
-    """Telemetry of a training step: of the end of its first window, from what the step itself computed.
+    """Telemetry of a training step: of the ends of its first windows, from what the step itself computed.
 
     Where the model has no byte distributions at hand, a pass of its own asks for some.
     """
-    logits = result.path_logits[0, -TELEMETRY_BYTES:].cpu().numpy()
+    rows = result.path_logits[:TELEMETRY_ROWS]
+    logits = rows[:, -TELEMETRY_BYTES // len(rows) :].cpu().numpy()
     if result.trace.nodes is None:
         mean = mean_byte_distribution(model, batch.data[0].numpy().astype(np.uint8))
     else:

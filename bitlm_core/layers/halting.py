@@ -57,7 +57,7 @@ class HaltingUnit(nn.Module):
 class Trace:
     """What a pass tells about itself; empty until then, and but for `nodes` and `probe` for stacks without halting.
 
-    nodes: [n, 256] node logits of some bytes of the first row, where the model has them at hand, see `sample_nodes`.
+    nodes: [n, 256] node logits of some bytes, where the model has them at hand, see `sample_nodes`.
     probe: asks for a look at each layer; for passes without gradients.
     halt_probs: of each layer, the mean halting probability of the positions that reached it (0 where none did).
     mean_layers: layers per position. layers_computed: how many were computed at all. ponder: [] mean of N + R.
@@ -71,9 +71,10 @@ class Trace:
     probe: Probe | None = None
 
     def sample_nodes(self, nodes_BTV: Tensor) -> None:
-        """Keep those of at most `SAMPLED_BYTES` evenly spread bytes of the first row: copied, so that the rest can go."""
-        stride = -(-nodes_BTV.shape[1] // SAMPLED_BYTES)
-        self.nodes = nodes_BTV[0, stride // 2 :: stride].detach().clone()
+        """Keep those of at most `SAMPLED_BYTES` bytes, evenly spread over all rows: copied, so that the rest can go."""
+        nodes = nodes_BTV.detach().flatten(0, 1)
+        stride = -(-len(nodes) // SAMPLED_BYTES)
+        self.nodes = nodes[stride // 2 :: stride].clone()
 
     def note(self, probabilities: list[Tensor], reached: list[Tensor], remainder: Tensor, num_layers: int) -> None:
         """Sum up a pass: per computed layer [B, T] probabilities and which positions reached it; R [B, T]."""

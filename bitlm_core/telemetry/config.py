@@ -18,6 +18,9 @@ class TelemetryConfig(BaseModel):
 
     profile: legacy watches the transition rate where C stands otherwise, as an earlier system did under that name: 0101… counts
     as most complex then. What is measured is never scaled by λ; only the composite score is.
+
+    drift_threshold: seven standard deviations of what chance does to C in a healthy run (0.04 a measurement), and far enough
+    below 0.2 that a shift by as much is found; at 0.2 itself it would be a toss-up.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,7 +31,7 @@ class TelemetryConfig(BaseModel):
     telemetry_every: Annotated[int, Field(ge=1, le=100_000, description="steps between K, C, S measurements")] = 10
     attention_every: Annotated[int, Field(ge=0, le=100_000, description="steps between looks at attention; 0: none")] = 50
     drift_window: Annotated[int, Field(ge=1, le=1000, description="measurements in each of the two windows compared")] = 10
-    drift_threshold: Annotated[float, Field(ge=0, le=1, description="a larger difference of their means is drift")] = 0.2
+    drift_threshold: Annotated[float, Field(ge=0, le=1, description="a larger difference of their means is drift")] = 0.12
     halt_on_drift: Annotated[bool, Field(description="drift ends a training, which is saved first")] = False
     profile: Profile = "standard"
 
@@ -48,7 +51,7 @@ class TelemetryConfig(BaseModel):
 
     def drift_detector(self, state: DriftState | None = None) -> DriftDetector:
         """A detector of these settings, which goes on where `state` was taken; errors as `DriftDetector.restore`."""
-        detector = DriftDetector(self.drift_window, self.drift_threshold)
+        detector = DriftDetector(self.drift_window, self.drift_threshold, settles=True)
         if state is not None:
             detector.restore(state)
         return detector

@@ -53,9 +53,12 @@ def negentropy_of_logits(logits: ArrayLike) -> float:
     """K = mean over positions of 1 − H(p)/ln 2, p = 1/(1 + e^−z): `float[...]` bit logits → 0 (coin) to 1 (certain).
 
     With e = e^−|z|: H(p) = ln(1 + e) + |z|·e/(1 + e), which neither overflows nor cancels. z = ±∞ counts as certain.
+    float32 stays float32 until the mean, in float64 (K to 1e-7); everything else is computed in float64.
     Raises `ConfigError` (`size`, `nan`) for no logits, and for NaN, which would otherwise pass every floor.
     """
-    magnitude = np.minimum(np.abs(np.asarray(logits, dtype=np.float64)), _SATURATED)
+    given = np.asarray(logits)
+    magnitude = np.abs(given if given.dtype == np.float32 else given.astype(np.float64))
+    magnitude = np.minimum(magnitude, magnitude.dtype.type(_SATURATED))
     nan = int(np.count_nonzero(np.isnan(magnitude)))
     if magnitude.size == 0 or nan:
         raise ConfigError(
@@ -65,7 +68,7 @@ def negentropy_of_logits(logits: ArrayLike) -> float:
         )
     e = np.exp(-magnitude)
     entropy = np.log1p(e) + magnitude * e / (1 + e)
-    return _unit(1 - float(entropy.mean()) / math.log(2))
+    return _unit(1 - float(entropy.mean(dtype=np.float64)) / math.log(2))
 
 
 def negentropy_of_bits(bits: ArrayLike, k: int) -> float:

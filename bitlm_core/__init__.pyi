@@ -24,7 +24,7 @@ from .compression.container import DecoderLimits
 from .compression.decompress import ContainerInfo, container_info, decompress_record, decompress_record_steps, decompress_steps
 from .compression.model_codec import ModelCodec
 from .compression.self_contained import compress_steps, config_for
-from .device import free_memory_bytes, require_memory
+from .device import free_memory_bytes, require_memory, used_memory_bytes
 from .durable import (
     alone_in,
     change_within,
@@ -177,6 +177,7 @@ __all__ = [
     "sync",
     "telemetry_steps",
     "train_speeds",
+    "used_memory_bytes",
     "write_file",
     "write_whole",
 ]

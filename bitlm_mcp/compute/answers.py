@@ -87,6 +87,9 @@ class Window(Message):
     k: float
     c: float
     s: float
+    transition_rate: float
+    symbiosis_kl: float
+    composite: float
 
 
 class LongOutcome(Message):
@@ -137,7 +140,7 @@ Answer = Annotated[
 class Progress(Message):
     """Where a command stands at a safe point. `share` 0 … 1; the rest where it means something, as of that point.
 
-    `stopped_early`, `all_read`: see `TrainingPlan`.
+    `stopped_early`, `all_read`, `drifted`: see `TrainingPlan`.
     """
 
     event: Literal["progress"] = "progress"
@@ -146,6 +149,7 @@ class Progress(Message):
     steps_total: int | None = None
     stopped_early: bool = False
     all_read: bool = False
+    drifted: bool = False
     bytes_per_second: float | None = None
     message: str = ""
     point: HistoryPoint | None = None

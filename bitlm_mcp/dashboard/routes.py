@@ -3,7 +3,7 @@
     GET /                                                 the page
     GET /static/{file}                                    its style and scripts, nothing else
     GET /api/status                                       the snapshot without histories; 304 while nothing changed
-    GET /api/models/{model_id}/history?since_step&limit   the curve of one model, thinned evenly
+    GET /api/models/{model_id}/history?since_step&limit   the curve of one model, thinned, extremes kept
     POST /api/jobs/{job_id}/cancel                        stop a job, as the tool cancel_job does; not with --read-only
 
 Everything shown comes from the workspace's one immutable snapshot, so the page cannot disagree with tools and resources. Who
@@ -18,8 +18,7 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,9 @@ from starlette.routing import BaseRoute, Route
 
 from bitlm_core import BitLMError, ConfigError
 from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.history import thinned
 from bitlm_mcp.operations.reading import cancel
-from bitlm_mcp.snapshot import HistoryPoint, Snapshot
+from bitlm_mcp.snapshot import Snapshot
 from bitlm_mcp.workspace import Workspace
 
 DEFAULT_POINTS = 1000
@@ -96,7 +96,7 @@ class _Views:
 
         def render() -> bytes:
             after = [point for point in snapshot.models[model_id].history if point.step > since]
-            points = [point.plain() for point in thin(after, limit)]
+            points = [point.plain() for point in thinned(after, limit)]
             about = {"boot": self._boot, "version": snapshot.version, "model_id": model_id}
             return _json(about | {"points": points})
 
@@ -141,24 +141,6 @@ class _Files:
         if _known(request, headers["etag"]):
             return Response(status_code=304, headers=headers)
         return Response(content, headers=headers | {"content-type": _MEDIA_TYPES[name]})
-
-
-def thin(points: Sequence[HistoryPoint], limit: int) -> Sequence[HistoryPoint]:
-    """At most `limit` points, evenly spread, the last always and the first from two on.
-
-    Of neighbours, one that carries K, C, S is taken: they are measured at few steps, and a fixed stride would miss them.
-    """
-    if len(points) <= limit:
-        return points
-    if limit == 1:
-        return points[-1:]
-    inner, buckets = points[1:-1], limit - 2
-    edges = [round(bucket * len(inner) / buckets) for bucket in range(buckets + 1)] if buckets else []
-    chosen = [
-        next((point for point in reversed(inner[left:right]) if point.k is not None), inner[right - 1])
-        for left, right in pairwise(edges)
-    ]
-    return [points[0], *chosen, points[-1]]
 
 
 def whole_number(query: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -101,6 +101,9 @@ class WindowResult(Result):
     k: float
     c: float
     s: float
+    transition_rate: float
+    symbiosis_kl: float
+    composite: float
 
 
 class InferLongResult(Result):

@@ -16,10 +16,11 @@ from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from bitlm_mcp import dashboard
-from bitlm_mcp.dashboard.routes import MAX_POINTS, dashboard_routes, thin
+from bitlm_mcp.dashboard.routes import MAX_POINTS, dashboard_routes
+from bitlm_mcp.history import thinned
 from bitlm_mcp.security import Guard
 from bitlm_mcp.settings import ServerSettings
-from bitlm_mcp.snapshot import CheckpointView, DatasetView, HistoryPoint, JobView, ModelView, Snapshot
+from bitlm_mcp.snapshot import OF_SOME, CheckpointView, DatasetView, HistoryPoint, JobView, ModelView, Snapshot
 from bitlm_mcp.workspace import Workspace
 from tests.mcp.workspaces import server
 
@@ -132,7 +133,7 @@ def test_history_since_step(client: TestClient) -> None:
     body = client.get("/api/models/main/history?since_step=2499").json()
     assert (body["version"], body["model_id"]) == (7, "main")
     assert body["points"][0]["k"] == 0.5
-    assert set(body["points"][0]) == set(HistoryPoint.__slots__) - {"bits_per_byte_held_out", "halt_probs", "mean_layers"}
+    assert set(body["points"][0]) == set(HistoryPoint.__slots__) - OF_SOME
 
 
 def test_history_is_thinned_evenly(client: TestClient) -> None:
@@ -151,7 +152,7 @@ def test_history_is_thinned_evenly(client: TestClient) -> None:
 @pytest.mark.parametrize("limit", [1000, 333, 252])
 def test_thinning_keeps_the_rare_measurements(limit: int) -> None:
     """K, C, S come at every tenth step here: a fixed stride would meet few of them or none."""
-    measured = [point for point in thin(snapshot().models["main"].history, limit) if point.k is not None]
+    measured = [point for point in thinned(snapshot().models["main"].history, limit) if point.k is not None]
     assert len(measured) >= 240
 
 

@@ -70,6 +70,9 @@ from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
 from .scoring.surprise import Span
 from .telemetry.config import TelemetryConfig
+from .telemetry.metrics import SequenceMetrics, byte_histogram, measure_bits
+from .telemetry.plot import draw_run
+from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 
@@ -85,6 +88,7 @@ __all__ = [
     "CheckpointNotFoundError",
     "CheckpointStore",
     "CheckpointVersionError",
+    "Clusters",
     "CodecError",
     "ConfigError",
     "ContainerError",
@@ -112,6 +116,7 @@ __all__ = [
     "SafetyGateError",
     "SamplingConfig",
     "Score",
+    "SequenceMetrics",
     "SequenceTooLongError",
     "Span",
     "StepReport",
@@ -126,6 +131,7 @@ __all__ = [
     "anomaly_steps",
     "bits_from_digits",
     "bits_to_bytes",
+    "byte_histogram",
     "bytes_in_memory",
     "bytes_to_bits",
     "change_within",
@@ -144,6 +150,7 @@ __all__ = [
     "depth_ratios",
     "describe",
     "digest_of",
+    "draw_run",
     "estimate_engine_bytes",
     "file_figures",
     "file_part",
@@ -159,6 +166,7 @@ __all__ = [
     "link_or_copy",
     "long_costs",
     "make_folder",
+    "measure_bits",
     "nanogpt_steps",
     "preset_config",
     "read_file",
@@ -175,6 +183,7 @@ __all__ = [
     "self_score_steps",
     "sweep_folders",
     "sync",
+    "synthesize",
     "telemetry_steps",
     "train_speeds",
     "used_memory_bytes",

@@ -70,7 +70,7 @@ from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
 from .scoring.surprise import Span
 from .telemetry.config import TelemetryConfig
-from .telemetry.metrics import SequenceMetrics, byte_histogram, measure_bits
+from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score, measure_bits
 from .telemetry.plot import draw_run
 from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
@@ -138,6 +138,7 @@ __all__ = [
     "check_records",
     "check_training",
     "choose_defaults",
+    "composite_score",
     "compress_steps",
     "compressed_sizes",
     "config_for",

@@ -1,4 +1,4 @@
-"""What a step's report becomes in the history of a model."""
+"""What steps and generations become outside: a point in the history of a model, and an answer with its telemetry."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from bitlm_core import used_memory_bytes
+from bitlm_core import bytes_to_bits, composite_score, measure_bits, used_memory_bytes
+from bitlm_mcp.compute import answers
 from bitlm_mcp.snapshot import HistoryPoint
 
 if TYPE_CHECKING:
-    from bitlm_core import StepReport
+    from bitlm_core import Engine, Generation, StepReport, Verdict
 
 _OWN = ("step", "loss", "bits_per_byte", "bits_per_byte_mixed", "grad_norm", "learning_rate")
 _OF_SOME = ("mean_layers", "attention_entropy")
@@ -26,4 +27,22 @@ def point_of(report: StepReport, seconds: float) -> HistoryPoint:
         halt_probs=report.halt_probs or None,
         bytes_per_second=report.num_bytes / seconds if seconds else None,
         memory_bytes=used_memory_bytes(),
+    )
+
+
+def generated(engine: Engine, found: tuple[Generation, Verdict | None]) -> answers.GenerationOutcome:
+    """What was generated, measured against the training data (before any training, uniform bytes)."""
+    generation, verdict = found
+    measured = measure_bits(bytes_to_bits(generation.data), engine.known_reference())
+    settings = engine.config.telemetry
+    complexity = measured.transition_rate if settings.profile == "legacy" else measured.c
+    composite = composite_score(measured.k, complexity, measured.s, settings.lambdas)
+    return answers.GenerationOutcome(
+        data=generation.data,
+        bits_per_byte=generation.bits_per_byte,
+        parity_corrections=generation.parity_corrections,
+        verdict=verdict,
+        telemetry=answers.GeneratedTelemetry(**asdict(measured), composite=composite),
+        step=engine.step,
+        diffusion_steps=engine.diffusion_steps,
     )

@@ -13,6 +13,7 @@ from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
 from .bench.peer import nanogpt_steps
 from .bench.records import read_records, records_report
+from .bench.telemetry import TelemetryReport, telemetry_steps
 from .bench.train import train_speeds
 from .checkpoint.format import read_file, write_file
 from .checkpoint.header import read_header
@@ -23,7 +24,7 @@ from .compression.container import DecoderLimits
 from .compression.decompress import ContainerInfo, container_info, decompress_record, decompress_record_steps, decompress_steps
 from .compression.model_codec import ModelCodec
 from .compression.self_contained import compress_steps, config_for
-from .device import free_memory_bytes, require_memory
+from .device import free_memory_bytes, require_memory, used_memory_bytes
 from .durable import (
     alone_in,
     change_within,
@@ -68,6 +69,10 @@ from .scoring.heatmap import heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
 from .scoring.surprise import Span
+from .telemetry.config import TelemetryConfig
+from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score, measure_bits
+from .telemetry.plot import draw_run
+from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 
@@ -83,6 +88,7 @@ __all__ = [
     "CheckpointNotFoundError",
     "CheckpointStore",
     "CheckpointVersionError",
+    "Clusters",
     "CodecError",
     "ConfigError",
     "ContainerError",
@@ -110,9 +116,12 @@ __all__ = [
     "SafetyGateError",
     "SamplingConfig",
     "Score",
+    "SequenceMetrics",
     "SequenceTooLongError",
     "Span",
     "StepReport",
+    "TelemetryConfig",
+    "TelemetryReport",
     "TrainingConfig",
     "TrainingPlan",
     "Verdict",
@@ -122,12 +131,14 @@ __all__ = [
     "anomaly_steps",
     "bits_from_digits",
     "bits_to_bytes",
+    "byte_histogram",
     "bytes_in_memory",
     "bytes_to_bits",
     "change_within",
     "check_records",
     "check_training",
     "choose_defaults",
+    "composite_score",
     "compress_steps",
     "compressed_sizes",
     "config_for",
@@ -140,6 +151,7 @@ __all__ = [
     "depth_ratios",
     "describe",
     "digest_of",
+    "draw_run",
     "estimate_engine_bytes",
     "file_figures",
     "file_part",
@@ -155,6 +167,7 @@ __all__ = [
     "link_or_copy",
     "long_costs",
     "make_folder",
+    "measure_bits",
     "nanogpt_steps",
     "preset_config",
     "read_file",
@@ -171,7 +184,10 @@ __all__ = [
     "self_score_steps",
     "sweep_folders",
     "sync",
+    "synthesize",
+    "telemetry_steps",
     "train_speeds",
+    "used_memory_bytes",
     "write_file",
     "write_whole",
 ]

@@ -13,7 +13,6 @@ With architecture='mix' the network and the optimizer are None: the context mixe
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator, Iterable
 from dataclasses import replace
@@ -44,11 +43,12 @@ from bitlm_core.models.config import BITS_PER_GROUP, MIX_BYTES, count_parameters
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.packed import Weights
 from bitlm_core.reading import Reader
-from bitlm_core.safety.floors import Safety, Verdict
+from bitlm_core.safety.floors import Floors, Safety, Verdict
 from bitlm_core.safety.gate import judged
 from bitlm_core.scoring.likelihood import Likelihood, score_steps
 from bitlm_core.scoring.score import Score, record_score_steps
-from bitlm_core.telemetry.drift import DriftAlert, DriftDetector
+from bitlm_core.telemetry.config import TelemetryConfig
+from bitlm_core.telemetry.drift import DriftAlert
 from bitlm_core.telemetry.snapshot import TelemetrySnapshot
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
 from bitlm_core.training.data import ByteData, byte_counts
@@ -69,7 +69,7 @@ class Engine:
         self.mixer = ContextMixer(config.mixing) if config.mixing else None
         learning.compile_kernels(self.mixer)
         self.trainer = Trainer(self.model, config.training, config.seed) if self.model else None
-        self.drift = DriftDetector()
+        self.drift = config.telemetry.drift_detector()
         self.step = 0
         self.diffusion_steps = 0
         self.plan: TrainingPlan | None = None
@@ -92,6 +92,11 @@ class Engine:
         self.config = self.config.model_copy(update={"training": training})
         if self.trainer:
             self.trainer.configure(training)
+
+    def set_telemetry(self, telemetry: TelemetryConfig, floors: Floors | None = None) -> None:
+        """Watch in another way from the next step on, and demand other floors; what drift has seen so far stays."""
+        self.drift = telemetry.drift_detector(self.drift.state())
+        self.config = self.config.model_copy(update={"telemetry": telemetry, "floors": floors or self.config.floors})
 
     def expand_positional_encoding(self, max_seq_len: int) -> None:
         """Let windows have `max_seq_len` positions, see `LanguageModel.expand_positional_encoding`."""
@@ -127,6 +132,8 @@ class Engine:
                 self.plan = self._seen(data, self.plan.after_step(time.perf_counter() - started))
                 if report.held_out_loss is not None:
                     self.plan = self.plan.after_validation(report.held_out_loss)
+                if report.alerts and self.config.telemetry.halt_on_drift:
+                    self.plan = self.plan.model_copy(update={"drifted": True})
                 yield report
 
     def train_full_sequence(
@@ -147,7 +154,7 @@ class Engine:
     def _train_one(self, data: ByteData, plan: TrainingPlan) -> StepReport:
         if self.trainer is None:
             return self._read_one(data)
-        segments, model = self._segments, self.trainer.model
+        segments, model, watch = self._segments, self.trainer.model, self.config.telemetry
         batch = segments.next_batch() if segments else learning.sample_batch(self._reader, data, self.config, self.step)
         carried = segments.carried if segments else None
         passes = plan.steps_done * batch.num_bytes / len(data)
@@ -161,35 +168,25 @@ class Engine:
         self._count_in(data)
         with self.trainer.training_dtype():
             mixed = self._reader.read_beside(model, data, plan, batch_bytes=batch.num_bytes)
-        telemetry = learning.measure_batch(model, batch, result, self.reference) if self._measures else None
-        return StepReport(
-            step=self.step,
-            loss=result.loss,
-            bits_per_byte=result.loss / math.log(2),
-            bits_per_byte_mixed=mixed,
-            grad_norm=result.grad_norm,
-            learning_rate=result.learning_rate,
-            num_bytes=batch.num_bytes,
-            telemetry=telemetry,
-            alerts=self._alerts(telemetry),
-            halt_probs=result.trace.halt_probs,
-            mean_layers=result.trace.mean_layers or None,
-        )
+            attention = learning.measure_attention(model, batch, watch, self.step)
+        telemetry = learning.measure_batch(model, batch, result, self.reference, watch) if self._measures else None
+        seen = {"alerts": self._alerts(telemetry), "attention_entropy": attention}
+        return learning.report_of_step(self.step, result, batch.num_bytes, mixed, telemetry, **seen)
 
     def _read_one(self, data: ByteData) -> StepReport:
         self._count_in(data)
         self.step += 1
         last = self._reader.bytes_left(data) <= MIX_BYTES
         reading = self._reader.read_alone(data, probed=self._measures or last)
-        telemetry = learning.measure_reading(reading, self.reference)
+        telemetry = learning.measure_reading(reading, self.reference, self.config.telemetry)
         return learning.report_of_reading(self.step, reading, telemetry, self._alerts(telemetry))
 
     @property
     def _measures(self) -> bool:
-        return self.step % self.config.training.telemetry_every == 0
+        return learning.measures(self.config, self.step)
 
     def _alerts(self, telemetry: TelemetrySnapshot | None) -> tuple[DriftAlert, ...]:
-        return tuple(self.drift.observe(self.step, vars(telemetry))) if telemetry else ()
+        return tuple(self.drift.observe(self.step, telemetry.watched(self.config.telemetry))) if telemetry else ()
 
     def _count_in(self, data: ByteData) -> None:
         """New data counts into the reference, once; a first step that fails has not met it."""
@@ -240,8 +237,8 @@ class Engine:
         self, data: NDArray[np.uint8], *, ctx_bits: int, overlap: int, carry: bool = False
     ) -> Generator[float, None, LongInference]:
         """Predict along an input of any length, see `generation.long_context`."""
-        sizes = {"ctx_bits": ctx_bits, "overlap": overlap}
-        return infer_long_steps(self.model, self.mixer, data, self.known_reference(), **sizes, carry=carry)
+        how: dict[str, Any] = {"ctx_bits": ctx_bits, "overlap": overlap, "carry": carry, "settings": self.config.telemetry}
+        return infer_long_steps(self.model, self.mixer, data, self.known_reference(), **how)
 
     def diffusion_sample_steps(
         self, *, num_bytes: int, steps: int, schedule: Schedule, prefix: bytes, suffix: bytes, seed: int

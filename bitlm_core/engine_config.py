@@ -11,11 +11,12 @@ from bitlm_core.errors import ConfigError
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.models.config import ModelConfig
 from bitlm_core.safety.floors import Floors
+from bitlm_core.telemetry.config import TelemetryConfig
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
 
 
 class EngineConfig(BaseModel):
-    """A network, how it is trained, whether context mixing stands beside it, and what the gate demands.
+    """A network, how it is trained, whether context mixing stands beside it, how it is watched, and what the gate demands.
 
     Raises ConfigError for architecture='mix' without context mixing, or with settings that only networks have.
     """
@@ -26,6 +27,7 @@ class EngineConfig(BaseModel):
     training: TrainingConfig = TrainingConfig()
     mixing: Annotated[MixingConfig | None, Field(description="null: the network alone")] = MixingConfig()
     floors: Floors = Floors()
+    telemetry: TelemetryConfig = TelemetryConfig()
     seed: Annotated[int, Field(ge=0, lt=2**31, description="of the initial weights, batches and dropout")] = 0
 
     @model_validator(mode="after")

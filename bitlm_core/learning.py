@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +19,16 @@ from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_nats
 from bitlm_core.reading import Reader, Reading
 from bitlm_core.scoring.likelihood import total_nats
+from bitlm_core.telemetry.config import TelemetryConfig
 from bitlm_core.telemetry.drift import DriftAlert
 from bitlm_core.telemetry.metrics import lz_complexity
-from bitlm_core.telemetry.snapshot import TelemetrySnapshot, measure_predictions, measure_window
+from bitlm_core.telemetry.snapshot import (
+    TelemetrySnapshot,
+    attention_entropy,
+    mean_byte_distribution,
+    mean_of_nodes,
+    measure_predictions,
+)
 from bitlm_core.training.batches import Batch, sample_windows
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
 from bitlm_core.training.data import ByteData
@@ -30,7 +38,9 @@ from bitlm_core.training.trainer import StepResult
 VALIDATION_BYTES = 1 << 16
 """How much of the held-out data one look is at."""
 TELEMETRY_BYTES = 4096
-"""At the end of what a step without a network reads: what K and C are measured on."""
+"""At the end of what a step without a network reads, or of a step's windows together: what K and C are measured on."""
+TELEMETRY_ROWS = 8
+"""So many of a step's windows, at most."""
 _VALIDATION_SEED = 0  # the same windows at every look, whatever the model's own seed
 
 
@@ -40,9 +50,9 @@ class StepReport:
 
     `bits_per_byte_mixed`: what the context mixer gave, alone or with the network as an expert, on bytes it had never seen;
     None in steps in which it read nothing. Without a network both figures are this one, and `grad_norm` and `learning_rate`
-    are 0. `telemetry` only in the steps that measure it, `held_out_loss` (nats per byte, the network alone, or the frozen
-    mixer where it is alone) only in those that look. `halt_probs` and `mean_layers`: of halting models, per layer the mean
-    halting probability, and layers per position.
+    are 0. `telemetry` and `attention_entropy` (nats) only in the steps that measure them, `held_out_loss` (nats per byte, the
+    network alone, or the frozen mixer where it is alone) only in those that look. `halt_probs` and `mean_layers`: of halting
+    models, per layer the mean halting probability, and layers per position.
     """
 
     step: int
@@ -57,6 +67,7 @@ class StepReport:
     held_out_loss: float | None = None
     halt_probs: tuple[float, ...] = ()
     mean_layers: float | None = None
+    attention_entropy: float | None = None
 
 
 def check_data(data: ByteData, plan: TrainingPlan, held: ByteData | None) -> None:
@@ -89,17 +100,59 @@ def open_segments(model: LanguageModel, data: ByteData, training: TrainingConfig
     return Segments(model, data, batch=training.batch_size, length=training.window_bytes or model.config.max_bytes)
 
 
-def measure_batch(model: LanguageModel, batch: Batch, result: StepResult, reference: NDArray[np.float64]) -> TelemetrySnapshot:
-    """Telemetry of a training step: of its first window."""
-    window = batch.data[0].numpy().astype(np.uint8)
-    return measure_window(model, window, result.path_logits[0].cpu().numpy(), reference)
+def measures(config: EngineConfig, step: int) -> bool:
+    """Whether K, C and S are measured in the step that leads to `step`."""
+    return step % (config.training.telemetry_every or config.telemetry.telemetry_every) == 0
 
 
-def measure_reading(reading: Reading, reference: NDArray[np.float64]) -> TelemetrySnapshot | None:
+def measure_batch(
+    model: LanguageModel, batch: Batch, result: StepResult, reference: NDArray[np.float64], settings: TelemetryConfig
+) -> TelemetrySnapshot:
+    """Telemetry of a training step: of the ends of its first windows, from what the step itself computed.
+
+    Where the model has no byte distributions at hand, a pass of its own asks for some.
+    """
+    rows = result.path_logits[:TELEMETRY_ROWS]
+    logits = rows[:, -TELEMETRY_BYTES // len(rows) :].cpu().numpy()
+    if result.trace.nodes is None:
+        mean = mean_byte_distribution(model, batch.data[0].numpy().astype(np.uint8))
+    else:
+        mean = mean_of_nodes(result.trace.nodes)
+    return measure_predictions(logits, mean, reference, settings)
+
+
+def measure_attention(model: LanguageModel, batch: Batch, settings: TelemetryConfig, step: int) -> float | None:
+    """Entropy of attention in the batch's first window; None where it is not this step's turn."""
+    if not settings.attention_every or step % settings.attention_every:
+        return None
+    first = batch.parts(len(batch.data))[0].to(model.device)
+    return attention_entropy(model, first.data, first.documents)
+
+
+def measure_reading(reading: Reading, reference: NDArray[np.float64], settings: TelemetryConfig) -> TelemetrySnapshot | None:
     """Telemetry of what was read without a network; None where nothing was probed."""
     if reading.mean_distribution is None:
         return None
-    return measure_predictions(reading.logits[-TELEMETRY_BYTES:], reading.mean_distribution, reference)
+    return measure_predictions(reading.logits[-TELEMETRY_BYTES:], reading.mean_distribution, reference, settings)
+
+
+def report_of_step(
+    step: int, result: StepResult, num_bytes: int, mixed: float | None, telemetry: TelemetrySnapshot | None, **more: Any
+) -> StepReport:
+    """The report of an optimizer step; `mixed`: bits per byte of what the mixer read beside it."""
+    return StepReport(
+        step=step,
+        loss=result.loss,
+        bits_per_byte=result.loss / math.log(2),
+        bits_per_byte_mixed=mixed,
+        grad_norm=result.grad_norm,
+        learning_rate=result.learning_rate,
+        num_bytes=num_bytes,
+        telemetry=telemetry,
+        halt_probs=result.trace.halt_probs,
+        mean_layers=result.trace.mean_layers or None,
+        **more,
+    )
 
 
 def report_of_reading(

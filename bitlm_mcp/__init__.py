@@ -15,7 +15,8 @@
                     dashboard  monitoring  logs: for people and operators
                     assembly: everything of one process put together
     the command     cli  options: the only readers of the command line and the environment
-                    demo  doctor  host_config  shell  score_commands  compression_commands: what it does besides serving
+                    demo  doctor  host_config  shell: what it does besides serving
+                    score_commands  compression_commands  telemetry_commands: the same with files
                     bench  bench_commands  bench_compression  bench_decoding: measuring
 
 Importing this package does nothing.

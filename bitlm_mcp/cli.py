@@ -35,10 +35,12 @@ from bitlm_mcp.logs import log_to_stderr
 from bitlm_mcp.score_commands import score
 from bitlm_mcp.server import package_version
 from bitlm_mcp.settings import ServerSettings
+from bitlm_mcp.telemetry_commands import telemetry
 from bitlm_mcp.transports import claim_stdio, run_http, run_stdio
 
 app = typer.Typer(name="bitlm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(bench)
+app.add_typer(telemetry)
 app.command()(score)
 app.command()(compress)
 app.command()(decompress)

@@ -67,6 +67,14 @@ UPGRADES: tuple[str, ...] = (
     ALTER TABLE history ADD COLUMN halt_probs TEXT;
     ALTER TABLE history ADD COLUMN mean_layers REAL;
     """,
+    """
+    ALTER TABLE history ADD COLUMN transition_rate REAL;
+    ALTER TABLE history ADD COLUMN symbiosis_kl REAL;
+    ALTER TABLE history ADD COLUMN composite REAL;
+    ALTER TABLE history ADD COLUMN attention_entropy REAL;
+    ALTER TABLE history ADD COLUMN bytes_per_second REAL;
+    ALTER TABLE history ADD COLUMN memory_bytes INTEGER;
+    """,
 )
 """The schema, step by step: a file of version n lacks the steps from n on. A step that was released never changes."""
 

@@ -1,32 +1,36 @@
-"""The record of a model's training: one point a step, evenly thinned when long, and the latest alerts."""
+"""The record of a model's training: a point for each of its latest steps, fewer for those before, and the latest alerts.
+
+Where points have to make room, those stay that would be missed: in each stretch of steps the smallest and the largest of what
+is drawn, so that no spike is hidden by thinning, and in between points that carry K, C, S, which are measured at few steps.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from bitlm_mcp.snapshot import HistoryPoint
 
 MAX_POINTS = 4096
 MAX_ALERTS = 20
+DRAWN = ("bits_per_byte", "grad_norm", "k", "c", "s")
+"""Whose extremes are kept."""
+_POINTS_PER_STRETCH = 4 * len(DRAWN)
+"""Of which at most half are extremes."""
 
 
 @dataclass
 class History:
-    """Points in the order of their steps. The latest step is always there, whether it is kept later or not."""
+    """Points in the order of their steps: the latest half of `MAX_POINTS` steps all, what was before ever thinner."""
 
     kept: tuple[HistoryPoint, ...] = ()
     alerts: tuple[str, ...] = ()
-    latest: HistoryPoint | None = None
-    thinning: int = 1
-    """Every how many steps one is kept; doubles when the record is full."""
 
     @classmethod
-    def of(cls, points: Iterable[HistoryPoint], alerts: Iterable[str]) -> History:
+    def of(cls, points: Sequence[HistoryPoint], alerts: Iterable[str]) -> History:
         """The record that these points and alerts make."""
-        history = cls()
-        for point in points:
-            history.add(point)
+        history = cls(tuple(thinned(points, MAX_POINTS)))
         history.warn(alerts)
         return history
 
@@ -36,16 +40,46 @@ class History:
 
     def add(self, point: HistoryPoint) -> None:
         """Record one step."""
-        self.latest = point
-        if point.step % self.thinning == 0:
-            self.kept = (*self.kept, point)
+        self.kept = (*self.kept, point)
         if len(self.kept) > MAX_POINTS:
-            self.thinning *= 2
-            self.kept = tuple(point for point in self.kept if point.step % self.thinning == 0)
+            early = len(self.kept) - MAX_POINTS // 2
+            self.kept = (*thinned(self.kept[:early], MAX_POINTS // 4), *self.kept[early:])
 
     @property
     def points(self) -> tuple[HistoryPoint, ...]:
-        """All that are kept, and the latest."""
-        if self.latest is None or self.latest in self.kept[-1:]:
-            return self.kept
-        return (*self.kept, self.latest)
+        """All that are kept."""
+        return self.kept
+
+
+def thinned(points: Sequence[HistoryPoint], limit: int) -> Sequence[HistoryPoint]:
+    """At most `limit` ≥ 1 points: the last always, the first from two on, the extremes of each stretch, and others evenly
+    spread between them. Fewer than twenty points have no room for extremes.
+    """
+    if len(points) <= limit:
+        return points
+    if limit == 1:
+        return points[-1:]
+    last = len(points) - 1
+    chosen = {0, last}
+    for left, right in _stretches(1, last, limit // _POINTS_PER_STRETCH):
+        chosen |= _extremes(points, left, right)
+    others = [index for index in range(1, last) if index not in chosen]
+    for left, right in _stretches(0, len(others), limit - len(chosen)):
+        stretch = others[left:right]
+        chosen.add(next((index for index in reversed(stretch) if points[index].k is not None), stretch[-1]))
+    return [points[index] for index in sorted(chosen)]
+
+
+def _stretches(begin: int, end: int, count: int) -> Iterable[tuple[int, int]]:
+    """`count` stretches of begin … end − 1, as equal as they can be."""
+    return pairwise(begin + round(part * (end - begin) / count) for part in range(count + 1)) if count else ()
+
+
+def _extremes(points: Sequence[HistoryPoint], left: int, right: int) -> set[int]:
+    """Where each metric is smallest and largest; nowhere if it does not move."""
+    found: set[int] = set()
+    for name in DRAWN:
+        values = [(value, index) for index in range(left, right) if (value := getattr(points[index], name)) is not None]
+        if values and min(values)[0] < max(values)[0]:
+            found |= {min(values)[1], max(values)[1]}
+    return found

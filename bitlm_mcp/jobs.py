@@ -121,6 +121,7 @@ class Job:
             **self.measured,
             stopped_early=self.progress.stopped_early,
             all_read=self.progress.all_read,
+            drifted=self.progress.drifted,
             saved_step=self.saved_step,
             result=self.result,
         )

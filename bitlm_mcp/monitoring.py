@@ -34,6 +34,10 @@ _OF_A_MODEL = {
     "k": "Negentropy, 0 to 1.",
     "c": "LZ76 complexity, 0 to 1.",
     "s": "Symbiosis with the training data, 0 to 1.",
+    "transition_rate": "Share of neighbouring predicted bits that differ.",
+    "symbiosis_kl": "Divergence from the training data's bytes, nats.",
+    "composite": "K, C, S weighed by lambda, 0 to 1.",
+    "attention_entropy": "Of attention's map, nats.",
     "mean_layers": "Layers per position of a model that halts.",
 }
 

@@ -17,7 +17,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ResourcesListChang
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, EmptyResult, SubscribeRequestParams, UnsubscribeRequestParams
 
-from bitlm_mcp.resources import CHECKPOINTS, STATUS, job_uri, model_uri, telemetry_uri
+from bitlm_mcp.resources import CHECKPOINTS, STATUS, alerts_uri, job_uri, model_uri, telemetry_uri
 from bitlm_mcp.server_internals import low_level, same_connection
 from bitlm_mcp.snapshot import Snapshot
 from bitlm_mcp.workspace import Workspace
@@ -95,7 +95,10 @@ def changes(before: Snapshot, now: Snapshot) -> list[ServerEvent]:
         return []
     events: list[ServerEvent] = [ResourceUpdated(uri=STATUS)]
     for model_id, view in now.models.items():
-        if before.models.get(model_id) is not view:
+        known = before.models.get(model_id)
+        if (known.alerts if known else ()) != view.alerts:
+            events.append(ResourceUpdated(uri=alerts_uri(model_id)))
+        if known is not view:
             events += [ResourceUpdated(uri=model_uri(model_id)), ResourceUpdated(uri=telemetry_uri(model_id))]
     events += [ResourceUpdated(uri=job_uri(job_id)) for job_id, view in now.jobs.items() if before.jobs.get(job_id) != view]
     if before.checkpoints != now.checkpoints:

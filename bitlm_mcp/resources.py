@@ -5,6 +5,7 @@ bitlm://checkpoints                               the saved checkpoints
 bitlm://metrics-guide                             what the numbers mean
 bitlm://models/{model_id}                         one model: sizes, settings, where it stands
 bitlm://models/{model_id}/telemetry{?since,limit} its curve
+bitlm://models/{model_id}/alerts                  its latest alerts; subscribers hear of new ones alone
 bitlm://jobs/{job_id}                             one job
 """
 
@@ -45,6 +46,11 @@ def model_uri(model_id: str) -> str:
 def telemetry_uri(model_id: str) -> str:
     """The resource of a model's curve."""
     return f"bitlm://models/{model_id}/telemetry"
+
+
+def alerts_uri(model_id: str) -> str:
+    """The resource of a model's alerts."""
+    return f"bitlm://models/{model_id}/alerts"
 
 
 def job_uri(job_id: str) -> str:
@@ -129,6 +135,18 @@ def _register_templates(server: MCPServer[Any], workspace: Workspace) -> None:
             step = _whole("since", since, 0, 2**53) if since else None
             points = _whole("limit", limit, 0, MAX_POINTS) if limit else DEFAULT_POINTS
             return compact_text(telemetry_result(workspace, model_id, points, step).model_dump(mode="json", exclude_none=True))
+
+    @server.resource(
+        "bitlm://models/{model_id}/alerts",
+        name="alerts",
+        title="Alerts of a model",
+        description="Its latest alerts, the newest last, as JSON. Subscribe to hear when a metric drifts.",
+        mime_type=JSON,
+    )
+    async def alerts(model_id: str) -> str:
+        with resource_errors():
+            view = workspace.model(model_id)
+            return compact_text({"model_id": model_id, "step": view.step, "alerts": list(view.alerts)})
 
     @server.resource(
         "bitlm://jobs/{job_id}",

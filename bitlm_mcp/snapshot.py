@@ -11,7 +11,17 @@ from typing import Any, Literal
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled", "interrupted"]
 FINAL = frozenset({"completed", "failed", "cancelled", "interrupted"})
-_OF_SOME = frozenset({"bits_per_byte_held_out", "halt_probs", "mean_layers"})
+RARE = (
+    "bits_per_byte_held_out",
+    "transition_rate",
+    "symbiosis_kl",
+    "composite",
+    "attention_entropy",
+    "bytes_per_second",
+    "memory_bytes",
+    "mean_layers",
+)
+OF_SOME = frozenset({*RARE, "halt_probs"})
 """What only some models and steps have: it is left out where there is none."""
 
 
@@ -19,6 +29,8 @@ _OF_SOME = frozenset({"bits_per_byte_held_out", "halt_probs", "mean_layers"})
 class HistoryPoint:
     """One recorded training step of a model; K, C, S and the held-out part only where they were measured.
 
+    transition_rate, symbiosis_kl (nats), composite: measured with K, C, S. attention_entropy: nats. memory_bytes: what the
+    computing process held after the step. bytes_per_second: learned by the network in this step.
     halt_probs, mean_layers: of models that halt, the mean halting probability of each layer, and layers per position.
     """
 
@@ -34,6 +46,12 @@ class HistoryPoint:
     bits_per_byte_held_out: float | None = None
     halt_probs: tuple[float, ...] | None = None
     mean_layers: float | None = None
+    transition_rate: float | None = None
+    symbiosis_kl: float | None = None
+    composite: float | None = None
+    attention_entropy: float | None = None
+    bytes_per_second: float | None = None
+    memory_bytes: int | None = None
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> HistoryPoint:
@@ -44,12 +62,12 @@ class HistoryPoint:
     def plain(self) -> dict[str, Any]:
         """The point as JSON values by name."""
         values = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value for name, value in values.items() if value is not None or name not in _OF_SOME}
+        return {name: value for name, value in values.items() if value is not None or name not in OF_SOME}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """One model. `history` is the record, evenly thinned when long, oldest first; `alerts` the latest ones.
+    """One model. `history` is the record, thinned when long, oldest first; `alerts` the latest ones.
 
     `holder`: the other server process that writes it now; what is shown then is its last saved state.
     """
@@ -84,9 +102,10 @@ class ModelView:
         return fields | measured | self._of_some() | {"alerts": list(self.alerts)}
 
     def _of_some(self) -> dict[str, Any]:
-        last = self.history[-1].plain() if self.history else {}  # a model that halts tells it at every step
-        found = last | {"bits_per_byte_held_out": self.latest("bits_per_byte_held_out")}
-        return {name: value for name, value in found.items() if name in _OF_SOME and value is not None}
+        # A model that halts tells it at every step.
+        found: dict[str, Any] = {"halt_probs": self.history[-1].halt_probs if self.history else None}
+        found |= {name: self.latest(name) for name in RARE}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +114,7 @@ class JobView:
 
     `saved_step`: the step of the model that its last save holds; what came after would be lost with the process.
     `stopped_early`: the held-out part was no longer known better, so the rest of the plan was left out. `all_read`: so it
-    was because a model without a network has read all of the data.
+    was because a model without a network has read all of the data; `drifted`: because a metric moved.
     """
 
     job_id: str
@@ -117,6 +136,7 @@ class JobView:
     bits_per_byte_held_out: float | None = None
     stopped_early: bool = False
     all_read: bool = False
+    drifted: bool = False
     saved_step: int | None = None
     result: dict[str, Any] | None = None
 

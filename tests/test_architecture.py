@@ -91,6 +91,7 @@ SERVER = [
     "options",
     "score_commands",
     "compression_commands",
+    "telemetry_commands",
     "cli",
     "__main__",
 ]

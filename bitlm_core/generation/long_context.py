@@ -23,6 +23,7 @@ from bitlm_core.mixing.windows import Window, count_windows, stream_windows
 from bitlm_core.models.config import BITS_PER_GROUP
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.scoring.likelihood import total_nats
+from bitlm_core.telemetry.config import TelemetryConfig
 from bitlm_core.telemetry.snapshot import mean_byte_distribution, measure_predictions, predicted_bits
 
 # What one call may hold: the predicted bytes and a summary of each window.
@@ -32,7 +33,10 @@ MAX_WINDOWS = 65_536
 
 @dataclass(frozen=True)
 class WindowSummary:
-    """One window: bytes [start_byte, start_byte + num_bytes) were predicted in it. `accuracy`: share of data bits right."""
+    """One window: bytes [start_byte, start_byte + num_bytes) were predicted in it. `accuracy`: share of data bits right.
+
+    The rest is its `TelemetrySnapshot`.
+    """
 
     start_byte: int
     num_bytes: int
@@ -41,6 +45,9 @@ class WindowSummary:
     k: float
     c: float
     s: float
+    transition_rate: float
+    symbiosis_kl: float
+    composite: float
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ def infer_long_steps(
     ctx_bits: int,
     overlap: int,
     carry: bool = False,
+    settings: TelemetryConfig = TelemetryConfig(),  # noqa: B008 - frozen
 ) -> Generator[float, None, LongInference]:
     """Predict along `data`, yielding the share done after each window.
 
@@ -84,16 +92,14 @@ def infer_long_steps(
         part = data[window.predicted : window.end]
         bits = predicted_bits(mixed)
         predicted += np.packbits(bits, axis=1).tobytes()
-        telemetry = measure_predictions(mixed, distribution, reference)
+        telemetry = measure_predictions(mixed, distribution, reference, settings)
         summaries.append(
             WindowSummary(
                 start_byte=window.predicted,
                 num_bytes=len(part),
                 bits_per_byte=total_nats(mixed, part) / (math.log(2) * len(part)),
                 accuracy=float((bits == np.unpackbits(part[:, None], axis=1)).mean()),
-                k=telemetry.k,
-                c=telemetry.c,
-                s=telemetry.s,
+                **vars(telemetry),
             )
         )
         yield window.end / len(data)

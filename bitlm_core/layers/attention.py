@@ -23,6 +23,7 @@ from bitlm_core.layers.local_attention import attend_locally
 from bitlm_core.layers.memory import Locality, Memory
 from bitlm_core.layers.norm import norm
 from bitlm_core.layers.position import NormedRotary
+from bitlm_core.layers.probe import Probe, Seen
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Sight:
 
     start: place of the first position in its stream. rotary: cos and sin of the positions, or None. mask: True where seen,
     [T, S] or [B, 1, T, S], instead of the running order. documents: [B, S] numbers; only what has the same one is seen.
+    probe: is shown each layer, if there is one.
     """
 
     causal: bool
@@ -39,6 +41,7 @@ class Sight:
     locality: Locality | None = None
     mask: Tensor | None = None
     documents: Tensor | None = None
+    probe: Probe | None = None
 
 
 class SelfAttention(nn.Module):
@@ -59,6 +62,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, x_BTM: Tensor, sight: Sight, memory: Memory | None = None) -> Tensor:
         q_BHTD, k_BHSD, v_BHSD = self._project(x_BTM, sight, memory)
+        if sight.probe is not None:
+            seen = Seen(sight.causal, sight.start, sight.locality, sight.mask, sight.documents)
+            sight.probe.note(x_BTM, q_BHTD, k_BHSD, seen)
         if self.difference is not None:
             v_BHSD = v_BHSD.repeat_interleave(2, dim=1)
         near = sight.locality if sight.mask is None else None

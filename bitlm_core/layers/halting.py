@@ -17,7 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from bitlm_core.layers.norm import norm
+from bitlm_core.layers.probe import Probe
 
+SAMPLED_BYTES = 64
+"""For so many bytes of a training step the whole predicted distribution is kept."""
 INITIAL_BIAS = -2.0
 """A fresh unit halts with probability 0.12, so at first nearly all of the weight is on the last layer."""
 
@@ -52,8 +55,10 @@ class HaltingUnit(nn.Module):
 
 @dataclass
 class Trace:
-    """What a pass through the stack tells about itself; empty until then, and for stacks without halting.
+    """What a pass tells about itself; empty until then, and but for `nodes` and `probe` for stacks without halting.
 
+    nodes: [n, 256] node logits of some bytes, where the model has them at hand, see `sample_nodes`.
+    probe: asks for a look at each layer; for passes without gradients.
     halt_probs: of each layer, the mean halting probability of the positions that reached it (0 where none did).
     mean_layers: layers per position. layers_computed: how many were computed at all. ponder: [] mean of N + R.
     """
@@ -62,6 +67,14 @@ class Trace:
     mean_layers: float = 0.0
     layers_computed: int = 0
     ponder: Tensor | None = None
+    nodes: Tensor | None = None
+    probe: Probe | None = None
+
+    def sample_nodes(self, nodes_BTV: Tensor) -> None:
+        """Keep those of at most `SAMPLED_BYTES` bytes, evenly spread over all rows: copied, so that the rest can go."""
+        nodes = nodes_BTV.detach().flatten(0, 1)
+        stride = -(-len(nodes) // SAMPLED_BYTES)
+        self.nodes = nodes[stride // 2 :: stride].clone()
 
     def note(self, probabilities: list[Tensor], reached: list[Tensor], remainder: Tensor, num_layers: int) -> None:
         """Sum up a pass: per computed layer [B, T] probabilities and which positions reached it; R [B, T]."""

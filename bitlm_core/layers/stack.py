@@ -135,7 +135,7 @@ class BlockStack(nn.Module):
         if documents is not None and near is None:
             mask = document_mask(documents, x_BTM.shape[1], causal=causal)
         rotary = self._rotary(positions, end, dtype) if self.position == "rotary" else None
-        sight = Sight(causal, start, rotary, near, mask, documents)
+        sight = Sight(causal, start, rotary, near, mask, documents, trace.probe if trace else None)
         layers = self._layers(sight, memory, dtype)
         if self.position == "sinusoidal":
             x_BTM = x_BTM + self.sinusoid[positions]

@@ -52,7 +52,10 @@ class ByteLM(LanguageModel):
         inputs = self._inputs(data_BT[:, :-1], documents, carried)
         before = None if carried is None else carried.recent_BN[:, :-1]
         hidden = self._hidden(inputs, before, causal=True, trace=trace, **self._sight(documents, carried))
-        return path_logits(self._nodes(hidden[:, start_bytes:]), data_BT[:, start_bytes:])
+        nodes = self._nodes(hidden[:, start_bytes:])
+        if trace is not None:
+            trace.sample_nodes(nodes)
+        return path_logits(nodes, data_BT[:, start_bytes:])
 
     def predicted_nodes(self, data_BT: Tensor, *, start_bytes: int = 0) -> Tensor:
         inputs = self._inputs(self.symbols(data_BT)[:, :-1], None, None)
@@ -65,7 +68,10 @@ class ByteLM(LanguageModel):
         if documents is not None:
             documents = F.pad(documents, (0, 1), mode="replicate")
         hidden = self._hidden(inputs, causal=False, documents=documents, trace=trace)
-        return MaskedPrediction(self._nodes(hidden[:, :-1]), None)
+        nodes = self._nodes(hidden[:, :-1])
+        if trace is not None:
+            trace.sample_nodes(nodes)
+        return MaskedPrediction(nodes, None)
 
     def open_decoder(self, prefix_T: Tensor, *, locality: Locality | None = None) -> Decoder:
         return _ByteDecoder(self, prefix_T, locality)

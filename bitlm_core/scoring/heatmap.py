@@ -7,13 +7,13 @@ byte in it and has a bar, as high as its *mean*: a single odd byte in a megabyte
 from __future__ import annotations
 
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitlm_core.errors import ConfigError
 from bitlm_core.scoring.surprise import Surprise
+from bitlm_core.telemetry.svg import label, opening
 
 MAX_CELLS = 4096
 COLUMNS = 64
@@ -23,7 +23,6 @@ FULL_BITS = 16.0
 _CELL, _LEFT, _TOP, _BOTTOM = 12, 92, 44, 52
 _COLOURS = ("#f7fbff", "#d6e6f4", "#abd0e6", "#6aaed6", "#fdd49e", "#fc8d59", "#d7301f", "#7f0000")
 _STEP = FULL_BITS / len(_COLOURS)
-_STYLE = "font-family='monospace' font-size='11' fill='#222'"
 
 
 @dataclass(frozen=True)
@@ -51,17 +50,13 @@ def heat_map(surprise: Surprise, title: str) -> str:
     cells = cells_of(surprise)
     rows = -(-len(cells.mean) // COLUMNS)
     width, height = _LEFT + COLUMNS * _CELL + 20, _TOP + rows * _CELL + _BOTTOM
-    head = (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' viewBox='0 0 {width} {height}' role='img'>"
-        f"<title>{_text(title)}</title><rect width='100%' height='100%' fill='#fff'/>"
-    )
     about = f"{title}: {len(surprise):,} bytes, {cells.size:,} a cell; colour: largest byte, bar: mean"
-    parts = [head, _label(8, 20, about)]
+    parts = [opening(width, height, title), label(8, 20, about)]
     for index, (mean, peak) in enumerate(zip(cells.mean, cells.peak, strict=True)):
         row, column = divmod(index, COLUMNS)
         x, y = _LEFT + column * _CELL, _TOP + row * _CELL
         if column == 0:
-            parts.append(_label(8, y + _CELL - 2, f"{index * cells.size:,}"))
+            parts.append(label(8, y + _CELL - 2, f"{index * cells.size:,}"))
         parts.append(_cell(x, y, mean, peak, index * cells.size))
     return "".join([*parts, _legend(_TOP + rows * _CELL + 16), "</svg>\n"])
 
@@ -74,24 +69,14 @@ def _cell(x: int, y: int, mean: float, peak: float, offset: int) -> str:
 
 
 def _legend(y: int) -> str:
-    parts = [_label(8, y + 10, "bits a byte")]
+    parts = [label(8, y + 10, "bits a byte")]
     for index, colour in enumerate(_COLOURS):
         x = _LEFT + index * 5 * _CELL
         last = "+" if index == len(_COLOURS) - 1 else f"–{(index + 1) * _STEP:g}"
         parts.append(f"<rect x='{x}' y='{y}' width='{_CELL}' height='{_CELL}' fill='{colour}' stroke='#888'/>")
-        parts.append(_label(x + _CELL + 3, y + 10, f"{index * _STEP:g}{last}"))
+        parts.append(label(x + _CELL + 3, y + 10, f"{index * _STEP:g}{last}"))
     return "".join(parts)
 
 
 def _colour(bits: float) -> str:
     return _COLOURS[min(int(bits / _STEP), len(_COLOURS) - 1)]
-
-
-def _label(x: int, y: int, text: str) -> str:
-    return f"<text x='{x}' y='{y}' {_STYLE}>{_text(text)}</text>"
-
-
-def _text(text: str) -> str:
-    """Escaped, and without the characters that XML cannot hold."""
-    allowed = (c if c in "\t\n" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff" else "?" for c in text)
-    return escape("".join(allowed))

@@ -4,6 +4,9 @@
 
 In: one mapping of metric names to values per observation. Out: the alerts that this observation raised.
 
+A run that begins moves because it learns. With `settles`, a metric is watched only from the first time on that its two windows
+agree to half of the threshold: before, it has not settled, and there is nothing that it could drift from.
+
 It sees moves between neighbouring windows, not a slow slide of less than `threshold` per window, and it knows no
 units: metrics on other scales than 0–1 need a detector with a threshold of their own. What to do about an
 alert (halt, log) is the caller's choice.
@@ -14,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from bitlm_core.errors import ConfigError
 
@@ -40,10 +43,11 @@ class DriftAlert:
 
 
 class DriftState(TypedDict):
-    """What a checkpoint keeps of each metric: its last ≤ 2w values, and for how many more it keeps quiet."""
+    """What a checkpoint keeps of each metric: its last ≤ 2w values, how long it keeps quiet yet, and which have settled."""
 
     values: dict[str, list[float]]
     quiet: dict[str, int]
+    settled: NotRequired[list[str]]
 
 
 class DriftDetector:
@@ -53,7 +57,7 @@ class DriftDetector:
     (the second time when the window after the alert still differs from the one before), not at every step.
     """
 
-    def __init__(self, window: int = 10, threshold: float = 0.2) -> None:
+    def __init__(self, window: int = 10, threshold: float = 0.2, *, settles: bool = False) -> None:
         """`window` ≥ 1 values, `threshold` ≥ 0 in units of the metric; else `ConfigError` (`window`, `threshold`)."""
         if window < 1 or not (math.isfinite(threshold) and threshold >= 0):
             raise ConfigError(
@@ -63,6 +67,8 @@ class DriftDetector:
             )
         self.window = window
         self.threshold = threshold
+        self.settles = settles
+        self._settled: set[str] = set()
         self._values: dict[str, list[float]] = {}
         self._quiet: dict[str, int] = {}
 
@@ -85,10 +91,11 @@ class DriftDetector:
 
     def state(self) -> DriftState:
         """A copy in plain lists and numbers, fit for JSON, for `restore`; window and threshold are not in it."""
-        return {"values": {metric: list(kept) for metric, kept in self._values.items()}, "quiet": dict(self._quiet)}
+        values = {metric: list(kept) for metric, kept in self._values.items()}
+        return {"values": values, "quiet": dict(self._quiet), "settled": sorted(self._settled)}
 
     def restore(self, state: DriftState) -> None:
-        """Go on where `state` was taken; a longer history than 2·`window` keeps its end.
+        """Go on where `state` was taken; a longer history than 2·`window` keeps its end. Without `settled`, all have.
 
         Raises `ConfigError` (`metric`) for values that are not finite or a negative quiet count, changing nothing.
         """
@@ -97,6 +104,7 @@ class DriftDetector:
                 raise ConfigError(f"the drift state of {metric} is damaged; start a new detector", metric=metric)
         self._values = {metric: list(kept)[-2 * self.window :] for metric, kept in state["values"].items()}
         self._quiet = {metric: min(count, self.window) for metric, count in state["quiet"].items()}
+        self._settled = set(map(str, state.get("settled", state["values"])))
 
     def _take(self, step: int, metric: str, value: float) -> DriftAlert | None:
         kept = self._values.setdefault(metric, [])
@@ -107,7 +115,11 @@ class DriftDetector:
             return None
         before = math.fsum(kept[: self.window]) / self.window
         after = math.fsum(kept[self.window :]) / self.window
+        if abs(after - before) <= self.threshold / 2:  # half: so that chance does not make a drift of the last of learning
+            self._settled.add(metric)
         if abs(after - before) <= self.threshold:
+            return None
+        if self.settles and metric not in self._settled:
             return None
         self._quiet[metric] = self.window
         return DriftAlert(metric, step, before, after, self.threshold)

@@ -35,22 +35,30 @@ _SATURATED = 800.0  # e^−800 is 0 in float64, so a larger |logit| changes noth
 
 @dataclass(frozen=True)
 class SequenceMetrics:
-    """K, C, S and the transition rate of one bit sequence, and the share of its parity groups that add up; all 0–1."""
+    """K, C, S and the transition rate of one bit sequence, and the share of its parity groups that add up; all 0–1.
+
+    symbiosis_kl: KL(its bytes ‖ the reference) in nats; parity_failures: how many groups do not add up.
+    """
 
     k: float
     c: float
     s: float
     transition_rate: float
     valid_groups: float
+    symbiosis_kl: float = 0.0
+    parity_failures: int = 0
 
 
 def negentropy_of_logits(logits: ArrayLike) -> float:
     """K = mean over positions of 1 − H(p)/ln 2, p = 1/(1 + e^−z): `float[...]` bit logits → 0 (coin) to 1 (certain).
 
     With e = e^−|z|: H(p) = ln(1 + e) + |z|·e/(1 + e), which neither overflows nor cancels. z = ±∞ counts as certain.
+    float32 stays float32 until the mean, in float64 (K to 1e-7); everything else is computed in float64.
     Raises `ConfigError` (`size`, `nan`) for no logits, and for NaN, which would otherwise pass every floor.
     """
-    magnitude = np.minimum(np.abs(np.asarray(logits, dtype=np.float64)), _SATURATED)
+    given = np.asarray(logits)
+    magnitude = np.abs(given if given.dtype == np.float32 else given.astype(np.float64))
+    magnitude = np.minimum(magnitude, magnitude.dtype.type(_SATURATED))
     nan = int(np.count_nonzero(np.isnan(magnitude)))
     if magnitude.size == 0 or nan:
         raise ConfigError(
@@ -60,7 +68,7 @@ def negentropy_of_logits(logits: ArrayLike) -> float:
         )
     e = np.exp(-magnitude)
     entropy = np.log1p(e) + magnitude * e / (1 + e)
-    return _unit(1 - float(entropy.mean()) / math.log(2))
+    return _unit(1 - float(entropy.mean(dtype=np.float64)) / math.log(2))
 
 
 def negentropy_of_bits(bits: ArrayLike, k: int) -> float:
@@ -134,6 +142,21 @@ def symbiosis_kl(q: ArrayLike, r: ArrayLike) -> float:
     return max(0.0, _relative_entropy(q_probs, r_probs))
 
 
+def symbiosis_by_position(q: ArrayLike, r: ArrayLike) -> float:
+    """Mean over positions of `symbiosis`: `float[T, V]` twice, a model's predictions and its teacher's at the same places.
+
+    Raises `ConfigError` (`q_shape`, `r_shape`) for other shapes or no position, and as `symbiosis`.
+    """
+    pair = np.asarray(q, dtype=np.float64), np.asarray(r, dtype=np.float64)
+    if pair[0].ndim != 2 or pair[0].shape != pair[1].shape or not len(pair[0]):
+        raise ConfigError(
+            f"predictions have shapes {pair[0].shape} and {pair[1].shape}; pass two of one shape [T, V], T at least 1",
+            q_shape=pair[0].shape,
+            r_shape=pair[1].shape,
+        )
+    return math.fsum(symbiosis(*rows) for rows in zip(*pair, strict=True)) / len(pair[0])
+
+
 def composite_score(k: float, c: float, s: float, lambdas: Sequence[float]) -> float:
     """(λ_K·K + λ_C·C + λ_S·S)/(λ_K + λ_C + λ_S), `lambdas` in that order: between the smallest and largest metric.
 
@@ -155,21 +178,24 @@ def composite_score(k: float, c: float, s: float, lambdas: Sequence[float]) -> f
 
 
 def measure_bits(
-    bits: ArrayLike, reference: ArrayLike, *, parity: Parity = "even", bit_order: BitOrder = "msb"
+    bits: ArrayLike, reference: ArrayLike, *, parity: Parity = "even", bit_order: BitOrder = "msb", k: int = 8
 ) -> SequenceMetrics:
     """All sequence metrics of `uint8[n]` bits in parity groups, against the byte counts `reference` (`float[256]`).
 
-    K (8-bit blocks) and S look at the data bits of whole groups; C and the transition rate at the bits as they are.
+    K (`k`-bit blocks) and S look at the data bits of whole groups; C and the transition rate at the bits as they are.
     Wrong parity is measured, not raised. Raises `ConfigError` for less than one group, and what the parts raise.
     """
     checked = as_bits(bits)
     decoded = bits_to_bytes(checked, parity=parity, bit_order=bit_order, errors="report")
+    counts = byte_histogram(decoded.data)
     return SequenceMetrics(
-        k=negentropy_of_bits(bytes_to_bits(decoded.data, parity="none"), 8),
+        k=negentropy_of_bits(bytes_to_bits(decoded.data, parity="none"), k),
         c=lz_complexity(checked),
-        s=symbiosis(byte_histogram(decoded.data), reference),
+        s=symbiosis(counts, reference),
         transition_rate=transition_rate(checked),
         valid_groups=1 - len(decoded.bad_groups) / len(decoded.data),
+        symbiosis_kl=symbiosis_kl(counts, reference),
+        parity_failures=len(decoded.bad_groups),
     )
 
 

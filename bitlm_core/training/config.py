@@ -30,7 +30,9 @@ class TrainingConfig(BaseModel):
     use_autocast: Annotated[bool, Field(description="sub-blocks compute in bf16 in training; streams and loss in fp32")] = True
     compile: Annotated[bool, Field(description="torch.compile the sub-blocks: needs a C++ compiler, slow to start")] = False
     ponder_cost: Annotated[float, Field(ge=0, le=10, description="nats per layer of halting models: more is faster")] = 0.01
-    telemetry_every: Annotated[int, Field(ge=1, le=100_000, description="steps between K, C, S measurements")] = 10
+    telemetry_every: Annotated[
+        int | None, Field(ge=1, le=100_000, description="steps between K, C, S measurements; null: as telemetry has it")
+    ] = None
 
 
 class TrainingPlan(BaseModel):
@@ -52,6 +54,7 @@ class TrainingPlan(BaseModel):
     best_loss: Annotated[float | None, Field(description="lowest held-out loss so far, nats per byte")] = None
     looks_since_best: Annotated[int, Field(ge=0, lt=2**40)] = 0
     all_read: Annotated[bool, Field(description="nothing is left that a model without a network could learn")] = False
+    drifted: Annotated[bool, Field(description="a metric moved, and the model's telemetry has halt_on_drift")] = False
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
@@ -78,7 +81,7 @@ class TrainingPlan(BaseModel):
     @property
     def finished(self) -> bool:
         """Whether no step is left."""
-        return self.progress >= 1.0 or self.stopped_early or self.all_read
+        return self.progress >= 1.0 or self.stopped_early or self.all_read or self.drifted
 
     @property
     def stopped_early(self) -> bool:

@@ -192,7 +192,7 @@ class Trainer:
             (found.minimised * share).backward()  # type: ignore[no-untyped-call]
             total += found.nats.item() * share
             logits.append(found.path_logits)
-            trace = found.trace
+            trace = trace if len(logits) > 1 else found.trace  # of the first part
         for parameter in self.model.parameters():
             if parameter.grad is None:  # of a layer that no position reached: its moments are kept like all others
                 parameter.grad = torch.zeros_like(parameter)

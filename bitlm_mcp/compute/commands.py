@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bitlm_core import EngineConfig, SamplingConfig, TrainingConfig, TrainingPlan
+from bitlm_core import EngineConfig, Floors, SamplingConfig, TelemetryConfig, TrainingConfig, TrainingPlan
 from bitlm_mcp.compute.messages import DataPart, Message, ModelRef
 
 
@@ -40,6 +40,16 @@ class Write(Asked):
 
     kind: Literal["write"] = "write"
     model: ModelRef
+    save_to: Path
+
+
+class Watch(Asked):
+    """Watch a model as these settings say, demand these floors, and save it. Answer: `Written`."""
+
+    kind: Literal["watch"] = "watch"
+    model: ModelRef
+    telemetry: TelemetryConfig
+    floors: Floors
     save_to: Path
 
 
@@ -145,6 +155,6 @@ class Drop(Asked):
 
 
 Command = Annotated[
-    Create | Load | Write | Train | Score | Infer | InferLong | DiffusionSample | Compress | Decompress | Drop,
+    Create | Load | Write | Watch | Train | Score | Infer | InferLong | DiffusionSample | Compress | Decompress | Drop,
     Field(discriminator="kind"),
 ]

@@ -9,11 +9,9 @@ At a safe point the command may be stopped by throwing `Stopped` into it; a trai
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import asdict
 from functools import singledispatchmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +25,9 @@ from bitlm_mcp.compute.answers import Progress
 from bitlm_mcp.compute.compression import compress_steps, decompress_steps
 from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.messages import Message, Saved
+from bitlm_mcp.compute.points import generated, point_of
 from bitlm_mcp.compute.scoring import record_places, score_outcome
 from bitlm_mcp.compute.tracing import span
-from bitlm_mcp.snapshot import HistoryPoint
 
 if TYPE_CHECKING:
     from bitlm_core import StepReport, TrainingPlan
@@ -81,6 +79,19 @@ class Executor:
         return answers.Written(saved=_write(self.engines.get(command.model, command.trace), command.save_to, command.trace))
 
     @execute.register
+    def _watch(self, command: commands.Watch) -> Steps:
+        yield Progress(share=0.0)
+        entry = self.engines.get(command.model, command.trace)
+        before = entry.engine.config
+        entry.engine.set_telemetry(command.telemetry, command.floors)
+        try:
+            saved = _write(entry, command.save_to, command.trace)
+        except BitLMError:  # what is not saved is not said to hold
+            entry.engine.set_telemetry(before.telemetry, before.floors)
+            raise
+        return answers.Written(saved=saved)
+
+    @execute.register
     def _drop(self, command: commands.Drop) -> Steps:
         self.engines.drop(command.model_id)
         yield Progress(share=1.0)
@@ -120,13 +131,13 @@ class Executor:
     def _infer(self, command: commands.Infer) -> Steps:
         engine = self.engines.get(command.model, command.trace).engine
         steps = engine.infer_steps(command.prompt, command.max_new_bytes, command.sampling, command.safety)
-        return _generated(engine, (yield from _shares(steps, command)))
+        return generated(engine, (yield from _shares(steps, command)))
 
     @execute.register
     def _diffusion_sample(self, command: commands.DiffusionSample) -> Steps:
         engine = self.engines.get(command.model, command.trace).engine
         arguments = {name: getattr(command, name) for name in ("num_bytes", "steps", "schedule", "prefix", "suffix", "seed")}
-        return _generated(engine, (yield from _shares(engine.diffusion_sample_steps(**arguments), command)))
+        return generated(engine, (yield from _shares(engine.diffusion_sample_steps(**arguments), command)))
 
     @execute.register
     def _compress(self, command: commands.Compress) -> Steps:
@@ -187,8 +198,9 @@ class _Training:
             if report is None:
                 yield from self._tell_the_end()
                 return
-            self._busy_s += time.perf_counter() - started
-            yield self._tell(report)
+            seconds = time.perf_counter() - started
+            self._busy_s += seconds
+            yield self._tell(report, seconds)
             if time.monotonic() >= self._due:
                 yield self.saving()
 
@@ -215,6 +227,7 @@ class _Training:
             steps_total=plan.steps,
             stopped_early=plan.stopped_early,
             all_read=plan.all_read,
+            drifted=plan.drifted,
             bytes_per_second=self._num_bytes / self._busy_s if self._busy_s else None,
         )
 
@@ -225,17 +238,9 @@ class _Training:
             self._told = self._standing(plan)
             yield self._told
 
-    def _tell(self, report: StepReport) -> Progress:
+    def _tell(self, report: StepReport, seconds: float) -> Progress:
         self._num_bytes += report.num_bytes
-        names = ("step", "loss", "bits_per_byte", "bits_per_byte_mixed", "grad_norm", "learning_rate")
-        measured = asdict(report.telemetry) if report.telemetry else {"k": None, "c": None, "s": None}
-        point = HistoryPoint(
-            **{name: getattr(report, name) for name in names},
-            **measured,
-            bits_per_byte_held_out=None if report.held_out_loss is None else report.held_out_loss / math.log(2),
-            halt_probs=report.halt_probs or None,
-            mean_layers=report.mean_layers,
-        )
+        point = point_of(report, seconds)
         alerts = tuple(alert.message for alert in report.alerts)
         self._entry.history.add(point)
         self._entry.history.warn(alerts)
@@ -280,15 +285,3 @@ def _shares(steps: Generator[float, None, Any], command: commands.Asked) -> Gene
             except StopIteration as stop:
                 return stop.value
             yield Progress(share=share)
-
-
-def _generated(engine: Any, found: Any) -> answers.GenerationOutcome:
-    generation, verdict = found
-    return answers.GenerationOutcome(
-        data=generation.data,
-        bits_per_byte=generation.bits_per_byte,
-        parity_corrections=generation.parity_corrections,
-        verdict=verdict,
-        step=engine.step,
-        diffusion_steps=engine.diffusion_steps,
-    )

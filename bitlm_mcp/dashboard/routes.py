@@ -1,9 +1,10 @@
-"""The dashboard's routes: the page, its static files, the two JSON views that it polls, and the one thing it can do.
+"""The dashboard's routes: the page, its static files, the JSON views that it asks for, and the two things it can do.
 
     GET /                                                 the page
     GET /static/{file}                                    its style and scripts, nothing else
     GET /api/status                                       the snapshot without histories; 304 while nothing changed
-    GET /api/models/{model_id}/history?since_step&limit   the curve of one model, thinned evenly
+    GET /api/models/{model_id}/history?since_step&limit   the curve of one model, thinned, extremes kept
+    GET, POST /api/models/{model_id}/settings             how a model is watched; changed as by set_telemetry
     POST /api/jobs/{job_id}/cancel                        stop a job, as the tool cancel_job does; not with --read-only
 
 Everything shown comes from the workspace's one immutable snapshot, so the page cannot disagree with tools and resources. Who
@@ -18,8 +19,7 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from bitlm_core import BitLMError, ConfigError
+from bitlm_core import BitLMError, ConfigError, ModelStateError
 from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.history import thinned
 from bitlm_mcp.operations.reading import cancel
-from bitlm_mcp.snapshot import HistoryPoint, Snapshot
+from bitlm_mcp.operations.telemetry import set_telemetry, settings
+from bitlm_mcp.snapshot import Snapshot
 from bitlm_mcp.workspace import Workspace
 
 DEFAULT_POINTS = 1000
 MAX_POINTS = 5000
+MAX_BODY = 4096
+SAVE_LOOK_S = 1.0
 MAX_STEP = 2**53 - 1  # the largest whole number that JavaScript keeps exactly
 
 _STATIC = Path(__file__).parent / "static"
@@ -44,6 +48,7 @@ _MEDIA_TYPES = {
     "style.css": "text/css; charset=utf-8",
     "dashboard.js": "text/javascript; charset=utf-8",
     "chart.js": "text/javascript; charset=utf-8",
+    "settings.js": "text/javascript; charset=utf-8",
 }
 
 
@@ -56,6 +61,7 @@ def dashboard_routes(workspace: Workspace) -> list[BaseRoute]:
         Route("/static/{file:path}", files.static),
         Route("/api/status", views.status),
         Route("/api/models/{model_id:path}/history", views.history),
+        Route("/api/models/{model_id:path}/settings", views.settings, methods=["GET", "POST"]),
         Route("/api/jobs/{job_id}/cancel", views.cancel, methods=["POST"]),
     ]
 
@@ -96,18 +102,50 @@ class _Views:
 
         def render() -> bytes:
             after = [point for point in snapshot.models[model_id].history if point.step > since]
-            points = [point.plain() for point in thin(after, limit)]
+            points = [point.plain() for point in thinned(after, limit)]
             about = {"boot": self._boot, "version": snapshot.version, "model_id": model_id}
             return _json(about | {"points": points})
 
         return Response(await run_in_threadpool(render), media_type="application/json")
 
-    async def cancel(self, request: Request) -> Response:
-        """Ask a job to stop at its next step; the status tells when it has."""
+    async def settings(self, request: Request) -> Response:
+        """How a model is watched; with POST, changed first: answered when that is saved."""
+        workspace, model_id = self._workspace, request.path_params["model_id"]
+        try:
+            if request.method == "POST":
+                if refused := self._refused(request):
+                    return refused
+                asked = _json_object(await request.body())
+                job = await run_in_threadpool(set_telemetry, workspace, model_id, asked)
+                with workspace.changes.watch() as watch:
+                    while not job.over:
+                        await watch.next(SAVE_LOOK_S)
+                if job.error is not None:
+                    raise job.error
+            view = workspace.model(model_id)
+        except UnknownHandleError as error:
+            return _error(404, error)
+        except ConfigError as error:
+            return _error(400, error)
+        except ModelStateError as error:
+            return _error(409, error)
+        except BitLMError as error:
+            return _error(503, error)
+        about = {"model_id": model_id, "settings": settings(view.config)}
+        return Response(_json(about), media_type="application/json")
+
+    def _refused(self, request: Request) -> Response | None:
+        """Why nothing may be changed by this request, if so."""
         if self._workspace.settings.read_only:
             return _error(403, ConfigError("the server was started with --read-only: nothing can be changed through it"))
         if request.headers.get("content-type") != "application/json":
             return _error(415, ConfigError("send content-type: application/json"))
+        return None
+
+    async def cancel(self, request: Request) -> Response:
+        """Ask a job to stop at its next step; the status tells when it has."""
+        if refused := self._refused(request):
+            return refused
         job_id = request.path_params["job_id"]
         try:
             await run_in_threadpool(cancel, self._workspace, job_id)
@@ -143,22 +181,15 @@ class _Files:
         return Response(content, headers=headers | {"content-type": _MEDIA_TYPES[name]})
 
 
-def thin(points: Sequence[HistoryPoint], limit: int) -> Sequence[HistoryPoint]:
-    """At most `limit` points, evenly spread, the last always and the first from two on.
-
-    Of neighbours, one that carries K, C, S is taken: they are measured at few steps, and a fixed stride would miss them.
-    """
-    if len(points) <= limit:
-        return points
-    if limit == 1:
-        return points[-1:]
-    inner, buckets = points[1:-1], limit - 2
-    edges = [round(bucket * len(inner) / buckets) for bucket in range(buckets + 1)] if buckets else []
-    chosen = [
-        next((point for point in reversed(inner[left:right]) if point.k is not None), inner[right - 1])
-        for left, right in pairwise(edges)
-    ]
-    return [points[0], *chosen, points[-1]]
+def _json_object(body: bytes) -> dict[str, Any]:
+    """A small JSON object by its names. Raises ConfigError for anything else."""
+    try:
+        asked = json.loads(body) if len(body) <= MAX_BODY else None
+    except (ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict):
+        raise ConfigError(f"{len(body):,} bytes are no settings: send a JSON object of at most {MAX_BODY:,} bytes")
+    return asked
 
 
 def whole_number(query: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

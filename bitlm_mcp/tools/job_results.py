@@ -14,6 +14,10 @@ from bitlm_mcp.tools.inference_results import CompressResult, DecompressResult, 
 from bitlm_mcp.workspace import Workspace
 
 ALL_READ = "all of the data was read, each byte once: more steps on it would learn nothing, other data would"
+DRIFTED = (
+    "a metric drifted, and halt_on_drift is set: the training ended at that step and was saved. Look at get_telemetry; "
+    "train_step goes on from there, set_telemetry changes what counts as drift"
+)
 _SHAPES: dict[str, type[ScoreResult | InferLongResult | CompressResult | DecompressResult]] = {
     "score": ScoreResult,
     "infer_long": InferLongResult,
@@ -55,7 +59,7 @@ def job_result(workspace: Workspace, view: JobView) -> JobResult:
     if view.kind != "train_step":
         del known["steps_done"]
     known["stopped_early"] = view.stopped_early or None
-    known["note"] = ALL_READ if view.all_read else None
+    known["note"] = ALL_READ if view.all_read else DRIFTED if view.drifted else None
     return JobResult(**known, version=workspace.snapshot.version, next=next_call(view))
 
 

@@ -1,16 +1,21 @@
-"""get_telemetry: how a model is doing."""
+"""get_telemetry, set_telemetry: how a model is doing, and how it is watched."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
+from mcp.server.mcpserver import Context
 from pydantic import Field
 
+from bitlm_core import TelemetryConfig
+from bitlm_mcp.operations import telemetry as operations
 from bitlm_mcp.results import FiniteOrNone, Result
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.tools.parameters import ModelId
+from bitlm_mcp.tools.waiting import answer, off_loop
 from bitlm_mcp.workspace import Workspace
 
+_SETTABLE = {*TelemetryConfig.model_fields, *operations.FLOORS}
 MAX_ALERTS = 2
 """How many alerts are told, the latest; the page shows more."""
 
@@ -31,6 +36,10 @@ class HistoryResult(Result):
     k: Column | None = None
     c: Column | None = None
     s: Column | None = None
+    transition_rate: Column | None = None
+    symbiosis_kl: Column | None = None
+    composite: Column | None = None
+    attention_entropy: Column | None = None
 
 
 class TelemetryResult(Result):
@@ -46,6 +55,12 @@ class TelemetryResult(Result):
     k: FiniteOrNone = None
     c: FiniteOrNone = None
     s: FiniteOrNone = None
+    transition_rate: FiniteOrNone = None
+    symbiosis_kl: Annotated[FiniteOrNone, Field(description="Nats.")] = None
+    composite: FiniteOrNone = None
+    attention_entropy: Annotated[FiniteOrNone, Field(description="Nats.")] = None
+    bytes_per_second: FiniteOrNone = None
+    memory_bytes: int | None = None
     mean_layers: FiniteOrNone = None
     halt_probs: list[float] | None = None
     grad_norm: FiniteOrNone = None
@@ -53,6 +68,19 @@ class TelemetryResult(Result):
     history: HistoryResult
     alerts: list[str]
     version: int
+
+
+class SettingsResult(Result):
+    """How a model is watched from now on; by the names of the arguments."""
+
+    model_id: str
+    settings: dict[str, Any]
+    version: int
+
+
+# Bounds are those of `TelemetryConfig` and `Floors`, which say what is wrong: repeated here, every host would read them.
+Weight = Annotated[float | None, Field(description="Weight in the score.")]
+Floor = Annotated[float | None, Field(description="The least allowed, 0-1.")]
 
 
 def telemetry_tools(workspace: Workspace) -> list[ToolSpec]:
@@ -66,7 +94,33 @@ def telemetry_tools(workspace: Workspace) -> list[ToolSpec]:
         """Read how a model is doing: loss, bits per byte, K, C, S, their history and drift alerts."""
         return telemetry_result(workspace, model_id, last, since_step)
 
-    return [ToolSpec(get_telemetry, "Read telemetry", read_only=True, destructive=False, idempotent=True)]
+    async def set_telemetry(
+        ctx: Context[Any, Any],
+        model_id: ModelId = "default",
+        lambda_k: Weight = None,
+        lambda_c: Weight = None,
+        lambda_s: Weight = None,
+        floor_k: Floor = None,
+        floor_c: Floor = None,
+        floor_s: Floor = None,
+        telemetry_every: Annotated[int | None, Field(description="Steps between looks.")] = None,
+        attention_every: Annotated[int | None, Field(description="Same of attention; 0 off.")] = None,
+        drift_window: Annotated[int | None, Field(description="Measurements compared.")] = None,
+        drift_threshold: Annotated[float | None, Field(description="A larger move alerts.")] = None,
+        halt_on_drift: Annotated[bool | None, Field(description="Alerts end a training.")] = None,
+        profile: Annotated[Literal["standard", "legacy"] | None, Field(description="legacy: without LZ76.")] = None,
+    ) -> SettingsResult:
+        """Change how a model is watched; the rest stays."""
+        given = {name: value for name, value in locals().items() if name in _SETTABLE and value is not None}
+        job = await off_loop(operations.set_telemetry, workspace, model_id, given)
+        await answer(workspace, job, ctx)
+        view = workspace.model(model_id)
+        return SettingsResult(model_id=model_id, settings=operations.settings(view.config), version=workspace.snapshot.version)
+
+    return [
+        ToolSpec(get_telemetry, "Read telemetry", read_only=True, destructive=False, idempotent=True),
+        ToolSpec(set_telemetry, "Set telemetry", read_only=False, destructive=False, idempotent=True),
+    ]
 
 
 def telemetry_result(workspace: Workspace, model_id: str, last: int, since_step: int | None) -> TelemetryResult:

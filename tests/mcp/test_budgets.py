@@ -91,6 +91,7 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("compress", model | {"text": "some text that is compressed"}),
             ("decompress", {"job_id": packed.structured_content["job_id"]}),
             ("get_telemetry", model),
+            ("set_telemetry", model | {"lambda_k": 0.12345678, "floor_s": 0.12345678}),
             ("save_checkpoint", model | {"name": LONG + "new"}),
             ("load_checkpoint", {"name": LONG + "new", "model_id": LONG + "two"}),
             ("delete", {"kind": "model", "name": LONG + "two"}),

@@ -15,11 +15,14 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
+from bitlm_core import EngineConfig
 from bitlm_mcp import dashboard
-from bitlm_mcp.dashboard.routes import MAX_POINTS, dashboard_routes, thin
+from bitlm_mcp.dashboard.routes import MAX_POINTS, dashboard_routes
+from bitlm_mcp.history import thinned
+from bitlm_mcp.operations.telemetry import settings
 from bitlm_mcp.security import Guard
 from bitlm_mcp.settings import ServerSettings
-from bitlm_mcp.snapshot import CheckpointView, DatasetView, HistoryPoint, JobView, ModelView, Snapshot
+from bitlm_mcp.snapshot import OF_SOME, CheckpointView, DatasetView, HistoryPoint, JobView, ModelView, Snapshot
 from bitlm_mcp.workspace import Workspace
 from tests.mcp.workspaces import server
 
@@ -29,6 +32,7 @@ SHIPPED = {
     "style.css": "text/css; charset=utf-8",
     "dashboard.js": "text/javascript; charset=utf-8",
     "chart.js": "text/javascript; charset=utf-8",
+    "settings.js": "text/javascript; charset=utf-8",
 }
 
 
@@ -132,7 +136,7 @@ def test_history_since_step(client: TestClient) -> None:
     body = client.get("/api/models/main/history?since_step=2499").json()
     assert (body["version"], body["model_id"]) == (7, "main")
     assert body["points"][0]["k"] == 0.5
-    assert set(body["points"][0]) == set(HistoryPoint.__slots__) - {"bits_per_byte_held_out", "halt_probs", "mean_layers"}
+    assert set(body["points"][0]) == set(HistoryPoint.__slots__) - OF_SOME
 
 
 def test_history_is_thinned_evenly(client: TestClient) -> None:
@@ -151,7 +155,7 @@ def test_history_is_thinned_evenly(client: TestClient) -> None:
 @pytest.mark.parametrize("limit", [1000, 333, 252])
 def test_thinning_keeps_the_rare_measurements(limit: int) -> None:
     """K, C, S come at every tenth step here: a fixed stride would meet few of them or none."""
-    measured = [point for point in thin(snapshot().models["main"].history, limit) if point.k is not None]
+    measured = [point for point in thinned(snapshot().models["main"].history, limit) if point.k is not None]
     assert len(measured) >= 240
 
 
@@ -204,7 +208,31 @@ def test_with_read_only_nothing_can_be_cancelled(tmp_path: Path) -> None:
         client = client_of(made.workspace)
         refused = client.post("/api/jobs/job-none/cancel", headers=JSON)
         assert refused.status_code == 403 and "--read-only" in refused.json()["error"]
+        assert client.post("/api/models/m/settings", json={"lambda_k": 2}).status_code == 403
         assert client.get("/api/status").json()["read_only"] is True
+
+
+def test_a_model_is_watched_as_the_page_says(tmp_path: Path) -> None:
+    with server(tmp_path / "state") as made:
+        made.create()
+        client, path = client_of(made.workspace), "/api/models/m/settings"
+        assert client.get(path).json()["settings"]["lambda_k"] == 1
+        assert client.post(path, json={"lambda_k": 2.5}, headers={"origin": "https://evil.example"}).status_code == 403
+        assert client.post(path, content="{}", headers={"content-type": "text/plain"}).status_code == 415
+        for body, named in (({"drift_window": 0}, "drift_window=0"), ({"more": 1}, "more=1"), ([1], "no settings")):
+            refused = client.post(path, json=body)
+            assert refused.status_code == 400 and named in refused.json()["error"]
+        assert client.post("/api/models/none/settings", json={}).status_code == 404
+        assert client.get(path).json()["settings"]["lambda_k"] == 1
+        saved = client.post(path, json={"lambda_k": 2.5, "floor_s": 0.25, "profile": "standard"})
+        assert saved.status_code == 200 and saved.json() == client.get(path).json()
+        assert (saved.json()["settings"]["lambda_k"], saved.json()["settings"]["floor_s"]) == (2.5, 0.25)
+        assert made.workspace.model("m").config["telemetry"]["lambda_k"] == 2.5
+
+
+def test_the_form_has_every_setting_and_no_other() -> None:
+    named = re.findall(r'<(?:input|select) name="(\w+)"', (STATIC / "index.html").read_text())
+    assert sorted(named) == sorted(settings(EngineConfig().model_dump()))
 
 
 @pytest.mark.parametrize("route", ["/", "/static/style.css", "/api/status", "/api/models/main/history"])
@@ -245,7 +273,7 @@ def test_page_keeps_to_the_policy() -> None:
     for name in SHIPPED:
         text = (STATIC / name).read_text().replace('"http://www.w3.org/2000/svg"', "")  # a namespace, never fetched
         assert re.findall(r"https?:|//[a-z0-9-]+\.|@import|url\(", text) == [], name
-    for name in ("dashboard.js", "chart.js"):
+    for name in ("dashboard.js", "chart.js", "settings.js"):
         forbidden = r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Function\(|setAttribute\(\"style"
         assert re.findall(forbidden, (STATIC / name).read_text()) == [], name
 

@@ -33,6 +33,8 @@ def test_only_what_differs_is_told() -> None:
     assert uris(before, replace(before, version=2)) == ["bitlm://status"]
     moved = replace(before, version=2, models={"a": replace(a, step=2), "b": b})
     assert uris(before, moved) == ["bitlm://status", "bitlm://models/a", "bitlm://models/a/telemetry"]
+    warned = replace(before, version=2, models={"a": replace(a, alerts=("k drifted", "c drifted")), "b": b})
+    assert uris(before, warned)[1:] == ["bitlm://models/a/alerts", "bitlm://models/a", "bitlm://models/a/telemetry"]
     fewer = replace(before, version=2, models={"a": a})
     assert uris(before, fewer) == ["bitlm://status", "list"]
     assert isinstance(changes(before, fewer)[-1], ResourcesListChanged)

@@ -46,6 +46,7 @@ async def test_everything_can_be_listed_and_read(client: Client) -> None:
     assert {found.uri_template for found in templates} == {
         "bitlm://models/{model_id}",
         "bitlm://models/{model_id}/telemetry{?since,limit}",
+        "bitlm://models/{model_id}/alerts",
         "bitlm://jobs/{job_id}",
     }
     assert all(found.title and found.description and found.mime_type for found in [*listed, *templates])
@@ -60,6 +61,7 @@ async def test_everything_can_be_listed_and_read(client: Client) -> None:
     assert (await read(client, "bitlm://models/m/telemetry"))["history"]["step"] == [1, 2, 3, 4, 5, 6]
     assert (await read(client, "bitlm://models/m/telemetry?limit=2"))["history"]["step"] == [5, 6]
     assert (await read(client, "bitlm://models/m/telemetry?since=1&limit=2"))["history"]["step"] == [2, 3]
+    assert await read(client, "bitlm://models/m/alerts") == {"model_id": "m", "step": 6, "alerts": []}
     (guide,) = (await client.read_resource("bitlm://metrics-guide")).contents
     assert all(word in guide.text for word in ("bits per byte", "K", "C", "S"))  # type: ignore[union-attr]
 

@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from bitlm_mcp.snapshot import HistoryPoint, ModelView
+from bitlm_mcp.snapshot import OF_SOME, HistoryPoint, ModelView
 
 PLAIN = HistoryPoint(1, 2.0, 3.0, None, 1.0, 1e-3, None, None, None)
 HALTING = replace(PLAIN, step=2, halt_probs=(0.25, 0.5), mean_layers=1.5)
 LOOKED = replace(PLAIN, step=3, bits_per_byte_held_out=2.5)
-OF_SOME = {"bits_per_byte_held_out", "halt_probs", "mean_layers"}
 
 
 def model(*history: HistoryPoint) -> ModelView:

@@ -29,6 +29,7 @@ FIXED = {
     "compress": {"wait_s": 20},
     "decompress": {"wait_s": 20},
     "get_telemetry": {"last": 20},
+    "set_telemetry": {"model_id": "default"},
     "save_checkpoint": {"overwrite": False},
     "load_checkpoint": {"overwrite": False},
     "wait_job": {"wait_s": 45},

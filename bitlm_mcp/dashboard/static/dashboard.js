@@ -2,6 +2,7 @@
 // Texts of the server reach the document through textContent alone, so no name or error in it can become markup.
 
 import { Chart } from "./chart.js";
+import { showSettings } from "./settings.js";
 
 const POLL_MS = 1000;
 const SLOW_POLL_MS = 5000;
@@ -229,6 +230,7 @@ function showSelected(models) {
   const model = models.find(({ model_id: id }) => id === state.chosen);
   page("selected").hidden = !model;
   if (!model) return;
+  showSettings(model.model_id, state.status.read_only);
   const facts = [
     ["Step", count(model.step)],
     ["Bits per byte", decimal(model.bits_per_byte)],
@@ -239,6 +241,8 @@ function showSelected(models) {
   ];
   // Only models that were held against unseen data, or that halt, have these.
   if ("bits_per_byte_held_out" in model) facts.push(["Held out", decimal(model.bits_per_byte_held_out)]);
+  if ("composite" in model) facts.push(["Composite", decimal(model.composite)]);
+  if ("attention_entropy" in model) facts.push(["Attention entropy (nats)", decimal(model.attention_entropy)]);
   if ("mean_layers" in model) facts.push(["Layers per position", decimal(model.mean_layers)]);
   const tiles = page("tiles");
   while (tiles.children.length > facts.length) tiles.lastElementChild.remove();

@@ -20,6 +20,7 @@ from bitlm_core.telemetry import (
     negentropy_of_bits,
     negentropy_of_logits,
     symbiosis,
+    symbiosis_by_position,
     symbiosis_kl,
     transition_rate,
 )
@@ -182,9 +183,23 @@ def test_composite_score_refuses_a_metric_that_is_no_number():
 def test_measure_bits_by_hand():
     # "AB" = 01000001_0 01000010_0 with the second parity bit flipped; two different bytes: H = 1 bit of 8.
     bits = bits_from_digits("01000001_0 01000010_1")
+    # A and B once each against twice each, half a count added to all 256: p = 1.5/130 and 0.5/130, r = 2.5/132 and 0.5/132.
+    kl = 2 * 1.5 / 130 * math.log(1.5 / 130 / (2.5 / 132)) + 254 * 0.5 / 130 * math.log(132 / 130)
     assert measure_bits(bits, byte_histogram(b"ABBA")) == SequenceMetrics(
-        k=0.875, c=1.0, s=1.0, transition_rate=9 / 17, valid_groups=0.5
+        k=0.875, c=1.0, s=1.0, transition_rate=9 / 17, valid_groups=0.5, symbiosis_kl=pytest.approx(kl), parity_failures=1
     )
+    # Blocks of 4 bits: 4 1 4 2, H = 1.5 bits of 4.
+    assert measure_bits(bits, byte_histogram(b"ABBA"), k=4).k == 0.625
+
+
+def test_symbiosis_by_position_is_the_mean_of_each_place():
+    # Equal at the first place, disjoint at the second; the mean distributions alone would be equal.
+    q, r = [[1, 0], [0, 1], [1, 0]], [[1, 0], [1, 0], [0, 1]]
+    assert symbiosis_by_position(q, r) == pytest.approx(1 / 3)
+    for wrong in ([[1, 0]], [1, 0], np.zeros((0, 2))):
+        with pytest.raises(ConfigError) as caught:
+            symbiosis_by_position(wrong, r if len(wrong) else wrong)
+        assert caught.value.q_shape == np.shape(wrong)
 
 
 def test_measure_bits_without_parity_has_only_valid_groups():

@@ -1,0 +1,57 @@
+"""How a model is watched: what is measured how often, what counts as drift, and how one score is weighed. No torch in here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bitlm_core.errors import ConfigError
+from bitlm_core.telemetry.drift import DriftDetector, DriftState
+
+Profile = Literal["standard", "legacy"]
+Lambda = Annotated[float, Field(ge=0, le=1e6)]
+
+
+class TelemetryConfig(BaseModel):
+    """Settings of telemetry. Raises ConfigError when all λ are 0.
+
+    profile: legacy watches the transition rate where C stands otherwise, as an earlier system did under that name: 0101… counts
+    as most complex then. What is measured is never scaled by λ; only the composite score is.
+
+    drift_threshold: seven standard deviations of what chance does to C in a healthy run (0.04 a measurement), and far enough
+    below 0.2 that a shift by as much is found; at 0.2 itself it would be a toss-up.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lambda_k: Annotated[Lambda, Field(description="weight of K in the composite score")] = 1.0
+    lambda_c: Annotated[Lambda, Field(description="weight of C")] = 1.0
+    lambda_s: Annotated[Lambda, Field(description="weight of S")] = 1.0
+    telemetry_every: Annotated[int, Field(ge=1, le=100_000, description="steps between K, C, S measurements")] = 10
+    attention_every: Annotated[int, Field(ge=0, le=100_000, description="steps between looks at attention; 0: none")] = 50
+    drift_window: Annotated[int, Field(ge=1, le=1000, description="measurements in each of the two windows compared")] = 10
+    drift_threshold: Annotated[float, Field(ge=0, le=1, description="a larger difference of their means is drift")] = 0.12
+    halt_on_drift: Annotated[bool, Field(description="drift ends a training, which is saved first")] = False
+    profile: Profile = "standard"
+
+    @model_validator(mode="after")
+    def _weighs_something(self) -> Self:
+        if not any(self.lambdas):
+            raise ConfigError(
+                "lambda_k, lambda_c and lambda_s are all 0, and nothing is weighed: set one above 0",
+                lambdas=self.lambdas,
+            )
+        return self
+
+    @property
+    def lambdas(self) -> tuple[float, float, float]:
+        """For K, C and S."""
+        return self.lambda_k, self.lambda_c, self.lambda_s
+
+    def drift_detector(self, state: DriftState | None = None) -> DriftDetector:
+        """A detector of these settings, which goes on where `state` was taken; errors as `DriftDetector.restore`."""
+        detector = DriftDetector(self.drift_window, self.drift_threshold, settles=True)
+        if state is not None:
+            detector.restore(state)
+        return detector

@@ -1,0 +1,48 @@
+"""What steps and generations become outside: a point in the history of a model, and an answer with its telemetry."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from bitlm_core import bytes_to_bits, composite_score, measure_bits, used_memory_bytes
+from bitlm_mcp.compute import answers
+from bitlm_mcp.snapshot import HistoryPoint
+
+if TYPE_CHECKING:
+    from bitlm_core import Engine, Generation, StepReport, Verdict
+
+_OWN = ("step", "loss", "bits_per_byte", "bits_per_byte_mixed", "grad_norm", "learning_rate")
+_OF_SOME = ("mean_layers", "attention_entropy")
+
+
+def point_of(report: StepReport, seconds: float) -> HistoryPoint:
+    """The point of a step that took so long; what it did not measure is None."""
+    measured = asdict(report.telemetry) if report.telemetry else dict.fromkeys(("k", "c", "s"))
+    return HistoryPoint(
+        **{name: getattr(report, name) for name in (*_OWN, *_OF_SOME)},
+        **measured,
+        bits_per_byte_held_out=None if report.held_out_loss is None else report.held_out_loss / math.log(2),
+        halt_probs=report.halt_probs or None,
+        bytes_per_second=report.num_bytes / seconds if seconds else None,
+        memory_bytes=used_memory_bytes(),
+    )
+
+
+def generated(engine: Engine, found: tuple[Generation, Verdict | None]) -> answers.GenerationOutcome:
+    """What was generated, measured against the training data (before any training, uniform bytes)."""
+    generation, verdict = found
+    measured = measure_bits(bytes_to_bits(generation.data), engine.known_reference())
+    settings = engine.config.telemetry
+    complexity = measured.transition_rate if settings.profile == "legacy" else measured.c
+    composite = composite_score(measured.k, complexity, measured.s, settings.lambdas)
+    return answers.GenerationOutcome(
+        data=generation.data,
+        bits_per_byte=generation.bits_per_byte,
+        parity_corrections=generation.parity_corrections,
+        verdict=verdict,
+        telemetry=answers.GeneratedTelemetry(**asdict(measured), composite=composite),
+        step=engine.step,
+        diffusion_steps=engine.diffusion_steps,
+    )

@@ -63,7 +63,10 @@ from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
 from .models.config import ModelConfig, count_parameters, preset_config
-from .safety.floors import Floors, Verdict
+from .safety.calibrate import Calibration, adopt_floors, calibrate_floors, calibrate_steps
+from .safety.floors import Floors, GateState, Verdict
+from .safety.gate import Gate
+from .safety.retry import Attempt, SafeSample, safe_sample, safe_sample_steps
 from .scoring.heatmap import heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
@@ -75,8 +78,10 @@ __all__ = [
     "NAME_PATTERN",
     "RECORDS_PATTERN",
     "AnomalyReport",
+    "Attempt",
     "BitLMError",
     "ByteData",
+    "Calibration",
     "CheckpointCorruptError",
     "CheckpointError",
     "CheckpointInfo",
@@ -93,6 +98,8 @@ __all__ = [
     "Engine",
     "EngineConfig",
     "Floors",
+    "Gate",
+    "GateState",
     "GenerateReport",
     "Generation",
     "Int8Report",
@@ -107,6 +114,7 @@ __all__ = [
     "ParityError",
     "RecordScore",
     "ResourceLimitError",
+    "SafeSample",
     "SafetyGateError",
     "SamplingConfig",
     "Score",
@@ -118,12 +126,15 @@ __all__ = [
     "Verdict",
     "WindowSummary",
     "activations",
+    "adopt_floors",
     "alone_in",
     "anomaly_steps",
     "bits_from_digits",
     "bits_to_bytes",
     "bytes_in_memory",
     "bytes_to_bits",
+    "calibrate_floors",
+    "calibrate_steps",
     "change_within",
     "check_records",
     "check_training",
@@ -168,6 +179,8 @@ __all__ = [
     "replace_text",
     "require_memory",
     "require_space",
+    "safe_sample",
+    "safe_sample_steps",
     "self_score_steps",
     "sweep_folders",
     "sync",

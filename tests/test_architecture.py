@@ -61,6 +61,7 @@ SERVER = [
     "job_files",
     "model_store",
     "runner",
+    "safety",
     "workspace",
     "operations",
     "housekeeping",

@@ -63,7 +63,7 @@ class Calibration:
     """Floors, the byte pairs that they were found with, and from how many generations."""
 
     floors: Floors
-    standard: Pairs
+    standard: Pairs | None
     num_generations: int
 
 

@@ -27,6 +27,7 @@ from bitlm_mcp.compute.answers import Progress
 from bitlm_mcp.compute.compression import compress_steps, decompress_steps
 from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.messages import Message, Saved
+from bitlm_mcp.compute.safety import adopted, generated, infer_steps
 from bitlm_mcp.compute.scoring import record_places, score_outcome
 from bitlm_mcp.compute.tracing import span
 from bitlm_mcp.snapshot import HistoryPoint
@@ -119,14 +120,23 @@ class Executor:
     @execute.register
     def _infer(self, command: commands.Infer) -> Steps:
         engine = self.engines.get(command.model, command.trace).engine
-        steps = engine.infer_steps(command.prompt, command.max_new_bytes, command.sampling, command.safety)
-        return _generated(engine, (yield from _shares(steps, command)))
+        outcome: Message = yield from _shares(infer_steps(engine, command), command)
+        return outcome
+
+    @execute.register
+    def _calibrate(self, command: commands.Calibrate) -> Steps:
+        entry = self.engines.get(command.model, command.trace)
+        data = command.data.open().array
+        found = yield from _shares(bitlm_core.calibrate_steps(entry.engine, data, command.quantile), command)
+        with adopted(entry.engine, found):
+            saved = _write(entry, command.save_to, command.trace)
+        return answers.Calibrated(saved=saved, num_generations=found.num_generations)
 
     @execute.register
     def _diffusion_sample(self, command: commands.DiffusionSample) -> Steps:
         engine = self.engines.get(command.model, command.trace).engine
         arguments = {name: getattr(command, name) for name in ("num_bytes", "steps", "schedule", "prefix", "suffix", "seed")}
-        return _generated(engine, (yield from _shares(engine.diffusion_sample_steps(**arguments), command)))
+        return generated(engine, *(yield from _shares(engine.diffusion_sample_steps(**arguments), command)))
 
     @execute.register
     def _compress(self, command: commands.Compress) -> Steps:
@@ -280,15 +290,3 @@ def _shares(steps: Generator[float, None, Any], command: commands.Asked) -> Gene
             except StopIteration as stop:
                 return stop.value
             yield Progress(share=share)
-
-
-def _generated(engine: Any, found: Any) -> answers.GenerationOutcome:
-    generation, verdict = found
-    return answers.GenerationOutcome(
-        data=generation.data,
-        bits_per_byte=generation.bits_per_byte,
-        parity_corrections=generation.parity_corrections,
-        verdict=verdict,
-        step=engine.step,
-        diffusion_steps=engine.diffusion_steps,
-    )

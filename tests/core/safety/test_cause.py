@@ -23,7 +23,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, 200, dtype=np.uint8).tobytes()
         (NOISE, "noise", "random bytes"),
         ("Été, hiver: où est le château? L'âme légère rêve à l'écart, là-bas.".encode(), "foreign bytes", "(first 0xc3)"),
         (
-            " ".join(np.random.default_rng(0).choice(["the", "cat", "sees", "a"], 60)).encode(),
+            " ".join(np.random.default_rng(0).choice(["the", "cat", "sees"], 60)).encode(),
             "little variety",
             "4-byte strings",
         ),

@@ -13,6 +13,7 @@ from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
 from .bench.peer import nanogpt_steps
 from .bench.records import read_records, records_report
+from .bench.safety import SafetyReport, safety_steps
 from .bench.train import train_speeds
 from .checkpoint.format import read_file, write_file
 from .checkpoint.header import read_header
@@ -116,6 +117,7 @@ __all__ = [
     "ResourceLimitError",
     "SafeSample",
     "SafetyGateError",
+    "SafetyReport",
     "SamplingConfig",
     "Score",
     "SequenceTooLongError",
@@ -181,6 +183,7 @@ __all__ = [
     "require_space",
     "safe_sample",
     "safe_sample_steps",
+    "safety_steps",
     "self_score_steps",
     "sweep_folders",
     "sync",

@@ -88,6 +88,7 @@ SERVER = [
     "bench_commands",
     "bench_compression",
     "bench_decoding",
+    "bench_safety",
     "host_config",
     "options",
     "score_commands",

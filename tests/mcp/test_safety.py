@@ -59,7 +59,7 @@ async def test_what_is_withheld_waits_for_a_decision_once(tmp_path: Path) -> Non
     async with stage(tmp_path) as server:
         plain = await server.call("infer", **COLLAPSED | {"safety": "off"})
         pending = await server.call("infer", **COLLAPSED)
-        assert pending["reasons"][0].startswith("C 0.") and "output repeats one byte" in pending["reasons"][0]
+        assert pending["reasons"][0].startswith("C 0.") and "output repeats a cycle of 4 bytes" in pending["reasons"][0]
         assert pending["verdict"]["reasons"] == pending["reasons"] and pending["expires_s"] == 1800
         assert f"approve_sample(sample_id='{pending['sample_id']}'" in pending["next"]
         assert plain["data_base64"] not in json.dumps(pending)

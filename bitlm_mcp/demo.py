@@ -140,16 +140,8 @@ class _Agent:
 
     async def infer(self) -> dict[str, Any]:
         """The question that is asked twice."""
-        return await self.call(
-            "infer",
-            model_id=MODEL,
-            prompt=PROMPT,
-            max_new_bytes=240,
-            temperature=0.7,
-            constraint="utf8",
-            seed=SEED,
-            safety="warn",
-        )
+        how: dict[str, Any] = {"temperature": 0.7, "constraint": "utf8", "seed": SEED, "safety": "warn"}
+        return await self.call("infer", model_id=MODEL, prompt=PROMPT, max_new_bytes=240, **how)
 
     async def scored(self) -> dict[str, Any]:
         """Bits per byte on the held-back part."""

@@ -14,7 +14,7 @@ CODE = b"".join(b"def f_%d(a, b=%d):\n    return {'k': a[%d:], 'v': b}\n\n" % (n
 
 def test_it_tells_what_passes_and_what_is_caught(config_of: Callable[..., EngineConfig], text: bytes) -> None:
     steps = safety_steps(
-        text[:40_000], {"code.py": CODE}, config_of("byte", mixing=None), seconds=1.5, quantile=0.2, outputs=(20, 10)
+        text[:40_000], {"code.py": CODE}, config_of("byte", mixing=None), seconds=1, quantile=0.2, outputs=(20, 10)
     )
     *shares, found = steps
     assert isinstance(found, SafetyReport) and shares == sorted(shares) and 0 < shares[-1] <= 1

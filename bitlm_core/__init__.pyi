@@ -13,6 +13,7 @@ from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
 from .bench.peer import nanogpt_steps
 from .bench.records import read_records, records_report
+from .bench.safety import SafetyReport, safety_steps
 from .bench.telemetry import TelemetryReport, telemetry_steps
 from .bench.train import train_speeds
 from .checkpoint.format import read_file, write_file
@@ -64,7 +65,10 @@ from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
 from .models.config import ModelConfig, count_parameters, preset_config
-from .safety.floors import Floors, Verdict
+from .safety.calibrate import Calibration, adopt_floors, calibrate_floors, calibrate_steps
+from .safety.floors import Floors, GateState, Verdict
+from .safety.gate import Gate
+from .safety.retry import Attempt, SafeSample, safe_sample, safe_sample_steps
 from .scoring.heatmap import heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
@@ -80,8 +84,10 @@ __all__ = [
     "NAME_PATTERN",
     "RECORDS_PATTERN",
     "AnomalyReport",
+    "Attempt",
     "BitLMError",
     "ByteData",
+    "Calibration",
     "CheckpointCorruptError",
     "CheckpointError",
     "CheckpointInfo",
@@ -99,6 +105,8 @@ __all__ = [
     "Engine",
     "EngineConfig",
     "Floors",
+    "Gate",
+    "GateState",
     "GenerateReport",
     "Generation",
     "Int8Report",
@@ -113,7 +121,9 @@ __all__ = [
     "ParityError",
     "RecordScore",
     "ResourceLimitError",
+    "SafeSample",
     "SafetyGateError",
+    "SafetyReport",
     "SamplingConfig",
     "Score",
     "SequenceMetrics",
@@ -127,6 +137,7 @@ __all__ = [
     "Verdict",
     "WindowSummary",
     "activations",
+    "adopt_floors",
     "alone_in",
     "anomaly_steps",
     "bits_from_digits",
@@ -134,6 +145,8 @@ __all__ = [
     "byte_histogram",
     "bytes_in_memory",
     "bytes_to_bits",
+    "calibrate_floors",
+    "calibrate_steps",
     "change_within",
     "check_records",
     "check_training",
@@ -181,6 +194,9 @@ __all__ = [
     "replace_text",
     "require_memory",
     "require_space",
+    "safe_sample",
+    "safe_sample_steps",
+    "safety_steps",
     "self_score_steps",
     "sweep_folders",
     "sync",

@@ -19,7 +19,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -29,7 +28,7 @@ from bitlm_core.codec.bits import bytes_to_bits
 from bitlm_core.device import keeping_freed_memory
 from bitlm_core.diffusion.schedule import Schedule
 from bitlm_core.engine_config import EngineConfig, check_training
-from bitlm_core.engine_state import restore_tensors, tensors_of
+from bitlm_core.engine_state import compared_with, restore_compared, restore_tensors, tensors_of
 from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.generation.autoregressive import Generation, generate_steps
 from bitlm_core.generation.long_context import LongInference, infer_long_steps
@@ -75,6 +74,8 @@ class Engine:
         self.plan: TrainingPlan | None = None
         self.reference = np.zeros(256)
         """[256] byte counts of all training data: what S compares with."""
+        self.standard: NDArray[np.int64] | None = None
+        """[256, 256] byte pairs of the data that the gate was calibrated with, see `safety.calibrate`."""
         self._reader = Reader(self.mixer)
         self._segments: Segments | None = None
         """Of a training that carries keys and values: where it stands in its data."""
@@ -255,7 +256,8 @@ class Engine:
         return self.reference if self.reference.any() else np.ones(256)
 
     def _judge(self, generation: Generation, safety: Safety) -> Verdict | None:
-        return judged(bytes_to_bits(generation.data), self.reference, self.config.floors, safety)
+        bits, floors = bytes_to_bits(generation.data), self.config.floors
+        return judged(bits, self.reference, floors, safety, self.standard, generation.costs)
 
     # Keeping
 
@@ -263,7 +265,7 @@ class Engine:
         """Tensors and a JSON header from which `from_state` makes an engine that continues bit for bit."""
         carried = self._carried_state()
         tensors = tensors_of(self.model, self.trainer, self.mixer, carried[0] if carried else {})
-        tensors["reference"] = torch.from_numpy(self.reference)
+        tensors |= compared_with(self.reference, self.standard)
         header = {
             "config": self.config.model_dump(mode="json"),
             "step": self.step,
@@ -282,7 +284,7 @@ class Engine:
             engine = cls(EngineConfig(**header["config"]), device)
             told = header["carried"]
             carried = restore_tensors(tensors, told, engine.model, engine.trainer, engine.mixer)
-            engine.reference = tensors["reference"].numpy()
+            engine.reference, engine.standard = restore_compared(tensors, engine.config.floors)
             engine.step, engine.diffusion_steps = checked_count(header["step"]), checked_count(header["diffusion_steps"])
             engine.plan = TrainingPlan(**header["plan"]) if header["plan"] else None
             engine._reader.restore(header)

@@ -63,9 +63,14 @@ class SequenceTooLongError(BitLMError):
 
 
 class SafetyGateError(BitLMError):
-    """Strict safety refused an output; `verdict` holds the values and the floors."""
+    """Strict safety refused an output; `verdict` holds the values and the floors.
+
+    `attempts` and `gate`: of `safe_sample`, every attempt, and how the session stands.
+    """
 
     verdict: Any
+    attempts: Sequence[Any] = ()
+    gate: Any = None
 
 
 class ModelStateError(BitLMError):

@@ -9,6 +9,7 @@
                     history  snapshot  events: what is known of each model; the one picture that everyone reads
     the work        jobs  runner  model_store  workspace  operations: begun, followed, recorded, shown
                     compute: the side that has torch, in a thread or in a process of its own
+                    safety: gates of sessions, and outputs that wait for a person
                     housekeeping: what is done from time to time
     the world       transports  stdio_lines  descriptors  app  event_store: stdio and HTTP, from the first byte to a clean exit
                     security  oauth  call_gate: who may call, and how often
@@ -17,7 +18,7 @@
     the command     cli  options: the only readers of the command line and the environment
                     demo  doctor  host_config  shell: what it does besides serving
                     score_commands  compression_commands  telemetry_commands: the same with files
-                    bench  bench_commands  bench_compression  bench_decoding: measuring
+                    bench  bench_commands  bench_compression  bench_decoding  bench_safety: measuring
 
 Importing this package does nothing.
 """

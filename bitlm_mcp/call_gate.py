@@ -55,7 +55,7 @@ class CallGate:
         """Let a message pass; a tool call only within its client's limit."""
         if ctx.method != "tools/call":
             return await call_next(ctx)
-        client, name = _client_of(ctx)
+        client, name = client_of(ctx)
         wait_s = self._limit.wait_s(client)
         began, clock = time.time(), time.perf_counter()
         outcome, message = "cancelled", None
@@ -98,7 +98,7 @@ class CallLog:
         return taken
 
 
-def _client_of(ctx: ServerRequestContext[Any, Any]) -> tuple[str, str]:
+def client_of(ctx: ServerRequestContext[Any, Any]) -> tuple[str, str]:
     """What tells a client from others, and how it is called in the log."""
     params = ctx.session.client_params
     name = storable(params.client_info.name) if params else "unknown"

@@ -119,6 +119,9 @@ class _Agent:
         """Samples of all kinds and telemetry; returns the answer that a restart must repeat."""
         answer = await self.infer()
         self._show("infer, after " + repr(PROMPT), answer["text"] or answer["data_base64"])
+        verdict = answer["verdict"]
+        found = "; ".join(verdict["reasons"]) or f"passed (C {_known(verdict.get('c'))}, S {_known(verdict.get('s'))})"
+        self._console.print(f"safety gate: {found}", markup=False, highlight=False)
         along = await self.finished("infer_long", model_id=MODEL, dataset_id=DATASET)
         self._console.print(
             f"infer_long: {along['num_bits']:,} bits predicted in {along['num_windows']} windows, "
@@ -137,9 +140,8 @@ class _Agent:
 
     async def infer(self) -> dict[str, Any]:
         """The question that is asked twice."""
-        return await self.call(
-            "infer", model_id=MODEL, prompt=PROMPT, max_new_bytes=240, temperature=0.7, constraint="utf8", seed=SEED
-        )
+        how: dict[str, Any] = {"temperature": 0.7, "constraint": "utf8", "seed": SEED, "safety": "warn"}
+        return await self.call("infer", model_id=MODEL, prompt=PROMPT, max_new_bytes=240, **how)
 
     async def scored(self) -> dict[str, Any]:
         """Bits per byte on the held-back part."""

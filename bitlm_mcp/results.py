@@ -10,7 +10,7 @@ import json
 import math
 from typing import Annotated, Any, ClassVar
 
-from mcp_types import CallToolResult, TextContent
+from mcp_types import CallToolResult, InputRequiredResult, TextContent
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 TEXT_DIGITS = 4
@@ -31,6 +31,12 @@ class Result(BaseModel):
 
     keep_null: ClassVar[frozenset[str]] = frozenset()
     """Fields whose null says something: they are always sent, and may be null in the schema."""
+
+
+class NeedsAnswer(Result):
+    """No answer yet: the client is to ask its user, and to call again. Only clients of the modern era can do this."""
+
+    asked: InputRequiredResult
 
 
 def _rounded(value: Any) -> Any:

@@ -18,12 +18,12 @@ from typing import Any
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
-from mcp_types import CallToolResult, ToolAnnotations
+from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import BaseModel, create_model
 
 from bitlm_mcp.arguments import StrictArguments, check_arguments
 from bitlm_mcp.errors import tool_errors
-from bitlm_mcp.results import Result, both_channels
+from bitlm_mcp.results import NeedsAnswer, Result, both_channels
 
 MIN_DESCRIPTION = 20
 MAX_DESCRIPTION = 500
@@ -80,13 +80,15 @@ class StrictTool(Tool):
 
     async def run(
         self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
-    ) -> CallToolResult | Result:
+    ) -> CallToolResult | InputRequiredResult | Result:
         """Check, call, answer; every failure leaves as the protocol's error through one door."""
         with tool_errors(self.name):
             keywords = check_arguments(self.name, self.arguments_model, self.parameters, arguments)
             if self.context_kwarg is not None:
                 keywords[self.context_kwarg] = context
             result: Result = await self.fn(**keywords)
+            if isinstance(result, NeedsAnswer):
+                return result.asked
             return both_channels(result) if convert_result else result
 
 

@@ -27,6 +27,7 @@ from bitlm_mcp.model_store import Model, ModelStore
 from bitlm_mcp.presence import Presence
 from bitlm_mcp.records import Records
 from bitlm_mcp.runner import Runner
+from bitlm_mcp.safety import Sessions, Withheld
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.snapshot import CheckpointView, DatasetView, JobView, ModelView, Snapshot
 
@@ -53,6 +54,7 @@ class Workspace:
         self.models = ModelStore(state / "models", self.records, self.leases)
         self.job_files = JobFiles(state / "jobs")
         self.runner = Runner(settings, self.models, self.records, self._publish)
+        self.sessions, self.withheld = Sessions(), Withheld()
         self.changes = Changes()
         self.snapshot = Snapshot()
         self._lock = threading.Lock()

@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bitlm_core.errors import ConfigError
 
 Safety = Literal["off", "warn", "strict"]
+Metric = Literal["K", "C", "S", "pair cost", "own cost", "valid parity groups"]
+
+MIN_JUDGED_BYTES = 64
+"""Below this, chance alone moves C and S by more than any floor could mean."""
+
+
+class Range(BaseModel):
+    """Where a statistic of healthy generations lies; `usual` is their median."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: Annotated[float, Field(allow_inf_nan=False)]
+    usual: Annotated[float, Field(allow_inf_nan=False)]
+    high: Annotated[float, Field(allow_inf_nan=False)]
+
+
+class CalibratedFloors(BaseModel):
+    """What healthy generations of one length are like, see `calibrate`; costs are in bits per byte.
+
+    pairs: under the byte pairs of the calibration data. cost: under the model itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_bytes: Annotated[int, Field(ge=MIN_JUDGED_BYTES, le=1 << 20)]
+    k: Range
+    c: Range
+    s: Range
+    pairs: Range
+    cost: Range
 
 
 class Floors(BaseModel):
-    """An output below any of these is reported, or refused in strict mode."""
+    """An output below any of these is reported, or refused in strict mode.
+
+    Where `calibrated` holds something, an output must also lie in the ranges found at the longest length that it has; they
+    can be tightened by k, c and s, and loosened only by calibrating again, or by leaving `calibrated` empty.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -18,10 +54,43 @@ class Floors(BaseModel):
     c: Annotated[float, Field(ge=0, le=1, description="LZ76 complexity of the bits")] = 0.3
     s: Annotated[float, Field(ge=0, le=1, description="likeness to the training data's bytes")] = 0.5
     valid_groups: Annotated[float, Field(ge=0, le=1, description="share of parity groups that add up")] = 1.0
+    calibrated: Annotated[tuple[CalibratedFloors, ...], Field(max_length=16, description="by length, ascending")] = ()
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        lengths = [row.num_bytes for row in self.calibrated]
+        if lengths != sorted(set(lengths)):
+            raise ConfigError(f"calibrated floors for lengths {lengths}: give each length once, ascending")
+        return self
+
+    def at(self, num_bytes: int) -> CalibratedFloors | None:
+        """The calibrated floors of the longest length that so many bytes have; None where there are none."""
+        return next((row for row in reversed(self.calibrated) if row.num_bytes <= num_bytes), None)
+
+
+class Check(BaseModel):
+    """One statistic against its bounds. A session's averages (see `gate.Gate`) are held against narrower ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metric: Metric
+    value: float
+    low: float
+    high: float | None = None
+    session_low: float
+    session_high: float | None = None
+
+    @property
+    def broken(self) -> bool:
+        """Whether the value is out of bounds."""
+        return self.value < self.low or (self.high is not None and self.value > self.high)
 
 
 class Verdict(BaseModel):
-    """What the gate found. `reasons` is empty when `passed`; `judged` is false when there was too little to judge."""
+    """What the gate found. `reasons` is empty when `passed`; `judged` is false when there was too little to judge.
+
+    A reason names metric, value and floor, the likely cause seen in the output, and what to do next.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,4 +99,16 @@ class Verdict(BaseModel):
     k: float | None
     c: float | None
     s: float | None
+    reasons: tuple[str, ...]
+    checks: tuple[Check, ...] = ()
+
+
+class GateState(BaseModel):
+    """Where a session stands: `averages` by metric, once there are any; `reasons` for having triggered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_judged: int
+    triggered: bool
+    averages: dict[str, float]
     reasons: tuple[str, ...]

@@ -85,7 +85,10 @@ class Score(Asked):
 
 
 class Infer(Asked):
-    """Continue a prompt. Answer: `GenerationOutcome`."""
+    """Continue a prompt, in up to so many attempts until the gate lets it pass. Answer: `GenerationOutcome`.
+
+    Strict is as warn: what is withheld from whom is for the server to decide.
+    """
 
     kind: Literal["infer"] = "infer"
     model: ModelRef
@@ -93,6 +96,17 @@ class Infer(Asked):
     max_new_bytes: int
     sampling: SamplingConfig
     safety: Literal["off", "warn", "strict"]
+    attempts: int = 1
+
+
+class Calibrate(Asked):
+    """Calibrate the model's gate, and save it into the folder `save_to`. Answer: `Calibrated`."""
+
+    kind: Literal["calibrate"] = "calibrate"
+    model: ModelRef
+    data: DataPart
+    quantile: float
+    save_to: Path
 
 
 class InferLong(Asked):
@@ -155,6 +169,18 @@ class Drop(Asked):
 
 
 Command = Annotated[
-    Create | Load | Write | Watch | Train | Score | Infer | InferLong | DiffusionSample | Compress | Decompress | Drop,
+    Create
+    | Load
+    | Write
+    | Watch
+    | Train
+    | Score
+    | Infer
+    | Calibrate
+    | InferLong
+    | DiffusionSample
+    | Compress
+    | Decompress
+    | Drop,
     Field(discriminator="kind"),
 ]

@@ -26,6 +26,7 @@ from bitlm_mcp.compute.compression import compress_steps, decompress_steps
 from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.messages import Message, Saved
 from bitlm_mcp.compute.points import generated, point_of
+from bitlm_mcp.compute.safety import adopted, infer_steps
 from bitlm_mcp.compute.scoring import record_places, score_outcome
 from bitlm_mcp.compute.tracing import span
 
@@ -130,8 +131,17 @@ class Executor:
     @execute.register
     def _infer(self, command: commands.Infer) -> Steps:
         engine = self.engines.get(command.model, command.trace).engine
-        steps = engine.infer_steps(command.prompt, command.max_new_bytes, command.sampling, command.safety)
-        return generated(engine, (yield from _shares(steps, command)))
+        outcome: Message = yield from _shares(infer_steps(engine, command), command)
+        return outcome
+
+    @execute.register
+    def _calibrate(self, command: commands.Calibrate) -> Steps:
+        entry = self.engines.get(command.model, command.trace)
+        data = command.data.open().array
+        found = yield from _shares(bitlm_core.calibrate_steps(entry.engine, data, command.quantile), command)
+        with adopted(entry.engine, found):
+            saved = _write(entry, command.save_to, command.trace)
+        return answers.Calibrated(saved=saved, num_generations=found.num_generations)
 
     @execute.register
     def _diffusion_sample(self, command: commands.DiffusionSample) -> Steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any, Literal
 
-from bitlm_core import SamplingConfig, check_records
+from bitlm_core import ConfigError, SamplingConfig, check_records
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.jobs import Job, new_job_id
@@ -77,14 +77,18 @@ def infer(
     max_new_bytes: int,
     sampling: SamplingConfig,
     safety: Literal["off", "warn", "strict"],
+    attempts: int = 1,
 ) -> Job:
-    """Continue a prompt."""
+    """Continue a prompt, in up to so many attempts until the gate lets the output pass. ConfigError for more with no gate."""
+    if attempts > 1 and safety == "off":
+        raise ConfigError(f"attempts={attempts} needs a gate that can fail an output: pass safety='warn' or 'strict' too")
     command = commands.Infer(
         model=workspace.models.ref(model_id),
         prompt=prompt,
         max_new_bytes=max_new_bytes,
         sampling=sampling,
         safety=safety,
+        attempts=attempts,
     )
     return workspace.runner.submit(Job("infer", model_id, Urgency.ANSWER, command))
 

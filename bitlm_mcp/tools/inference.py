@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from bitlm_core import SamplingConfig, bits_to_bytes, bytes_to_bits
+from bitlm_core import SamplingConfig
 from bitlm_mcp.compute.answers import GenerationOutcome
 from bitlm_mcp.operations import reading as operations
+from bitlm_mcp.results import Result
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.tools.inference_results import (
     DiffusionResult,
     InferLongResult,
-    InferResult,
     ScoreResult,
     generation_facts,
 )
@@ -33,6 +33,7 @@ from bitlm_mcp.tools.parameters import (
     given_prompt,
     text_bytes,
 )
+from bitlm_mcp.tools.safety import answered, hand_over
 from bitlm_mcp.tools.sources import given_data, given_long_input
 from bitlm_mcp.tools.waiting import answer, finished, off_loop
 from bitlm_mcp.workspace import Workspace
@@ -81,20 +82,17 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
             Literal["off", "warn", "strict"],
             Field(description="warn reports broken floors, strict withholds."),
         ] = "off",
-    ) -> InferResult:
+        attempts: Annotated[int, Field(ge=1, le=4, description="Retries until it passes.")] = 1,
+    ) -> Result:
         """Continue a prompt: give exactly one of prompt, prompt_base64 or prompt_bits."""
+        settled = answered(workspace, ctx)
+        if settled is not None:
+            return settled
         given = given_prompt(workspace.model(model_id).max_bytes, prompt, prompt_base64, prompt_bits)
         sampling = SamplingConfig(temperature=temperature, top_p=top_p, constraint=constraint, seed=seed)
-        job = operations.infer(workspace, model_id, given, max_new_bytes, sampling, safety)
+        job = operations.infer(workspace, model_id, given, max_new_bytes, sampling, safety, attempts)
         found: GenerationOutcome = await answer(workspace, job, ctx)
-        bits = bytes_to_bits(found.data)
-        return InferResult(
-            **generation_facts(found),
-            num_bits=len(bits),
-            bits_per_byte=found.bits_per_byte,
-            parity_ok=not bits_to_bytes(bits, errors="report").bad_groups,
-            model_step=found.step,
-        )
+        return await hand_over(workspace, ctx, model_id, found, strict=safety == "strict")
 
     async def infer_long(
         ctx: Context[Any, Any],

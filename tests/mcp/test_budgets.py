@@ -11,13 +11,18 @@ from typing import Any
 import pytest
 from mcp import Client
 
+from bitlm_core import GateState, Verdict
 from bitlm_core.telemetry.drift import DriftAlert
 from bitlm_mcp.assembly import all_tools
+from bitlm_mcp.compute.answers import GenerationOutcome
 from bitlm_mcp.doctor import MAX_INSTRUCTIONS_BYTES, MAX_LIST_BYTES
 from bitlm_mcp.operations.data import Source, add_dataset
 from bitlm_mcp.operations.models import save
+from bitlm_mcp.results import both_channels
+from bitlm_mcp.safety import Sample
 from bitlm_mcp.server import build_server
 from bitlm_mcp.snapshot import HistoryPoint, JobView
+from bitlm_mcp.tools.inference_results import CalibrateResult, FloorsResult
 from tests.mcp.workspaces import TEXT, Server, server
 
 MAX_TEXT_BYTES = 2048
@@ -67,6 +72,26 @@ async def test_what_every_host_reads_first_is_short(full: Server) -> None:
         assert len((asked.instructions or "").encode()) <= MAX_INSTRUCTIONS_BYTES
 
 
+def withheld(made: Server) -> str:
+    """An output of the default length that waits for a decision, with every reason that there is, by its id."""
+    reasons = tuple(f"{metric} 0.0123 > 0.0456 bits per byte: {'a cause that was seen; ' * 6}" for metric in ("K", "C", "S"))
+    verdict = Verdict(passed=False, judged=True, k=0.00012345, c=0.00012345, s=0.00012345, reasons=reasons)
+    outcome = GenerationOutcome(
+        data=b"\0" * 64, bits_per_byte=0.00012345, parity_corrections=0, verdict=verdict, step=1_000_000, diffusion_steps=0
+    )
+    sample = Sample(NAMES[0], outcome, GateState(num_judged=10, triggered=True, averages={}, reasons=reasons), reasons)
+    made.workspace.withheld.hold(sample)
+    return sample.sample_id
+
+
+def test_floors_are_told_in_short() -> None:
+    ends = {name: [0.00012345678, 0.00012345678] for name in ("k", "c", "s", "pairs", "cost")}
+    floors = [FloorsResult(num_bytes=length, **ends) for length in (64, 128, 256, 512)]
+    result = CalibrateResult(job_id="job-" + "x" * 16, status="completed", num_generations=160, floors=floors)
+    (text,) = [getattr(part, "text", "") for part in both_channels(result).content]
+    assert 64 < len(text.encode()) <= MAX_TEXT_BYTES
+
+
 @pytest.mark.anyio
 async def test_default_answers_are_short(full: Server) -> None:
     model, done = {"model_id": NAMES[0]}, full.trained(NAMES[1], steps=1, source=Source(dataset_id=NAMES[0])).job_id
@@ -95,8 +120,9 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("save_checkpoint", model | {"name": LONG + "new"}),
             ("load_checkpoint", {"name": LONG + "new", "model_id": LONG + "two"}),
             ("delete", {"kind": "model", "name": LONG + "two"}),
+            ("approve_sample", {"sample_id": withheld(full), "approve": True}),
         ]
-        assert {name for name, _ in calls} == {tool.name for tool in (await asked.list_tools()).tools}
+        assert {name for name, _ in calls} | {"calibrate_floors"} == {tool.name for tool in (await asked.list_tools()).tools}
         for name, arguments in calls:
             answer = await asked.call_tool(name, arguments)
             (text,) = [getattr(part, "text", "") for part in answer.content]

@@ -237,11 +237,11 @@ async def test_the_gate_is_off_reports_or_withholds(tmp_path: Path) -> None:
         plain = await server.call("infer", **asked)
         assert "verdict" not in plain
         warned = await server.call("infer", **asked, safety="warn")
-        verdict = warned.pop("verdict")
-        assert warned == plain and verdict["judged"] and not verdict["passed"]
-        assert any(reason.startswith("C=") for reason in verdict["reasons"]) and verdict["c"] < 0.3
-        text = await server.refusal("infer", **asked, safety="strict")
-        assert "withheld" in text and "C=" in text and "safety='warn'" in text and plain["data_base64"] not in text
+        verdict, gate = warned.pop("verdict"), warned.pop("gate")
+        assert warned == plain and verdict["judged"] and not verdict["passed"] and gate["num_judged"] == 1
+        assert any(reason.startswith("C 0.") for reason in verdict["reasons"]) and verdict["c"] < 0.3
+        pending = await server.call("infer", **asked, safety="strict")
+        assert pending["status"] == "pending" and "text" not in pending and "data_base64" not in pending
         short = await server.call("infer", prompt="The", max_new_bytes=8, safety="strict")
         assert short["verdict"] == {"passed": True, "judged": False, "reasons": []}
 

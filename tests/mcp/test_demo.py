@@ -24,6 +24,7 @@ def test_the_whole_day_on_a_file_of_the_user(tmp_path: Path, text: bytes) -> Non
     for expected in (
         "xz -9e",
         "adapting as it codes",
+        "safety gate: passed",
         "telemetry at step",
         "gives the same 240 bytes",
         "mcpServers",

@@ -55,7 +55,7 @@ def test_strict_safety_withholds_a_collapsed_output(trained: Engine) -> None:
     strict = Engine(trained.config.model_copy(update={"floors": Floors(c=1.0)}))
     strict.model.load_state_dict(trained.model.state_dict())
     strict.reference = trained.reference
-    with pytest.raises(SafetyGateError, match="below its floor") as caught:
+    with pytest.raises(SafetyGateError, match="< 1: output repeats one byte") as caught:
         run(strict.infer_steps(b"The ", 64, SamplingConfig(temperature=0), "strict"))
     assert caught.value.verdict.c < 1.0
     _, verdict = run(strict.infer_steps(b"The ", 64, SamplingConfig(temperature=0), "warn"))

@@ -56,9 +56,12 @@ from .errors import (
     SequenceTooLongError,
 )
 from .generation.autoregressive import Generation
+from .generation.diffusion_sampling import DiffusionSampling
+from .generation.filling import Filling, FillingState
 from .generation.long_context import LongInference, WindowSummary
 from .generation.many import generate_many
 from .generation.sampling import SamplingConfig
+from .generation.template import Template
 from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
@@ -90,8 +93,11 @@ __all__ = [
     "ContextMixer",
     "DecoderLimits",
     "Defaults",
+    "DiffusionSampling",
     "Engine",
     "EngineConfig",
+    "Filling",
+    "FillingState",
     "Floors",
     "GenerateReport",
     "Generation",
@@ -113,6 +119,7 @@ __all__ = [
     "SequenceTooLongError",
     "Span",
     "StepReport",
+    "Template",
     "TrainingConfig",
     "TrainingPlan",
     "Verdict",

@@ -28,14 +28,16 @@ from bitlm_core import learning
 from bitlm_core.checkpoint.state_check import checked_count
 from bitlm_core.codec.bits import bytes_to_bits
 from bitlm_core.device import keeping_freed_memory
-from bitlm_core.diffusion.schedule import Schedule
 from bitlm_core.engine_config import EngineConfig, check_training
 from bitlm_core.engine_state import restore_tensors, tensors_of
 from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.generation.autoregressive import Generation, generate_steps
+from bitlm_core.generation.diffusion_sampling import DiffusionSampling
+from bitlm_core.generation.filling import Filling, FillingState
 from bitlm_core.generation.long_context import LongInference, infer_long_steps
-from bitlm_core.generation.masked_diffusion import diffusion_steps
+from bitlm_core.generation.masked_diffusion import filling_steps
 from bitlm_core.generation.sampling import SamplingConfig
+from bitlm_core.generation.template import Template
 from bitlm_core.learning import StepReport
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.predictor import Predictor
@@ -244,14 +246,12 @@ class Engine:
         return infer_long_steps(self.model, self.mixer, data, self.known_reference(), **sizes, carry=carry)
 
     def diffusion_sample_steps(
-        self, *, num_bytes: int, steps: int, schedule: Schedule, prefix: bytes, suffix: bytes, seed: int
-    ) -> Generator[float, None, tuple[Generation, Verdict | None]]:
-        """Fill bytes between a prefix and a suffix, see `generation.masked_diffusion`."""
+        self, template: Template, sampling: DiffusionSampling | None = None, safety: Safety = "warn"
+    ) -> Generator[FillingState, None, tuple[Filling, Verdict | None]]:
+        """Fill the gaps of a template, see `generation.masked_diffusion`; what was drawn is judged."""
         model = self._network("diffusion_sample", "continue a prompt with infer, or ")
-        generation = yield from diffusion_steps(
-            model, num_bytes=num_bytes, steps=steps, schedule=schedule, prefix=prefix, suffix=suffix, seed=seed
-        )
-        return generation, self._judge(generation, "warn")
+        filling = yield from filling_steps(model, template, sampling or DiffusionSampling())
+        return filling, judged(filling.bits, self.reference, self.config.floors, safety)
 
     def known_reference(self) -> NDArray[np.float64]:
         """The training data's byte counts; uniform before any training."""

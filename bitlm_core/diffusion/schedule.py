@@ -25,3 +25,16 @@ def visible_share(schedule: Schedule, t: float) -> float:
         return math.cos(math.pi * t / 2)
     floor = math.exp(-5.0)
     return (math.exp(-5 * t) - floor) / (1 - floor)
+
+
+def hidden_counts(schedule: Schedule, steps: int, num_bytes: int) -> list[int]:
+    """How many of `num_bytes` are still hidden after each of `steps` even steps from t = 1 to 0; every step reveals at least one.
+
+    As close to 1 − α(t) as whole numbers allow; steps may be at most as many as bytes.
+    """
+    counts, left = list[int](), num_bytes
+    for step in range(1, steps + 1):
+        wanted = round((1 - visible_share(schedule, 1 - step / steps)) * num_bytes)
+        left = max(min(wanted, left - 1), steps - step)
+        counts.append(left)
+    return counts

@@ -71,7 +71,25 @@ class GenerationOutcome(Message):
     answer: Literal["generation"] = "generation"
     data: bytes
     bits_per_byte: float
+    verdict: Verdict | None
+    step: int
+
+
+class FillingOutcome(Message):
+    """A template filled, see `bitlm_core.Filling`, and what the gate says of what was drawn.
+
+    `diffusion_steps`: that the model was trained for.
+    """
+
+    answer: Literal["filling"] = "filling"
+    data: bytes
+    num_drawn: int
+    bits_per_byte: float
     parity_corrections: int
+    steps: int
+    windows: int
+    rehidden: int
+    order: str | None
     verdict: Verdict | None
     step: int
     diffusion_steps: int
@@ -129,7 +147,15 @@ class Dropped(Message):
 
 
 Answer = Annotated[
-    Loaded | Written | ScoreOutcome | GenerationOutcome | LongOutcome | CompressOutcome | DecompressOutcome | Dropped,
+    Loaded
+    | Written
+    | ScoreOutcome
+    | GenerationOutcome
+    | FillingOutcome
+    | LongOutcome
+    | CompressOutcome
+    | DecompressOutcome
+    | Dropped,
     Field(discriminator="answer"),
 ]
 

@@ -120,13 +120,24 @@ class Executor:
     def _infer(self, command: commands.Infer) -> Steps:
         engine = self.engines.get(command.model, command.trace).engine
         steps = engine.infer_steps(command.prompt, command.max_new_bytes, command.sampling, command.safety)
-        return _generated(engine, (yield from _shares(steps, command)))
+        generation, verdict = yield from _shares(steps, command)
+        return answers.GenerationOutcome(
+            data=generation.data, bits_per_byte=generation.bits_per_byte, verdict=verdict, step=engine.step
+        )
 
     @execute.register
     def _diffusion_sample(self, command: commands.DiffusionSample) -> Steps:
         engine = self.engines.get(command.model, command.trace).engine
-        arguments = {name: getattr(command, name) for name in ("num_bytes", "steps", "schedule", "prefix", "suffix", "seed")}
-        return _generated(engine, (yield from _shares(engine.diffusion_sample_steps(**arguments), command)))
+        template = bitlm_core.Template(command.data, command.known, command.prefix, command.suffix)
+        filling, verdict = yield from _shares(engine.diffusion_sample_steps(template, command.sampling), command)
+        told = {name: getattr(filling, name) for name in answers.FillingOutcome.model_fields if hasattr(filling, name)}
+        return answers.FillingOutcome(
+            **told,
+            num_drawn=len(filling.drawn),
+            verdict=verdict,
+            step=engine.step,
+            diffusion_steps=engine.diffusion_steps,
+        )
 
     @execute.register
     def _compress(self, command: commands.Compress) -> Steps:
@@ -271,24 +282,12 @@ def _write(entry: Entry, folder: Path, trace: Mapping[str, str]) -> Saved:
     return Saved(path=path, facts=entry.facts)
 
 
-def _shares(steps: Generator[float, None, Any], command: commands.Asked) -> Generator[Progress, None, Any]:
-    """Tell the shares that a reading generator of the engine yields; what it returns."""
+def _shares(steps: Generator[Any, None, Any], command: commands.Asked) -> Generator[Progress, None, Any]:
+    """Tell the shares that a reading generator of the engine yields, or whatever has one; what it returns."""
     with span("sample", command.trace, command=type(command).__name__):
         while True:
             try:
                 share = next(steps)
             except StopIteration as stop:
                 return stop.value
-            yield Progress(share=share)
-
-
-def _generated(engine: Any, found: Any) -> answers.GenerationOutcome:
-    generation, verdict = found
-    return answers.GenerationOutcome(
-        data=generation.data,
-        bits_per_byte=generation.bits_per_byte,
-        parity_corrections=generation.parity_corrections,
-        verdict=verdict,
-        step=engine.step,
-        diffusion_steps=engine.diffusion_steps,
-    )
+            yield Progress(share=getattr(share, "share", share))

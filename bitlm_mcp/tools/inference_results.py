@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from bitlm_mcp.compute.answers import GenerationOutcome
+from bitlm_mcp.compute.answers import FillingOutcome, GenerationOutcome
 from bitlm_mcp.results import FiniteOrNone, Result
 from bitlm_mcp.snapshot import Status
 
@@ -79,13 +79,19 @@ class InferResult(Result):
 
 
 class DiffusionResult(Result):
-    """Bytes made by masked diffusion."""
+    """A template filled by masked diffusion; without one, the bytes that were made."""
 
     keep_null: ClassVar[frozenset[str]] = frozenset({"text"})
 
     text: TextField
     data_base64: str
+    num_drawn: Annotated[int, Field(description="Bytes that were not known.")]
+    bits_per_byte: Annotated[float, Field(description="How unsure the draw was: no likelihood.")]
     parity_corrections: Annotated[int, Field(description="Groups whose parity bit had to be set right.")]
+    steps: Annotated[int, Field(description="Passes of the network, of all windows.")]
+    windows: int
+    rehidden: Annotated[int, Field(description="Bytes that were hidden again.")]
+    order: str | None
     verdict: VerdictResult | None = None
     warning: str | None = None
     model_step: int
@@ -154,11 +160,13 @@ def text_or_none(data: bytes) -> str | None:
         return None
 
 
-def generation_facts(found: GenerationOutcome) -> dict[str, Any]:
+def generation_facts(found: GenerationOutcome | FillingOutcome) -> dict[str, Any]:
     """What infer and diffusion_sample have in common: the bytes in both forms, and what the gate says."""
     verdict = found.verdict
     return {
         "text": text_or_none(found.data),
         "data_base64": base64.b64encode(found.data).decode(),
+        "bits_per_byte": found.bits_per_byte,
+        "model_step": found.step,
         "verdict": VerdictResult(**verdict.model_dump() | {"reasons": list(verdict.reasons)}) if verdict else None,
     }

@@ -72,7 +72,7 @@ def _reveal(model: LanguageModel, data: Tensor, hidden: Tensor, parity: Tensor, 
     keep = int(hidden.sum()) - left
     if keep <= 0:
         return 0.0
-    prediction = model.predict_masked(data, hidden)
+    prediction = model.predict_masked(data, 255 * ~hidden)
     log_probs = byte_log_probs(prediction.nodes[0].cpu()[hidden[0]])
     drawn = torch.multinomial(log_probs.exp(), 1, generator=generator)
     confidence = log_probs.gather(1, drawn).squeeze(1)

@@ -28,9 +28,9 @@ def visible_share(schedule: Schedule, t: float) -> float:
 
 
 def hidden_counts(schedule: Schedule, steps: int, num_bytes: int) -> list[int]:
-    """How many of `num_bytes` are still hidden after each of `steps` even steps from t = 1 to 0; every step reveals at least one.
+    """How many of `num_bytes` are still hidden after each of `steps` even steps from t = 1 to 0, at most as many as bytes.
 
-    As close to 1 − α(t) as whole numbers allow; steps may be at most as many as bytes.
+    As close to 1 − α(t) as whole numbers allow, but every step reveals at least one.
     """
     counts, left = list[int](), num_bytes
     for step in range(1, steps + 1):

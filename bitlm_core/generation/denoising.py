@@ -135,7 +135,7 @@ def _rank(log_prob: Tensor, order: Order, fading: float, generator: torch.Genera
 
 @torch.no_grad()
 def flip_steps(model: LanguageModel, canvas: Canvas, sampling: DiffusionSampling, generator: torch.Generator) -> Generator[int]:
-    """Fill a window with random bits, then draw a falling share of them anew in each pass from what the network makes of all."""
+    """Fill a window with random bits; each pass draws a falling share of them anew from what the network makes of all."""
     bits_T8, open_T8 = path_bits(canvas.data), path_bits(canvas.given) == 0
     bits_T8 = torch.where(open_T8, torch.randint(0, 2, bits_T8.shape, generator=generator), bits_T8)
     canvas.known.fill_(KNOWN)

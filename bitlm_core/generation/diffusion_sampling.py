@@ -21,7 +21,7 @@ class DiffusionSampling(BaseModel):
     method `mask`: in each step all hidden bytes are drawn, and some of them revealed. `flip`: bits at random to begin with, of
     which in each step a share is drawn anew from what the network makes of all of them; a network that has learned to fill gaps
     has never seen such input, so this is the worse of the two by far. It knows no order, no remasking and no constraint.
-    order: which of the drawn bytes are revealed. `confidence`: the likeliest, which alone tends to repeat itself; `random`: any;
+    order: which of the drawn bytes are revealed. `confidence`: the likeliest, which alone tends to repeat itself; `random`;
     `annealed`: the likeliest after noise on their log-probabilities that fades from step to step.
     remask: of the bytes revealed, the share whose probabilities were lowest is hidden again before each step, to be drawn with
     more known around it; it fades from step to step.
@@ -35,9 +35,7 @@ class DiffusionSampling(BaseModel):
     schedule: Annotated[Schedule, Field(description="how fast bytes become visible")] = "linear"
     method: Annotated[Method, Field(description="mask, or flip: the old way, worse")] = "mask"
     order: Annotated[Order | None, Field(description="which bytes are revealed first; null: annealed")] = None
-    remask: Annotated[float | None, Field(ge=0, lt=1, description="share of revealed bytes hidden again; null: by method")] = (
-        None
-    )
+    remask: Annotated[float | None, Field(ge=0, lt=1, description="share of revealed bytes hidden again")] = None
     temperature: Annotated[float, Field(ge=0, le=10, description="0 takes the likeliest byte")] = 1.0
     constraint: Annotated[Constraint, Field(description="utf8: template, prefix and suffix are valid UTF-8 together")] = "none"
     parity: Annotated[Literal["compute", "read"], Field(description="the ninth bits of the result")] = "compute"

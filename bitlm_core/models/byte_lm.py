@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bitlm_core.layers.embedding import MASK, START, ByteEmbedding, NgramEmbedding
+from bitlm_core.layers.embedding import MASK, START, ByteEmbedding, NgramEmbedding, signs_of_known
 from bitlm_core.layers.halting import Trace
 from bitlm_core.layers.linear import Linear
 from bitlm_core.layers.memory import Locality
@@ -59,19 +59,32 @@ class ByteLM(LanguageModel):
         return self._nodes(self._hidden(inputs, causal=True)[:, start_bytes:])
 
     def predict_masked(
-        self, data_BT: Tensor, hidden_BT: Tensor, *, documents: Tensor | None = None, trace: Trace | None = None
+        self, data_BT: Tensor, known_BT: Tensor, *, documents: Tensor | None = None, trace: Trace | None = None
     ) -> MaskedPrediction:
-        inputs = self._inputs(self.symbols(data_BT).masked_fill(hidden_BT.to(self.device), MASK), documents, None)
+        partly = bool(((known_BT > 0) & (known_BT < 255)).any())
+        data_BT, known_BT = self.symbols(data_BT), known_BT.to(self.device)
+        inputs = self._inputs(data_BT.masked_fill(known_BT != 255, MASK), documents, None)
+        bits = signs_of_known(data_BT, known_BT) if partly else None
         if documents is not None:
             documents = F.pad(documents, (0, 1), mode="replicate")
-        hidden = self._hidden(inputs, causal=False, documents=documents, trace=trace)
+        hidden = self._hidden(inputs, causal=False, known_bits=bits, documents=documents, trace=trace)
         return MaskedPrediction(self._nodes(hidden[:, :-1]), None)
 
     def open_decoder(self, prefix_T: Tensor, *, locality: Locality | None = None) -> Decoder:
         return _ByteDecoder(self, prefix_T, locality)
 
-    def _hidden(self, inputs_BT: Tensor, before_BN: Tensor | None = None, *, causal: bool, **passed: Any) -> Tensor:
+    def _hidden(
+        self,
+        inputs_BT: Tensor,
+        before_BN: Tensor | None = None,
+        *,
+        causal: bool,
+        known_bits: Tensor | None = None,
+        **passed: Any,
+    ) -> Tensor:
         embedded = self.embedding(inputs_BT)
+        if known_bits is not None:  # each one position later, as all inputs
+            embedded = embedded + self.embedding.of_bits(F.pad(known_bits, (0, 0, 1, 0)), inputs_BT)
         if self.ngram_embedding is not None:
             embedded = embedded + self.ngram_embedding(inputs_BT, before_BN)
         return self.stack(embedded, causal=causal, dtype=self.compute_dtype, **passed)  # type: ignore[no-any-return]

@@ -110,9 +110,14 @@ class LanguageModel(nn.Module, ABC):
 
     @abstractmethod
     def predict_masked(
-        self, data_BT: Tensor, hidden_BT: Tensor, *, documents: Tensor | None = None, trace: Trace | None = None
+        self, data_BT: Tensor, known_BT: Tensor, *, documents: Tensor | None = None, trace: Trace | None = None
     ) -> MaskedPrediction:
-        """[B, T] bytes, [B, T] True where hidden → what each byte is, given every visible byte of its row. fp32."""
+        """[B, T] bytes → what each byte is, given every known bit of its row. fp32.
+
+        `known_BT` [B, T] int64: the bits known of each byte, bit 7 the most significant: 255 known, 0 hidden, else partly
+        known. Bits that are not known are not read. That a byte agrees with its own known bits is not promised: condition the
+        result, see `output.conditioned_log_probs`.
+        """
 
     @abstractmethod
     def open_decoder(self, prefix_T: Tensor, *, locality: Locality | None = None) -> Decoder:

@@ -45,7 +45,7 @@ def batch_loss(
     data_BT, documents = batch.data, batch.documents
     if objective == "diffusion":
         hidden_BT = hide_bytes(data_BT, generator).to(data_BT.device)
-        prediction = model.predict_masked(data_BT, hidden_BT, documents=documents, trace=trace)
+        prediction = model.predict_masked(data_BT, 255 * ~hidden_BT, documents=documents, trace=trace)
         logits = path_logits(prediction.nodes, data_BT)
         nats = bound_nats(path_nats(logits, data_BT), hidden_BT)
         loss = nats if prediction.parity is None else nats + _parity_loss(prediction.parity, data_BT, hidden_BT)

@@ -39,15 +39,11 @@ def given_template(
     around = {"prefix": prefix.encode(), "suffix": suffix.encode()}
     if template is None and template_base64 is None:
         if gap != "_":
-            raise ConfigError(
-                f"gap={gap!r} marks unknown bytes of a template, and none was given: give one, or num_bytes alone"
-            )
+            raise ConfigError(f"gap={gap!r} marks unknown bytes of a template, but none was given: give one, or leave it out")
         return Template.between(num_bytes=num_bytes, **around)
     name = one_of(template=template, template_base64=template_base64)
     if num_bytes != DEFAULT_GAP:
-        raise ConfigError(
-            f"num_bytes={num_bytes} goes with a prefix or a suffix; the gaps of a template say how many: leave it out"
-        )
+        raise ConfigError(f"num_bytes={num_bytes} does not go with a template, whose gaps say how many: leave one of them out")
     marked = text_bytes(name, template or "") if name == "template" else base64_bytes(name, template_base64 or "")
     found = Template.marked(marked, gap.encode(), **around)
     if found.num_open > MAX_DRAWN:

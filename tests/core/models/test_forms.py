@@ -118,12 +118,32 @@ def test_masked_prediction_keeps_documents_apart(architecture: str) -> None:
     model, data = a_model(architecture), some_bytes(1)
     documents, hidden = torch.tensor([[0] * 12 + [1] * 12]), torch.zeros(1, T, dtype=torch.bool)
     hidden[0, 5] = True
-    found = model.predict_masked(data, hidden, documents=documents).nodes[0, 5]
+    found = model.predict_masked(data, 255 * ~hidden, documents=documents).nodes[0, 5]
     for place, is_seen in ((2, True), (9, True), (15, False)):
         other = data.clone()
         other[0, place] ^= 0xFF
-        same = torch.equal(model.predict_masked(other, hidden, documents=documents).nodes[0, 5], found)
+        same = torch.equal(model.predict_masked(other, 255 * ~hidden, documents=documents).nodes[0, 5], found)
         assert same != is_seen
+
+
+@pytest.mark.parametrize("form", FORMS)
+@torch.no_grad()
+def test_masked_prediction_never_sees_a_bit_that_is_hidden(architecture: str, form: str) -> None:
+    model, data = a_model(architecture, **FORMS[form]), some_bytes()
+    generator = torch.Generator().manual_seed(8)
+    known = torch.randint(0, 256, data.shape, generator=generator)
+    known[:, ::3], known[:, 1::5] = 255, 0
+    found = model.predict_masked(data, known)
+    for _ in range(4):
+        hidden_bits = torch.randint(0, 256, data.shape, generator=generator) & ~known
+        again = model.predict_masked(data ^ hidden_bits, known)
+        assert torch.equal(again.nodes, found.nodes)
+        assert found.parity is None or (again.parity is not None and torch.equal(again.parity, found.parity))
+    shown = int((known[0] & (known[0] < 255)).argmax())  # a byte of which a part is known
+    other = data.clone()
+    other[0, shown] ^= int(known[0, shown]) & -int(known[0, shown])
+    assert not torch.equal(model.predict_masked(other, known).nodes[0], found.nodes[0])
+    assert torch.equal(model.predict_masked(other, known).nodes[1], found.nodes[1])
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -155,7 +175,7 @@ def test_all_of_it_runs_where_the_weights_are(architecture: str, form: str, monk
         monkeypatch.setattr(Layer, "all_halted", lambda layer, streams: False)
     documents = torch.zeros(2, T, dtype=torch.int64, device="meta")
     model.path_logits(some_bytes(), documents=documents).sum().backward()
-    model.predict_masked(some_bytes(), torch.ones(2, T, dtype=torch.bool)).nodes.sum().backward()
+    model.predict_masked(some_bytes(), torch.zeros(2, T, dtype=torch.int64)).nodes.sum().backward()
     assert all(parameter.grad is None or parameter.grad.device.type == "meta" for parameter in model.parameters())
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator
 
+import numpy as np
 import torch
 
 from bitlm_core.codec.bits import bytes_to_bits
@@ -48,7 +49,20 @@ def filling_steps(
         for hidden_again in passes:
             done, rehidden = done + 1, rehidden + hidden_again
             yield FillingState(done / total, _bytes(canvas.data[shown]), _bytes(canvas.known[shown]))
-    return _filled(model, canvas, sampling, shown, {"steps": done, "windows": len(windows), "rehidden": rehidden})
+    was_open = canvas.given != KNOWN
+    drawn = _bytes(canvas.data[was_open])
+    ninth_bits, corrections = _ninth_bits(drawn, canvas.ninth[was_open] if model.predicts_parity else None, sampling)
+    return Filling(
+        _bytes(canvas.data[shown]),
+        -float(canvas.log_prob[was_open].sum()) / (math.log(2) * len(drawn)),
+        corrections,
+        drawn=drawn,
+        ninth_bits=ninth_bits,
+        steps=done,
+        windows=len(windows),
+        rehidden=rehidden,
+        order=None if sampling.method == "flip" else sampling.order or DEFAULT_ORDER,
+    )
 
 
 def _windows(known: bytes, size: int) -> Iterator[tuple[int, int, int]]:
@@ -61,25 +75,17 @@ def _windows(known: bytes, size: int) -> Iterator[tuple[int, int, int]]:
             yield start, end, end - place - known[place:end].count(KNOWN)
 
 
-def _filled(model: LanguageModel, canvas: Canvas, sampling: DiffusionSampling, shown: slice, counts: dict[str, int]) -> Filling:
-    was_open = canvas.given != KNOWN
-    drawn = _bytes(canvas.data[was_open])
+def _ninth_bits(drawn: bytes, read: torch.Tensor | None, sampling: DiffusionSampling) -> tuple[bytes, int]:
+    """One per byte, and how many of those that the network read out, if it did, had to be set right."""
     groups = bytes_to_bits(drawn).reshape(-1, 9)
-    computed, corrections = groups[:, 8].tobytes(), 0
-    ninth = _bytes(canvas.ninth[was_open]) if model.predicts_parity else computed
-    if sampling.parity == "compute":
-        groups[:, 8] = list(ninth)
-        ninth, corrections = computed, enforce_parity(groups.ravel())[1]
-    return Filling(
-        _bytes(canvas.data[shown]),
-        -float(canvas.log_prob[was_open].sum()) / (math.log(2) * len(drawn)),
-        corrections,
-        drawn=drawn,
-        ninth_bits=ninth,
-        order=None if sampling.method == "flip" else sampling.order or DEFAULT_ORDER,
-        **counts,
-    )
+    computed = groups[:, 8].tobytes()
+    if read is None:
+        return computed, 0
+    if sampling.parity == "read":
+        return _bytes(read), 0
+    groups[:, 8] = read.numpy()
+    return computed, enforce_parity(groups.ravel())[1]
 
 
 def _bytes(values: torch.Tensor) -> bytes:
-    return bytes(values.tolist())
+    return values.numpy().astype(np.uint8).tobytes()

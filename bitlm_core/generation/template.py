@@ -31,7 +31,7 @@ class Template:
             )
         if self.known.count(KNOWN) == len(self.known):
             raise ConfigError(
-                f"all {len(self.data)} bytes of the template are known, so nothing is to be filled: leave a gap of at least 1 bit"
+                f"all {len(self.data)} bytes of the template are known, so nothing is to be filled: leave a bit unknown"
             )
 
     @classmethod

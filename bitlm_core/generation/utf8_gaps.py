@@ -61,7 +61,8 @@ class Utf8Gaps:
         by_range[hidden] = gather.reduceat(weights, FIRST_OF_RANGE, axis=1)
         ends = self._alive[len(before) + len(hidden)]
         onward = _sum_backwards(by_range, np.array([ends >> state & 1 for state in range(8)], float), largest=numbers is None)
-        state, drawn = _state_after(before), []
+        drawn: list[int] = []
+        state = _state_after(before)
         for place in range(len(hidden)):
             byte = int(data[place])
             if hidden[place]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 
 from bitlm_core.diffusion.corruption import bound_nats, hide_bytes
-from bitlm_core.diffusion.schedule import visible_share
+from bitlm_core.diffusion.schedule import Schedule, hidden_counts, visible_share
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,14 @@ def test_the_bound_of_independent_bytes_is_their_entropy() -> None:
     nats = torch.full((100, 8), math.log(4))
     hidden = hide_bytes(nats.long(), torch.Generator().manual_seed(2))
     assert bound_nats(nats, hidden).item() == pytest.approx(math.log(4))
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "exp"])
+@pytest.mark.parametrize(("steps", "num_bytes"), [(1, 1), (1, 50), (3, 4), (16, 128), (64, 64), (64, 1000)])
+def test_every_step_reveals_something_and_the_last_one_the_rest(schedule: Schedule, steps: int, num_bytes: int) -> None:
+    counts = hidden_counts(schedule, steps, num_bytes)
+    assert len(counts) == steps and counts[-1] == 0
+    assert all(before > after for before, after in pairwise([num_bytes, *counts]))
+    if num_bytes == 128:  # far from the limits, nothing but the schedule decides
+        wanted = [round((1 - visible_share(schedule, 1 - step / steps)) * num_bytes) for step in range(1, steps + 1)]
+        assert counts[: steps // 2] == wanted[: steps // 2]

@@ -32,10 +32,8 @@ def test_a_gap_is_filled_in_as_many_passes_as_asked_for_and_at_most_one_per_byte
     trained: Engine, schedule: str, steps: int
 ) -> None:
     found, states = filled(trained, GAP, schedule=schedule, steps=steps, seed=1)
-    assert (
-        len(found.data) == len(found.drawn) == 12
-        and found.data == filled(trained, GAP, schedule=schedule, steps=steps, seed=1)[0].data
-    )
+    assert len(found.data) == len(found.drawn) == 12
+    assert found == filled(trained, GAP, schedule=schedule, steps=steps, seed=1)[0]
     assert found.steps == len(states) == min(steps, 12)
     assert (found.windows, found.rehidden, found.order) == (1, 0, "annealed")
     assert states[-1].share == 1.0 and [state.share for state in states] == sorted({state.share for state in states})
@@ -47,10 +45,8 @@ def test_states_show_more_and_more_of_what_comes_out(trained: Engine) -> None:
     open_bytes = [state.known.count(0) for state in states]
     assert open_bytes == [4, 2, 0] and states[-1].data == found.data
     for state in states:
-        assert all(
-            known in (0, 255) and (not known or byte == end)
-            for byte, known, end in zip(state.data, state.known, found.data, strict=True)
-        )
+        places = zip(state.data, state.known, found.data, strict=True)
+        assert all(byte == end if known == 255 else known == 0 for byte, known, end in places)
     assert found.data[:4] == b"The " and found.data[8:12] == b" of " and found.drawn == found.data[4:8] + found.data[12:]
 
 
@@ -75,11 +71,9 @@ def test_what_is_longer_than_the_window_is_filled_window_by_window(trained: Engi
 
 def test_windows_see_the_end_of_what_was_filled_before(trained: Engine) -> None:
     size = trained.config.model.max_bytes
-    outputs = {
-        filled(trained, Template.between(byte * (size // 2), size, b""), steps=2, temperature=0.0)[0].data
-        for byte in (b"a", b"Q")
-    }
-    assert len(outputs) == 2
+    # The first byte and the last three are open, windows apart: what the last become depends on the bytes between.
+    templates = [Template.marked(b"_" + byte * size + b"___") for byte in (b"a", b"Q")]
+    assert len({filled(trained, template, steps=2, seed=4)[0].bits_per_byte for template in templates}) == 2
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -170,7 +164,7 @@ def test_orders_reveal_what_they_say() -> None:
     for order in ("random", "annealed"):
         orders = {str(passes(order, seed=seed)[0]) for seed in range(5)}
         assert len(orders) > 1
-    # Gaps of 1.2 to 8 nats against noise of scale 1: the last three bytes, nearly sure, cannot be told apart, the first is clear.
+    # Noise of scale 1 seldom moves the first byte, nats behind; the last ones, all nearly sure, always.
     last = [passes("annealed", seed=seed)[0][-1] for seed in range(40)]
     assert sum(0 in places for places in last) > sum(7 in places for places in last) + 20
 

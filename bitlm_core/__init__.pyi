@@ -3,6 +3,7 @@ from .bench.cases import grid
 from .bench.coding import file_figures, geometric_mean
 from .bench.compressors import compressed_sizes, record_sizes
 from .bench.defaults import Defaults, choose_defaults
+from .bench.diffusion import DiffusionReport, diffusion_bench_steps
 from .bench.generate import GenerateReport, generate_speeds
 from .bench.halting import halting_steps
 from .bench.int8 import Int8Report, int8_cost_steps
@@ -93,6 +94,7 @@ __all__ = [
     "ContextMixer",
     "DecoderLimits",
     "Defaults",
+    "DiffusionReport",
     "DiffusionSampling",
     "Engine",
     "EngineConfig",
@@ -146,6 +148,7 @@ __all__ = [
     "decompress_steps",
     "depth_ratios",
     "describe",
+    "diffusion_bench_steps",
     "digest_of",
     "estimate_engine_bytes",
     "file_figures",

@@ -22,7 +22,7 @@ from bitlm_core.generation.utf8_gaps import Utf8Gaps
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import conditioned_log_probs, path_bits, path_logits, path_nats
 
-NOISE = 1.0
+NOISE = 4.0
 """Scale of the Gumbel noise that order `annealed` begins with, on log-probabilities in nats."""
 
 
@@ -90,7 +90,8 @@ def mask_steps(
         log_probs = conditioned_log_probs(prediction.nodes[0].cpu()[hidden].double(), canvas.data[hidden], canvas.known[hidden])
         drawn = _draw(log_probs, canvas, sampling, generator, utf8)
         log_prob = log_probs.gather(1, drawn[:, None]).squeeze(1)
-        rank = _rank(log_prob, sampling.order or DEFAULT_ORDER, fading, generator)
+        index = (torch.cumsum(canvas.given != KNOWN, dim=0) - 1)[hidden]
+        rank = _rank(log_prob, index, passes, sampling.order or DEFAULT_ORDER, fading, generator)
         first = rank.topk(len(rank) - left).indices
         places = hidden.nonzero().squeeze(1)[first]
         canvas.data[places], canvas.known[places], canvas.log_prob[places] = drawn[first], KNOWN, log_prob[first]
@@ -125,12 +126,15 @@ def _draw(
     return scaled.argmax(dim=1) if sharp else torch.multinomial(scaled.exp(), 1, generator=generator).squeeze(1)
 
 
-def _rank(log_prob: Tensor, order: Order, fading: float, generator: torch.Generator) -> Tensor:
-    """The higher, the earlier revealed."""
-    if order == "confidence":
-        return log_prob
-    noise = -torch.log(-torch.log(torch.rand(len(log_prob), generator=generator).double().clamp(min=1e-12)))
-    return noise if order == "random" else log_prob + NOISE * fading * noise
+def _rank(log_prob: Tensor, index: Tensor, passes: int, order: Order, fading: float, generator: torch.Generator) -> Tensor:
+    """The higher, the earlier revealed. index: of each hidden byte among all that are to be filled."""
+    number = torch.rand(len(log_prob), generator=generator).double()
+    if order == "spread":
+        return number - index % passes
+    if order == "random":
+        return number
+    noise = -torch.log(-torch.log(number.clamp(min=1e-12)))
+    return log_prob if order == "confidence" else log_prob + NOISE * fading * noise
 
 
 @torch.no_grad()

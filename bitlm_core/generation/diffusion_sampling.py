@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from bitlm_core.diffusion.schedule import Schedule
 from bitlm_core.generation.sampling import Constraint
 
-Order = Literal["annealed", "confidence", "random"]
+Order = Literal["spread", "annealed", "confidence", "random"]
 Method = Literal["mask", "flip"]
-DEFAULT_ORDER: Order = "annealed"
+DEFAULT_ORDER: Order = "spread"
 DEFAULT_REMASK = 0.0
 
 
@@ -34,7 +34,7 @@ class DiffusionSampling(BaseModel):
     steps: Annotated[int, Field(ge=1, le=64, description="passes of the network per window, at most one per byte")] = 16
     schedule: Annotated[Schedule, Field(description="how fast bytes become visible")] = "linear"
     method: Annotated[Method, Field(description="mask, or flip: the old way, worse")] = "mask"
-    order: Annotated[Order | None, Field(description="which bytes are revealed first; null: annealed")] = None
+    order: Annotated[Order | None, Field(description="which bytes are revealed first; null: spread")] = None
     remask: Annotated[float | None, Field(ge=0, lt=1, description="share of revealed bytes hidden again")] = None
     temperature: Annotated[float, Field(ge=0, le=10, description="0 takes the likeliest byte")] = 1.0
     constraint: Annotated[Constraint, Field(description="utf8: template, prefix and suffix are valid UTF-8 together")] = "none"

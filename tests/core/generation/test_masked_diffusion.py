@@ -35,7 +35,7 @@ def test_a_gap_is_filled_in_as_many_passes_as_asked_for_and_at_most_one_per_byte
     assert len(found.data) == len(found.drawn) == 12
     assert found == filled(trained, GAP, schedule=schedule, steps=steps, seed=1)[0]
     assert found.steps == len(states) == min(steps, 12)
-    assert (found.windows, found.rehidden, found.order) == (1, 0, "annealed")
+    assert (found.windows, found.rehidden, found.order) == (1, 0, "spread")
     assert states[-1].share == 1.0 and [state.share for state in states] == sorted({state.share for state in states})
 
 
@@ -159,14 +159,16 @@ def passes(order: str, remask: float = 0.0, seed: int = 0) -> tuple[list[list[in
 
 
 def test_orders_reveal_what_they_say() -> None:
-    sure_first = [[0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5], [0, 1, 2, 3], [0, 1]]
-    assert passes("confidence") == (sure_first, [0, 0, 0, 0])
+    least_sure_last = [[0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5], [0, 1, 2, 3], [0, 1]]
+    assert passes("confidence") == (least_sure_last, [0, 0, 0, 0])
+    for seed in range(3):  # every fourth byte at once, so that those drawn side by side are far apart
+        assert passes("spread", seed=seed)[0] == [[0, 1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 5, 6, 7], [2, 3, 6, 7], [3, 7]]
     for order in ("random", "annealed"):
         orders = {str(passes(order, seed=seed)[0]) for seed in range(5)}
         assert len(orders) > 1
-    # Noise of scale 1 seldom moves the first byte, nats behind; the last ones, all nearly sure, always.
+    # By chance alone each would be the last in 10 of 40 orders. Noise of scale 4 · 1 … 1/4 leaves the surest early.
     last = [passes("annealed", seed=seed)[0][-1] for seed in range(40)]
-    assert sum(0 in places for places in last) > sum(7 in places for places in last) + 20
+    assert sum(0 in places for places in last) > 20 > 10 > sum(7 in places for places in last)
 
 
 def test_the_least_likely_of_the_revealed_are_hidden_again_and_drawn_again() -> None:

@@ -1,6 +1,6 @@
 """How good samples of a diffusion model are, by three figures that must be read together.
 
-`bpb`: bits per byte under a causal model that learned the same data: low where every byte fits what stands before it. Output that
+`bpb`: bits per byte under a causal model that learned the same data: low where every byte fits what stands before it. What
 repeats itself fits very well, so the two others say whether it does: `byte_entropy`, of all bytes of all samples, and
 `distinct_4grams`, the share of different ones among all windows of four bytes. Both depend on how many bytes there are, so they
 are compared with as much held-out text: nothing can be asked of samples that the text itself does not reach.
@@ -88,9 +88,11 @@ def _figures(judge: LanguageModel, rows: NDArray[np.uint8], order: str, steps: i
 @torch.no_grad()
 def judged_bits(judge: LanguageModel, rows: NDArray[np.uint8]) -> float:
     """Mean bits per byte of each byte but the first of each row [N, T], given the ones before it in its row."""
-    data = torch.from_numpy(rows.astype(np.int64))
-    nats = [path_nats(judge.path_logits(part), part.to(judge.device))[:, 1:].double().mean(dim=1) for part in data.split(16)]
-    return float(torch.cat(nats).mean()) / math.log(2)
+    nats = 0.0
+    for row in torch.from_numpy(rows.astype(np.int64)):
+        logits = judge.path_logits(row[None]).cpu()
+        nats += float(path_nats(logits, row[None])[:, 1:].double().sum())
+    return nats / (math.log(2) * rows[:, 1:].size)
 
 
 def byte_entropy(rows: NDArray[np.uint8]) -> float:

@@ -26,7 +26,7 @@ Gapped = Annotated[str | None, Field(max_length=MAX_TEMPLATE, description="Text 
 GappedBase64 = Annotated[str | None, Field(max_length=MAX_TEMPLATE, description="The same, as base64.")]
 Gap = Annotated[str, Field(min_length=1, max_length=16, description="Stands for an unknown byte.")]
 Method = Annotated[Literal["mask", "flip"], Field(description="flip: the old way, worse.")]
-Order = Annotated[Literal["annealed", "confidence", "random"] | None, Field(description="Which bytes come first.")]
+Order = Annotated[Literal["spread", "annealed", "confidence", "random"] | None, Field(description="What is revealed first.")]
 Remask = Annotated[float | None, Field(ge=0, lt=1, description="Share hidden again per step.")]
 Temperature = Annotated[float, Field(ge=0, le=10, description="0: the likeliest bytes.")]
 Constraint = Annotated[Literal["none", "utf8"], Field(description="utf8: valid text as a whole.")]

@@ -146,7 +146,7 @@ class Told(LanguageModel):
         nodes = self.log_odds[None, :, None].repeat(1, 1, 256)
         return MaskedPrediction(nodes, None)
 
-    path_logits = predicted_nodes = open_decoder = symbols = None  # type: ignore[assignment]
+    path_logits = predicted_nodes = open_decoder = symbols = _predict_masked = None  # type: ignore[assignment]
 
 
 def passes(order: str, remask: float = 0.0, seed: int = 0) -> tuple[list[list[int]], list[int]]:

@@ -4,6 +4,7 @@ from .bench.coding import file_figures, geometric_mean
 from .bench.compressors import compressed_sizes, record_sizes
 from .bench.defaults import Defaults, choose_defaults
 from .bench.diffusion import DiffusionReport, diffusion_bench_steps
+from .bench.diffusion_samples import learn_and_sample_steps
 from .bench.generate import GenerateReport, generate_speeds
 from .bench.halting import halting_steps
 from .bench.int8 import Int8Report, int8_cost_steps
@@ -161,6 +162,7 @@ __all__ = [
     "halting_steps",
     "heat_map",
     "int8_cost_steps",
+    "learn_and_sample_steps",
     "learn_steps",
     "link_or_copy",
     "long_costs",

@@ -87,6 +87,8 @@ SERVER = [
     "bench_commands",
     "bench_compression",
     "bench_decoding",
+    "bench_diffusion",
+    "bench_samples",
     "host_config",
     "options",
     "score_commands",

@@ -9,6 +9,7 @@ are compared with as much held-out text: nothing can be asked of samples that th
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,13 +17,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bitlm_core.bench.learn import split
 from bitlm_core.bench.report import Report
+from bitlm_core.engine import Engine
+from bitlm_core.engine_config import EngineConfig
 from bitlm_core.errors import ConfigError
 from bitlm_core.generation.diffusion_sampling import DiffusionSampling
 from bitlm_core.generation.masked_diffusion import filling_steps
 from bitlm_core.generation.template import Template
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_nats
+from bitlm_core.training.config import Objective, TrainingPlan
+from bitlm_core.training.data import bytes_in_memory
 
 SAMPLES, SAMPLE_BYTES = 48, 128
 
@@ -72,6 +78,34 @@ def sample_figures(
                     break
             yield (index + (row + 1) / samples) / len(samplings)
         yield _figures(judge, drawn, order, steps, sampling.temperature)
+
+
+def learn_and_sample_steps(
+    data: bytes, config: EngineConfig, samplings: Sequence[DiffusionSampling], *, seconds: float, threads: int
+) -> Iterator[float | SampleFigures]:
+    """Learn the first 90 % of the data for some CPU seconds by diffusion, and as long causally for the judge; then sample.
+
+    Yields the share done, and after each way of sampling its figures, those of the held-out text first.
+    Raises ConfigError for data too short to learn from.
+    """
+    torch.set_num_threads(threads)
+    train, held = split(data)
+    learned: list[LanguageModel] = []
+    judging = config.model_copy(update={"model": config.model.model_copy(update={"diffusion": None})})
+    objectives: tuple[tuple[Objective, EngineConfig], ...] = (("diffusion", config), ("causal", judging))
+    for objective, settings in objectives:
+        engine, plan = Engine(settings), TrainingPlan(objective=objective, seconds=seconds)
+        started = time.process_time()
+        # The plan counts wall seconds; the schedule must follow the CPU clock instead, so the plan is moved along by hand.
+        for _ in engine.train_steps(bytes_in_memory(train), plan):
+            used = time.process_time() - started
+            plan = plan.model_copy(update={"steps_done": plan.steps_done + 1, "seconds_done": used})
+            engine.plan = plan
+            yield (len(learned) + min(1.0, used / seconds)) / 3
+        assert engine.model is not None  # noqa: S101 - what has no network refuses the plan
+        learned.append(engine.model)
+    for told in sample_figures(learned[0], learned[1], held, samplings):
+        yield (2 + told) / 3 if isinstance(told, float) else told
 
 
 def _figures(judge: LanguageModel, rows: NDArray[np.uint8], order: str, steps: int, temperature: float) -> SampleFigures:

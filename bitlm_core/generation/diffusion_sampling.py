@@ -39,9 +39,7 @@ class DiffusionSampling(BaseModel):
     method: Annotated[Method, Field(description="mask, or flip: the old way, worse")] = "mask"
     order: Annotated[Order | None, Field(description="which bytes are revealed first; null: spread")] = None
     remask: Annotated[float | None, Field(ge=0, lt=1, description="share of revealed bytes hidden again")] = None
-    temperature: Annotated[float, Field(ge=0, le=10, description="0 takes the likeliest byte; 1: as believed")] = (
-        DEFAULT_TEMPERATURE
-    )
+    temperature: Annotated[float, Field(ge=0, le=10, description="0: the likeliest; 1: as believed")] = DEFAULT_TEMPERATURE
     constraint: Annotated[Constraint, Field(description="utf8: template, prefix and suffix are valid UTF-8 together")] = "none"
     parity: Annotated[Literal["compute", "read"], Field(description="the ninth bits of the result")] = "compute"
     seed: Annotated[int, Field(ge=0, lt=2**63, description="same seed, same bytes")] = 0

@@ -104,7 +104,7 @@ def learn_and_sample_steps(
             yield (len(learned) + min(1.0, used / seconds)) / 3
         assert engine.model is not None  # noqa: S101 - what has no network refuses the plan
         learned.append(engine.model)
-    for told in sample_figures(learned[0], learned[1], held, samplings):
+    for told in sample_figures(learned[0], learned[1], held, samplings, samples=SAMPLES):
         yield (2 + told) / 3 if isinstance(told, float) else told
 
 

@@ -18,7 +18,7 @@ BatchSize = Annotated[int | None, Field(ge=1, le=1024, description="Windows per 
 LearningRate = Annotated[float | None, Field(gt=0, le=1, description="Peak of the learning rate.")]
 Objective = Annotated[Literal["causal", "diffusion", "mixed"], Field(description="diffusion: for diffusion_sample.")]
 MaskUnit = Annotated[Literal["byte", "bit"], Field(description="What diffusion hides.")]
-NoiseCurriculum = Annotated[bool, Field(description="Hide much at first.")]
+NoiseCurriculum = Annotated[bool, Field(description="Hide much at first, less later.")]
 Carry = Annotated[bool, Field(description="Read in order, memory carried over.")]
 ValidateEvery = Annotated[int | None, Field(ge=1, le=1_000_000, description="Steps between looks at held-out data.")]
 Patience = Annotated[int | None, Field(ge=1, le=10_000, description="Stop after so many looks without gain.")]

@@ -60,5 +60,8 @@ def given_sampling(**asked: Any) -> DiffusionSampling:
     try:
         return DiffusionSampling(**asked)
     except ValidationError as error:
-        problems = (problem["msg"].removeprefix("Value error, ") for problem in error.errors(include_url=False))
+        problems = []
+        for problem in error.errors(include_url=False):
+            where = f"{problem['loc'][0]}={problem['input']!r}: " if problem["loc"] else ""
+            problems.append(where + problem["msg"].removeprefix("Value error, "))
         raise ConfigError("; ".join(problems)) from None

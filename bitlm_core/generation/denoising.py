@@ -118,7 +118,8 @@ def _draw(
 ) -> Tensor:
     """A byte for each hidden place."""
     sharp = sampling.temperature == 0
-    scaled = log_probs if sharp else (log_probs / sampling.temperature).log_softmax(dim=1)
+    below = log_probs - log_probs.amax(dim=1, keepdim=True)  # first, so that the likeliest survives any temperature
+    scaled = log_probs if sharp else (below / sampling.temperature).log_softmax(dim=1)
     if utf8 is not None:
         gaps, before = utf8
         numbers = None if sharp else torch.rand(len(scaled), generator=generator).double().numpy()

@@ -52,7 +52,14 @@ def test_states_show_more_and_more_of_what_comes_out(trained: Engine) -> None:
 
 def test_known_bits_of_a_byte_are_kept(trained: Engine) -> None:
     letters = Template(b"The king was here", bytes([255, 0b1111_0000] * 8 + [0b1110_0001]))
-    for sampling in ({}, {"temperature": 0.0}, {"remask": 0.5, "steps": 8}, {"method": "flip"}, {"constraint": "utf8"}):
+    for sampling in (
+        {},
+        {"temperature": 0.0},
+        {"temperature": 5e-324},
+        {"remask": 0.5, "steps": 8},
+        {"method": "flip"},
+        {"constraint": "utf8"},
+    ):
         found, _ = filled(trained, letters, **sampling)
         both = zip(found.data, letters.data, letters.known, strict=True)
         assert all((byte ^ given) & known == 0 for byte, given, known in both) and len(found.drawn) == 9

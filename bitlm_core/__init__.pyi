@@ -3,6 +3,8 @@ from .bench.cases import grid
 from .bench.coding import file_figures, geometric_mean
 from .bench.compressors import compressed_sizes, record_sizes
 from .bench.defaults import Defaults, choose_defaults
+from .bench.diffusion import DiffusionReport, diffusion_bench_steps
+from .bench.diffusion_samples import learn_and_sample_steps
 from .bench.generate import GenerateReport, generate_speeds
 from .bench.halting import halting_steps
 from .bench.int8 import Int8Report, int8_cost_steps
@@ -58,9 +60,12 @@ from .errors import (
     SequenceTooLongError,
 )
 from .generation.autoregressive import Generation
+from .generation.diffusion_sampling import DiffusionSampling
+from .generation.filling import Filling, FillingState
 from .generation.long_context import LongInference, WindowSummary
 from .generation.many import generate_many
 from .generation.sampling import SamplingConfig
+from .generation.template import Template
 from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
@@ -102,8 +107,12 @@ __all__ = [
     "ContextMixer",
     "DecoderLimits",
     "Defaults",
+    "DiffusionReport",
+    "DiffusionSampling",
     "Engine",
     "EngineConfig",
+    "Filling",
+    "FillingState",
     "Floors",
     "Gate",
     "GateState",
@@ -132,6 +141,7 @@ __all__ = [
     "StepReport",
     "TelemetryConfig",
     "TelemetryReport",
+    "Template",
     "TrainingConfig",
     "TrainingPlan",
     "Verdict",
@@ -163,6 +173,7 @@ __all__ = [
     "decompress_steps",
     "depth_ratios",
     "describe",
+    "diffusion_bench_steps",
     "digest_of",
     "draw_run",
     "estimate_engine_bytes",
@@ -176,6 +187,7 @@ __all__ = [
     "halting_steps",
     "heat_map",
     "int8_cost_steps",
+    "learn_and_sample_steps",
     "learn_steps",
     "link_or_copy",
     "long_costs",

@@ -26,14 +26,16 @@ from bitlm_core import learning
 from bitlm_core.checkpoint.state_check import checked_count
 from bitlm_core.codec.bits import bytes_to_bits
 from bitlm_core.device import keeping_freed_memory
-from bitlm_core.diffusion.schedule import Schedule
 from bitlm_core.engine_config import EngineConfig, check_training
 from bitlm_core.engine_state import compared_with, restore_compared, restore_tensors, tensors_of
 from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.generation.autoregressive import Generation, generate_steps
+from bitlm_core.generation.diffusion_sampling import DiffusionSampling
+from bitlm_core.generation.filling import Filling, FillingState
 from bitlm_core.generation.long_context import LongInference, infer_long_steps
-from bitlm_core.generation.masked_diffusion import diffusion_steps
+from bitlm_core.generation.masked_diffusion import filling_steps
 from bitlm_core.generation.sampling import SamplingConfig
+from bitlm_core.generation.template import Template
 from bitlm_core.learning import StepReport
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.predictor import Predictor
@@ -44,6 +46,7 @@ from bitlm_core.models.packed import Weights
 from bitlm_core.reading import Reader
 from bitlm_core.safety.floors import Floors, Safety, Verdict
 from bitlm_core.safety.gate import judged
+from bitlm_core.scoring.bound import with_bound
 from bitlm_core.scoring.likelihood import Likelihood, score_steps
 from bitlm_core.scoring.score import Score, record_score_steps
 from bitlm_core.telemetry.config import TelemetryConfig
@@ -159,13 +162,12 @@ class Engine:
         batch = segments.next_batch() if segments else learning.sample_batch(self._reader, data, self.config, self.step)
         carried = segments.carried if segments else None
         passes = plan.steps_done * batch.num_bytes / len(data)
-        result = self.trainer.step(
-            batch, objective=plan.objective, step=self.step, progress=plan.progress, passes=passes, carried=carried
-        )
+        given: dict[str, Any] = {"objective": plan.objective, "progress": plan.progress, "masking": plan.masking}
+        result = self.trainer.step(batch, step=self.step, passes=passes, carried=carried, **given)
         if segments:
             segments.commit(batch)
         self.step += 1
-        self.diffusion_steps += plan.objective == "diffusion"
+        self.diffusion_steps += plan.objective != "causal"
         self._count_in(data)
         with self.trainer.training_dtype():
             mixed = self._reader.read_beside(model, data, plan, batch_bytes=batch.num_bytes)
@@ -216,12 +218,14 @@ class Engine:
     def evaluate_steps(
         self, data: NDArray[np.uint8], documents: Iterable[tuple[int, int]] | None = None
     ) -> Generator[float, None, Likelihood]:
-        """Bits per byte of data, see `scoring.likelihood`."""
-        return score_steps(self.model, self.mixer, data, documents)
+        """Bits per byte of data, see `scoring.likelihood`; of a network trained by diffusion also the bound."""
+        scoring = score_steps(self.model, self.mixer, data, documents)
+        return with_bound(scoring, self.model, self.diffusion_steps, data, documents)
 
     def score_steps(self, data: NDArray[np.uint8], spans: NDArray[np.int64], adaptive: bool) -> Generator[float, None, Score]:
         """Surprise and oddness of records, see `scoring.score`."""
-        return record_score_steps(self.model, self.mixer, data, spans, adaptive=adaptive)
+        scoring = record_score_steps(self.model, self.mixer, data, spans, adaptive=adaptive)
+        return with_bound(scoring, self.model, self.diffusion_steps, data, spans)
 
     def infer_steps(
         self, prompt: bytes, max_new_bytes: int, sampling: SamplingConfig, safety: Safety = "off", weights: Weights = "float32"
@@ -242,14 +246,12 @@ class Engine:
         return infer_long_steps(self.model, self.mixer, data, self.known_reference(), **how)
 
     def diffusion_sample_steps(
-        self, *, num_bytes: int, steps: int, schedule: Schedule, prefix: bytes, suffix: bytes, seed: int
-    ) -> Generator[float, None, tuple[Generation, Verdict | None]]:
-        """Fill bytes between a prefix and a suffix, see `generation.masked_diffusion`."""
+        self, template: Template, sampling: DiffusionSampling | None = None, safety: Safety = "warn"
+    ) -> Generator[FillingState, None, tuple[Filling, Verdict | None]]:
+        """Fill the gaps of a template, see `generation.masked_diffusion`; what was drawn is judged."""
         model = self._network("diffusion_sample", "continue a prompt with infer, or ")
-        generation = yield from diffusion_steps(
-            model, num_bytes=num_bytes, steps=steps, schedule=schedule, prefix=prefix, suffix=suffix, seed=seed
-        )
-        return generation, self._judge(generation, "warn")
+        filling = yield from filling_steps(model, template, sampling or DiffusionSampling())
+        return filling, judged(filling.bits, self.reference, self.config.floors, safety)
 
     def known_reference(self) -> NDArray[np.float64]:
         """The training data's byte counts; uniform before any training."""

@@ -18,7 +18,8 @@
     the command     cli  options: the only readers of the command line and the environment
                     demo  doctor  host_config  shell: what it does besides serving
                     score_commands  compression_commands  telemetry_commands: the same with files
-                    bench  bench_commands  bench_compression  bench_decoding  bench_safety: measuring
+                    bench  bench_commands  bench_compression  bench_decoding  bench_diffusion
+                    bench_samples  bench_safety: measuring
 
 Importing this package does nothing.
 """

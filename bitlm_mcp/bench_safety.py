@@ -9,7 +9,7 @@ import typer
 
 import bitlm_core
 from bitlm_mcp.bench_commands import Json, Preset, _followed, _report, _table
-from bitlm_mcp.bench_decoding import bench
+from bitlm_mcp.bench_samples import bench
 from bitlm_mcp.demo import default_text
 
 __all__ = ["bench"]

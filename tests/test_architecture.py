@@ -88,6 +88,8 @@ SERVER = [
     "bench_commands",
     "bench_compression",
     "bench_decoding",
+    "bench_diffusion",
+    "bench_samples",
     "bench_safety",
     "host_config",
     "options",

@@ -1,92 +1,91 @@
-"""`diffusion_sample`: fill hidden bytes in a few parallel steps, the most confident first.
+"""`diffusion_sample`: fill the gaps of a template by masked diffusion, window by window.
 
-Between t = 1 and t = 0 in N even steps, all bytes still hidden are predicted at once and drawn; those with the highest
-probability are kept until the share visible is α(t) of the schedule, the others are hidden again. Parity is computed from
-the data bits at the end, never drawn.
+Whatever is longer than the model's window is filled in several: each begins half a window before the first byte that is
+still to be filled, so what was filled before it is known to it, and what is known on its right as far as it reaches.
+Parity is computed from the data bits at the end, never drawn, unless the sampling says otherwise.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from bitlm_core.codec.bits import bytes_to_bits
 from bitlm_core.codec.parity import enforce_parity
-from bitlm_core.diffusion.schedule import Schedule, visible_share
-from bitlm_core.errors import ConfigError, SequenceTooLongError
-from bitlm_core.generation.autoregressive import Generation
+from bitlm_core.errors import ConfigError
+from bitlm_core.generation.denoising import Canvas, flip_steps, mask_steps, num_passes
+from bitlm_core.generation.diffusion_sampling import DEFAULT_ORDER, DiffusionSampling
+from bitlm_core.generation.filling import Filling, FillingState
+from bitlm_core.generation.template import KNOWN, Template
+from bitlm_core.generation.utf8_gaps import Utf8Gaps
 from bitlm_core.models.interface import LanguageModel
-from bitlm_core.models.output import byte_log_probs
 
 
-def diffusion_steps(
-    model: LanguageModel,
-    *,
-    num_bytes: int,
-    steps: int,
-    schedule: Schedule,
-    prefix: bytes,
-    suffix: bytes,
-    seed: int,
-) -> Generator[float, None, Generation]:
-    """Draw `num_bytes` bytes between a known prefix and suffix, yielding the share of steps done.
+def filling_steps(
+    model: LanguageModel, template: Template, sampling: DiffusionSampling
+) -> Generator[FillingState, None, Filling]:
+    """Fill a template; yields how it stands after each pass of the network, and returns it filled.
 
-    The result's `bits_per_byte` is −log₂ of the probability each byte had when it was kept: not a likelihood.
-    Raises SequenceTooLongError when all three together exceed the model's window.
+    Raises ConfigError for parity='read' of a network that reads out none, and for constraint='utf8' where no filling is valid.
     """
-    length = len(prefix) + num_bytes + len(suffix)
-    if length > model.config.max_bytes:
-        raise SequenceTooLongError(
-            f"{len(prefix)} + {num_bytes} + {len(suffix)} = {length} bytes exceed the model's window of "
-            f"{model.config.max_bytes}: shorten them, or init_model with a larger max_seq_len",
-            length=length,
-            limit=model.config.max_bytes,
-        )
-    if num_bytes < 1 or steps < 1:
-        raise ConfigError(f"num_bytes={num_bytes} and steps={steps} must both be at least 1")
-    generator = torch.Generator().manual_seed(seed)
-    data = torch.tensor([list(prefix) + [0] * num_bytes + list(suffix)])
-    hidden = torch.zeros_like(data, dtype=torch.bool)
-    hidden[0, len(prefix) : len(prefix) + num_bytes] = True
-    parity = torch.zeros_like(data)
-    nats = 0.0
-    for step in range(1, steps + 1):
-        left = round((1 - visible_share(schedule, 1 - step / steps)) * num_bytes)
-        nats += _reveal(model, data, hidden, parity, left, generator)
-        yield step / steps
-    drawn = slice(len(prefix), len(prefix) + num_bytes)
-    written = bytes(data[0, drawn].tolist())
-    corrections = _count_corrections(written, parity[0, drawn]) if model.predicts_parity else 0
-    return Generation(written, nats / (math.log(2) * num_bytes), corrections)
+    if sampling.parity == "read" and not model.predicts_parity:
+        raise ConfigError("parity='read' needs a network that reads out parity bits: use architecture='bit' or 'compute'")
+    data, known = template.whole
+    gaps = Utf8Gaps(data, known) if sampling.constraint == "utf8" else None
+    canvas, generator = Canvas.of(data, known), torch.Generator().manual_seed(sampling.seed)
+    shown = slice(len(template.prefix), len(template.prefix) + len(template.data))
+    windows = list(_windows(known, model.config.max_bytes))
+    total = sum(num_passes(sampling, num_open) for _, _, num_open in windows)
+    done = rehidden = 0
+    for start, end, _ in windows:
+        part = canvas.part(start, end)
+        if sampling.method == "flip":
+            passes = flip_steps(model, part, sampling, generator)
+        else:
+            passes = mask_steps(model, part, sampling, generator, (gaps, _bytes(canvas.data[:start])) if gaps else None)
+        for hidden_again in passes:
+            done, rehidden = done + 1, rehidden + hidden_again
+            yield FillingState(done / total, _bytes(canvas.data[shown]), _bytes(canvas.known[shown]))
+    was_open = canvas.given != KNOWN
+    drawn = _bytes(canvas.data[was_open])
+    ninth_bits, corrections = _ninth_bits(drawn, canvas.ninth[was_open] if model.predicts_parity else None, sampling)
+    return Filling(
+        _bytes(canvas.data[shown]),
+        -float(canvas.log_prob[was_open].sum()) / (math.log(2) * len(drawn)),
+        corrections,
+        drawn=drawn,
+        ninth_bits=ninth_bits,
+        steps=done,
+        windows=len(windows),
+        rehidden=rehidden,
+        order=None if sampling.method == "flip" else sampling.order or DEFAULT_ORDER,
+    )
 
 
-@torch.no_grad()
-def _reveal(model: LanguageModel, data: Tensor, hidden: Tensor, parity: Tensor, left: int, generator: torch.Generator) -> float:
-    """Draw all hidden bytes; keep the likeliest so that `left` stay hidden. Returns the nats of those kept.
-
-    `parity` takes the model's own readout of the parity bits of those kept, where it has one.
-    """
-    keep = int(hidden.sum()) - left
-    if keep <= 0:
-        return 0.0
-    prediction = model.predict_masked(data, hidden)
-    log_probs = byte_log_probs(prediction.nodes[0].cpu()[hidden[0]])
-    drawn = torch.multinomial(log_probs.exp(), 1, generator=generator)
-    confidence = log_probs.gather(1, drawn).squeeze(1)
-    chosen = confidence.topk(keep).indices
-    places = hidden[0].nonzero().squeeze(1)[chosen]
-    data[0, places] = drawn.squeeze(1)[chosen]
-    hidden[0, places] = False
-    if prediction.parity is not None:
-        parity[0, places] = (prediction.parity[0].cpu()[places] > 0).long()
-    return -float(confidence[chosen].sum())
+def _windows(known: bytes, size: int) -> Iterator[tuple[int, int, int]]:
+    """Where windows begin and end, and how many bytes are filled in each: all that no window before has filled."""
+    end = 0
+    for place, mask in enumerate(known):
+        if mask != KNOWN and place >= end:
+            start = max(0, min(place - size // 2, len(known) - size))
+            end = min(len(known), start + size)
+            yield start, end, end - place - known[place:end].count(KNOWN)
 
 
-def _count_corrections(written: bytes, parity: Tensor) -> int:
-    """Groups whose parity bit, as the model read it out, is not the one that the data bits ask for."""
-    groups = bytes_to_bits(written).reshape(-1, 9)
-    groups[:, 8] = parity.numpy()
-    return enforce_parity(groups.ravel())[1]
+def _ninth_bits(drawn: bytes, read: torch.Tensor | None, sampling: DiffusionSampling) -> tuple[bytes, int]:
+    """One per byte, and how many of those that the network read out, if it did, had to be set right."""
+    groups = bytes_to_bits(drawn).reshape(-1, 9)
+    computed = groups[:, 8].tobytes()
+    if read is None:
+        return computed, 0
+    if sampling.parity == "read":
+        return _bytes(read), 0
+    groups[:, 8] = read.numpy()
+    return computed, enforce_parity(groups.ravel())[1]
+
+
+def _bytes(values: torch.Tensor) -> bytes:
+    return values.numpy().astype(np.uint8).tobytes()

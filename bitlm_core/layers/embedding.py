@@ -2,7 +2,8 @@
 
 e(byte) = E_byte[byte] + Σ_i ±E_bit[i], + for a 1 and − for a 0, over the 8 data bits (most significant first) and the
 even-parity bit. Bytes that share bits share what is learned of them. Two rows have no bits: *mask* (a byte hidden from a
-diffusion model) and *start* (the position before the first byte).
+diffusion model) and *start* (the position before the first byte). A byte of which some bits are known is the mask and the
+sum of those; its parity is not known.
 
 The 258 × M table is built once per call; looking a byte up is then one gather.
 """
@@ -28,6 +29,13 @@ def bit_signs() -> Tensor:
     return F.pad(signs, (0, 0, 0, NUM_SYMBOLS - 256))
 
 
+def signs_of_known(data_BT: Tensor, known_BT: Tensor) -> Tensor:
+    """[B, T, 8]: +1 / −1 for the bits of each byte that are known, most significant first, 0 for the others."""
+    shift = torch.arange(7, -1, -1, device=data_BT.device)
+    known, ones = ((of[..., None] >> shift) & 1 for of in (known_BT, data_BT))
+    return known * (2 * ones - 1)
+
+
 class ByteEmbedding(nn.Module):
     """Symbols [B, T] in 0 … 257 → [B, T, M]."""
 
@@ -40,6 +48,20 @@ class ByteEmbedding(nn.Module):
     def forward(self, symbols_BT: Tensor) -> Tensor:
         table = torch.addmm(self.byte, self.signs, self.bit)  # type: ignore[arg-type]
         return F.embedding(symbols_BT, table)
+
+    def of_bits(self, signs_BT8: Tensor, symbols_BT: Tensor) -> Tensor:
+        """[B, T, M] what the known bits add to symbols that are masks."""
+        return (signs_BT8 * (symbols_BT == MASK)[..., None]).to(self.bit.dtype) @ self.bit[:8]
+
+
+def hashed_with(hashed: Tensor, symbols: Tensor) -> Tensor:
+    """The hash of what was hashed before and one symbol more."""
+    return hashed * _ROLLING + symbols + 1
+
+
+def hashed_row(hashed: Tensor, rows: int) -> Tensor:
+    """Which of so many rows a hash means."""
+    return (((hashed * _GOLDEN) >> 32) & 0x7FFF_FFFF) % rows
 
 
 class NgramEmbedding(nn.Module):
@@ -68,10 +90,9 @@ class NgramEmbedding(nn.Module):
         last, hashed = symbols_BT, symbols_BT + 1
         for back in range(1, reach + 1):
             last = torch.where(last == START, START, line[:, reach - back : reach - back + T])
-            hashed = hashed * _ROLLING + last + 1
+            hashed = hashed_with(hashed, last)
             if back + 1 in self.orders:
-                upper = ((hashed * _GOLDEN) >> 32) & 0x7FFF_FFFF
-                places.append(upper % self.rows + len(places) * self.rows)
+                places.append(hashed_row(hashed, self.rows) + len(places) * self.rows)
         return torch.stack(places, dim=2)
 
 

@@ -71,10 +71,13 @@ class BitLM(LanguageModel):
             rows.append(torch.stack(nodes))
         return torch.stack(rows)
 
-    def predict_masked(
-        self, data_BT: Tensor, hidden_BT: Tensor, *, documents: Tensor | None = None, trace: Trace | None = None
+    def _predict_masked(
+        self, data_BT: Tensor, known_BT: Tensor, documents: Tensor | None, trace: Trace | None
     ) -> MaskedPrediction:
-        groups = _groups(self.symbols(data_BT)).masked_fill(hidden_BT.to(self.device)[..., None], BitEmbedding.MASK)
+        # The parity bit of a byte of which some bits are hidden would give one of them away.
+        known_BT = known_BT.to(self.device)
+        known = torch.cat([path_bits(known_BT) == 1, (known_BT == 255)[..., None]], dim=-1)
+        groups = _groups(self.symbols(data_BT)).masked_fill(~known, BitEmbedding.MASK)
         inputs = self._inputs(groups.flatten(1), documents, None)
         of_bits = self._sight(documents, None)["documents"]
         if of_bits is not None:

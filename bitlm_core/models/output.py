@@ -35,6 +35,17 @@ def path_nats(logits: Tensor, bytes_: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, bits, reduction="none").sum(dim=-1)
 
 
+def conditioned_log_probs(node_logits: Tensor, bytes_: Tensor, known: Tensor) -> Tensor:
+    """[..., 256] node logits, [...] bytes and which of their bits are known (bit 7 first) → [..., 256] ln p(byte).
+
+    Bytes that contradict a known bit have probability 0; the others share 1. What `bytes_` holds in unknown bits is not read.
+    """
+    log_probs = byte_log_probs(node_logits)
+    every = torch.arange(256, device=node_logits.device)
+    contradicts = ((every ^ bytes_[..., None]) & known[..., None]) != 0
+    return log_probs.masked_fill(contradicts, -torch.inf).log_softmax(dim=-1)
+
+
 def byte_log_probs(node_logits: Tensor) -> Tensor:
     """[..., 256] node logits → [..., 256] ln p(byte)."""
     log_probs = torch.zeros_like(node_logits[..., :1])

@@ -14,7 +14,10 @@ from typing import Literal, Protocol
 
 from bitlm_core.errors import ConfigError, SafetyGateError
 from bitlm_core.generation.autoregressive import Generation
+from bitlm_core.generation.diffusion_sampling import DiffusionSampling
+from bitlm_core.generation.filling import Filling, FillingState
 from bitlm_core.generation.sampling import SamplingConfig
+from bitlm_core.generation.template import Template
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.safety.floors import GateState, Safety, Verdict
 from bitlm_core.safety.gate import Gate
@@ -22,7 +25,6 @@ from bitlm_core.safety.gate import Gate
 MAX_ATTEMPTS = 4
 COOLER = 0.7
 """What the lower temperature is of the one that was asked for."""
-DIFFUSION_STEPS = 16
 
 How = Literal["as asked", "another seed", "lower temperature", "diffusion"]
 _LADDER: tuple[How, ...] = ("as asked", "another seed", "lower temperature", "diffusion")
@@ -40,9 +42,9 @@ class Generating(Protocol):
         """Continue a prompt."""
 
     def diffusion_sample_steps(
-        self, *, num_bytes: int, steps: int, schedule: Literal["linear"], prefix: bytes, suffix: bytes, seed: int
-    ) -> Steps:
-        """Fill bytes after a prefix."""
+        self, template: Template, sampling: DiffusionSampling, safety: Safety
+    ) -> Generator[FillingState, None, tuple[Filling, Verdict | None]]:
+        """Fill a template."""
 
 
 @dataclass(frozen=True)
@@ -180,9 +182,18 @@ def _steps(model: Generating, attempt: Attempt, prompt: bytes, max_new_bytes: in
         return model.infer_steps(prompt, max_new_bytes, changed, "warn")
     assert model.model is not None  # noqa: S101 - `_why_no_diffusion` looked
     room = model.model.config.max_bytes - max_new_bytes
-    return model.diffusion_sample_steps(
-        num_bytes=max_new_bytes, steps=DIFFUSION_STEPS, schedule="linear", prefix=prompt[-room:], suffix=b"", seed=attempt.seed
-    )
+    return _filled(model, Template.between(prompt[-room:], max_new_bytes), DiffusionSampling(seed=attempt.seed))
+
+
+def _filled(model: Generating, template: Template, sampling: DiffusionSampling) -> Steps:
+    """Diffusion, told as the other attempts are."""
+    steps = model.diffusion_sample_steps(template, sampling, "warn")
+    while True:
+        try:
+            yield next(steps).share
+        except StopIteration as stop:
+            found: Made = stop.value
+            return found
 
 
 def _following(steps: Steps, made: list[tuple[Generation, Verdict]]) -> Generator[float, None, None]:

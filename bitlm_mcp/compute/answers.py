@@ -59,6 +59,7 @@ class ScoreOutcome(Message):
     bits_per_byte_network: float | None
     num_bytes: int
     num_windows: int
+    bits_per_byte_bound: float | None
     num_records: int
     num_learned: int | None
     records: tuple[OddRecord, ...]
@@ -102,12 +103,31 @@ class GenerationOutcome(Message):
     answer: Literal["generation"] = "generation"
     data: bytes
     bits_per_byte: float
+    verdict: Verdict | None
+    telemetry: GeneratedTelemetry
+    step: int
+    attempts: tuple[AttemptMade, ...] = ()
+
+
+class FillingOutcome(Message):
+    """A template filled, see `bitlm_core.Filling`, and what the gate says of what was drawn.
+
+    `diffusion_steps`: that the model was trained for.
+    """
+
+    answer: Literal["filling"] = "filling"
+    data: bytes
+    num_drawn: int
+    bits_per_byte: float
     parity_corrections: int
+    steps: int
+    windows: int
+    rehidden: int
+    order: str | None
     verdict: Verdict | None
     telemetry: GeneratedTelemetry
     step: int
     diffusion_steps: int
-    attempts: tuple[AttemptMade, ...] = ()
 
 
 class Window(Message):
@@ -170,6 +190,7 @@ Answer = Annotated[
     | Calibrated
     | ScoreOutcome
     | GenerationOutcome
+    | FillingOutcome
     | LongOutcome
     | CompressOutcome
     | DecompressOutcome

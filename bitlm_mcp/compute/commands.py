@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bitlm_core import EngineConfig, Floors, SamplingConfig, TelemetryConfig, TrainingConfig, TrainingPlan
+from bitlm_core import DiffusionSampling, EngineConfig, Floors, SamplingConfig, TelemetryConfig, TrainingConfig, TrainingPlan
 from bitlm_mcp.compute.messages import DataPart, Message, ModelRef
 
 
@@ -124,16 +124,15 @@ class InferLong(Asked):
 
 
 class DiffusionSample(Asked):
-    """Fill bytes between two known ends. Answer: `GenerationOutcome`."""
+    """Fill the gaps of a template; the first four are its fields, see `bitlm_core.Template`. Answer: `FillingOutcome`."""
 
     kind: Literal["diffusion_sample"] = "diffusion_sample"
     model: ModelRef
-    num_bytes: int
-    steps: int
-    schedule: Literal["linear", "cosine", "exp"]
+    data: bytes
+    known: bytes
     prefix: bytes
     suffix: bytes
-    seed: int
+    sampling: DiffusionSampling
 
 
 class Compress(Asked):

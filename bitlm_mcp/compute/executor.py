@@ -25,7 +25,7 @@ from bitlm_mcp.compute.answers import Progress
 from bitlm_mcp.compute.compression import compress_steps, decompress_steps
 from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.messages import Message, Saved
-from bitlm_mcp.compute.points import generated, point_of
+from bitlm_mcp.compute.points import filled, point_of
 from bitlm_mcp.compute.safety import adopted, infer_steps
 from bitlm_mcp.compute.scoring import record_places, score_outcome
 from bitlm_mcp.compute.tracing import span
@@ -146,8 +146,8 @@ class Executor:
     @execute.register
     def _diffusion_sample(self, command: commands.DiffusionSample) -> Steps:
         engine = self.engines.get(command.model, command.trace).engine
-        arguments = {name: getattr(command, name) for name in ("num_bytes", "steps", "schedule", "prefix", "suffix", "seed")}
-        return generated(engine, (yield from _shares(engine.diffusion_sample_steps(**arguments), command)))
+        template = bitlm_core.Template(command.data, command.known, command.prefix, command.suffix)
+        return filled(engine, (yield from _shares(engine.diffusion_sample_steps(template, command.sampling), command)))
 
     @execute.register
     def _compress(self, command: commands.Compress) -> Steps:
@@ -286,12 +286,12 @@ def _write(entry: Entry, folder: Path, trace: Mapping[str, str]) -> Saved:
     return Saved(path=path, facts=entry.facts)
 
 
-def _shares(steps: Generator[float, None, Any], command: commands.Asked) -> Generator[Progress, None, Any]:
-    """Tell the shares that a reading generator of the engine yields; what it returns."""
+def _shares(steps: Generator[Any, None, Any], command: commands.Asked) -> Generator[Progress, None, Any]:
+    """Tell the shares that a reading generator of the engine yields, or whatever has one; what it returns."""
     with span("sample", command.trace, command=type(command).__name__):
         while True:
             try:
                 share = next(steps)
             except StopIteration as stop:
                 return stop.value
-            yield Progress(share=share)
+            yield Progress(share=getattr(share, "share", share))

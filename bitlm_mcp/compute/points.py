@@ -11,7 +11,7 @@ from bitlm_mcp.compute import answers
 from bitlm_mcp.snapshot import HistoryPoint
 
 if TYPE_CHECKING:
-    from bitlm_core import Engine, Generation, StepReport, Verdict
+    from bitlm_core import Engine, Filling, Generation, StepReport, Verdict
 
 _OWN = ("step", "loss", "bits_per_byte", "bits_per_byte_mixed", "grad_norm", "learning_rate")
 _OF_SOME = ("mean_layers", "attention_entropy")
@@ -31,18 +31,35 @@ def point_of(report: StepReport, seconds: float) -> HistoryPoint:
 
 
 def generated(engine: Engine, found: tuple[Generation, Verdict | None]) -> answers.GenerationOutcome:
-    """What was generated, measured against the training data (before any training, uniform bytes)."""
+    """What was generated, and what it looks like."""
     generation, verdict = found
-    measured = measure_bits(bytes_to_bits(generation.data), engine.known_reference())
-    settings = engine.config.telemetry
-    complexity = measured.transition_rate if settings.profile == "legacy" else measured.c
-    composite = composite_score(measured.k, complexity, measured.s, settings.lambdas)
     return answers.GenerationOutcome(
         data=generation.data,
         bits_per_byte=generation.bits_per_byte,
-        parity_corrections=generation.parity_corrections,
         verdict=verdict,
-        telemetry=answers.GeneratedTelemetry(**asdict(measured), composite=composite),
+        telemetry=_measured(engine, generation.data),
+        step=engine.step,
+    )
+
+
+def filled(engine: Engine, found: tuple[Filling, Verdict | None]) -> answers.FillingOutcome:
+    """What a template was filled with, and what the drawn bytes look like."""
+    filling, verdict = found
+    told = {name: getattr(filling, name) for name in answers.FillingOutcome.model_fields if hasattr(filling, name)}
+    return answers.FillingOutcome(
+        **told,
+        num_drawn=len(filling.drawn),
+        verdict=verdict,
+        telemetry=_measured(engine, filling.drawn),
         step=engine.step,
         diffusion_steps=engine.diffusion_steps,
     )
+
+
+def _measured(engine: Engine, data: bytes) -> answers.GeneratedTelemetry:
+    """Measured against the training data (before any training, uniform bytes)."""
+    measured = measure_bits(bytes_to_bits(data), engine.known_reference())
+    settings = engine.config.telemetry
+    complexity = measured.transition_rate if settings.profile == "legacy" else measured.c
+    composite = composite_score(measured.k, complexity, measured.s, settings.lambdas)
+    return answers.GeneratedTelemetry(**asdict(measured), composite=composite)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any, Literal
 
-from bitlm_core import ConfigError, SamplingConfig, check_records
+from bitlm_core import ConfigError, DiffusionSampling, SamplingConfig, Template, check_records
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.jobs import Job, new_job_id
@@ -93,9 +93,9 @@ def infer(
     return workspace.runner.submit(Job("infer", model_id, Urgency.ANSWER, command))
 
 
-def diffusion_sample(workspace: Workspace, model_id: str, **asked: Any) -> Job:
-    """Fill bytes between two known ends; the arguments are those of `commands.DiffusionSample`."""
-    command = commands.DiffusionSample(model=workspace.models.ref(model_id), **asked)
+def diffusion_sample(workspace: Workspace, model_id: str, template: Template, sampling: DiffusionSampling) -> Job:
+    """Fill the gaps of a template."""
+    command = commands.DiffusionSample(model=workspace.models.ref(model_id), **vars(template), sampling=sampling)
     return workspace.runner.submit(Job("diffusion_sample", model_id, Urgency.ANSWER, command))
 
 

@@ -8,7 +8,7 @@ from mcp.server.mcpserver import Context
 from pydantic import Field
 
 from bitlm_core import SamplingConfig
-from bitlm_mcp.compute.answers import GenerationOutcome
+from bitlm_mcp.compute.answers import FillingOutcome, GenerationOutcome
 from bitlm_mcp.operations import reading as operations
 from bitlm_mcp.results import Result
 from bitlm_mcp.schemas import ToolSpec
@@ -31,10 +31,28 @@ from bitlm_mcp.tools.parameters import (
     Text,
     WaitSeconds,
     given_prompt,
-    text_bytes,
 )
 from bitlm_mcp.tools.safety import answered, hand_over
 from bitlm_mcp.tools.sources import given_data, given_long_input
+from bitlm_mcp.tools.templates import (
+    DEFAULT_GAP,
+    UNTRAINED,
+    Constraint,
+    DenoisingSteps,
+    Gap,
+    Gapped,
+    GappedBase64,
+    Method,
+    NumBytes,
+    Order,
+    Prefix,
+    Remask,
+    Schedule,
+    Suffix,
+    Temperature,
+    given_sampling,
+    given_template,
+)
 from bitlm_mcp.tools.waiting import answer, finished, off_loop
 from bitlm_mcp.workspace import Workspace
 
@@ -121,38 +139,39 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
     async def diffusion_sample(
         ctx: Context[Any, Any],
         model_id: ModelId = "default",
-        num_bytes: Annotated[int, Field(ge=1, le=MAX_NEW_BYTES, description="How many bytes to make.")] = 32,
-        steps: Annotated[int, Field(ge=1, le=64, description="Denoising steps; 8 to 16 for quality.")] = 12,
-        schedule: Annotated[Literal["linear", "cosine", "exp"], Field(description="How fast bytes become visible.")] = "linear",
-        prefix: Annotated[str, Field(max_length=65_536, description="Known text before the bytes.")] = "",
-        suffix: Annotated[str, Field(max_length=65_536, description="Known text after the bytes.")] = "",
+        num_bytes: NumBytes = DEFAULT_GAP,
+        steps: DenoisingSteps = 12,
+        schedule: Schedule = "linear",
+        prefix: Prefix = "",
+        suffix: Suffix = "",
+        template: Gapped = None,
+        template_base64: GappedBase64 = None,
+        gap: Gap = "_",
+        method: Method = "mask",
+        order: Order = None,
+        remask: Remask = None,
+        temperature: Temperature = 0.85,
+        constraint: Constraint = "none",
         seed: Seed = 0,
     ) -> DiffusionResult:
-        """Fill bytes between a known prefix and suffix, all positions in parallel, the most confident first.
+        """Fill bytes between a known prefix and suffix, or the gaps of a template, all in parallel, in a few steps.
 
         Train the model with objective=diffusion first.
         """
-        job = operations.diffusion_sample(
-            workspace,
-            model_id,
-            num_bytes=num_bytes,
+        given = given_template(num_bytes, template, template_base64, gap, prefix, suffix)
+        sampling = given_sampling(
             steps=steps,
             schedule=schedule,
-            prefix=text_bytes("prefix", prefix) if prefix else b"",
-            suffix=text_bytes("suffix", suffix) if suffix else b"",
+            method=method,
+            order=order,
+            remask=remask,
+            temperature=temperature,
+            constraint=constraint,
             seed=seed,
         )
-        found: GenerationOutcome = await answer(workspace, job, ctx)
-        untrained = (
-            "this model has never been trained for diffusion (0 diffusion steps), so the sample is close to noise: "
-            "call train_step with objective='diffusion' first"
-        )
-        return DiffusionResult(
-            **generation_facts(found),
-            parity_corrections=found.parity_corrections,
-            warning=None if found.diffusion_steps else untrained,
-            model_step=found.step,
-        )
+        found: FillingOutcome = await answer(workspace, operations.diffusion_sample(workspace, model_id, given, sampling), ctx)
+        told = {name: getattr(found, name) for name in DiffusionResult.model_fields if hasattr(found, name)}
+        return DiffusionResult(**told | generation_facts(found), warning=None if found.diffusion_steps else UNTRAINED)
 
     return [
         ToolSpec(score, "Score", read_only=True, destructive=False, idempotent=True),

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from bitlm_core import GateState, Verdict, bits_to_bytes, bytes_to_bits
-from bitlm_mcp.compute.answers import GenerationOutcome
+from bitlm_mcp.compute.answers import FillingOutcome, GenerationOutcome
 from bitlm_mcp.results import FiniteOrNone, Result
 from bitlm_mcp.snapshot import Status
 
@@ -56,6 +56,7 @@ class ScoreResult(Result):
     bits_per_byte: FiniteOrNone = None
     bits_per_byte_static: Annotated[FiniteOrNone, Field(description="Everything frozen.")] = None
     bits_per_byte_network: Annotated[FiniteOrNone, Field(description="The network alone, frozen.")] = None
+    bits_per_byte_bound: Annotated[FiniteOrNone, Field(description="Upper bound by diffusion, where trained so.")] = None
     num_bytes: int | None = None
     num_windows: int | None = None
     num_records: int | None = None
@@ -157,13 +158,19 @@ class CalibrateResult(Result):
 
 
 class DiffusionResult(Result):
-    """Bytes made by masked diffusion."""
+    """A template filled by masked diffusion; without one, the bytes that were made."""
 
     keep_null: ClassVar[frozenset[str]] = frozenset({"text"})
 
     text: TextField
     data_base64: str
+    num_drawn: Annotated[int, Field(description="Bytes that were not known.")]
+    bits_per_byte: Annotated[float, Field(description="How unsure the draw was: no likelihood.")]
     parity_corrections: Annotated[int, Field(description="Groups whose parity bit had to be set right.")]
+    steps: Annotated[int, Field(description="Passes of the network, of all windows.")]
+    windows: int
+    rehidden: Annotated[int, Field(description="Bytes that were hidden again.")]
+    order: str | None
     verdict: VerdictResult | None = None
     telemetry: GeneratedResult
     warning: str | None = None
@@ -236,13 +243,15 @@ def text_or_none(data: bytes) -> str | None:
         return None
 
 
-def generation_facts(found: GenerationOutcome) -> dict[str, Any]:
+def generation_facts(found: GenerationOutcome | FillingOutcome) -> dict[str, Any]:
     """What infer and diffusion_sample have in common: the bytes in both forms, and what the gate says."""
     return {
         "text": text_or_none(found.data),
         "data_base64": base64.b64encode(found.data).decode(),
         "telemetry": GeneratedResult(**found.telemetry.model_dump(exclude={"valid_groups"})),
         "verdict": _verdict_result(found.verdict),
+        "bits_per_byte": found.bits_per_byte,
+        "model_step": found.step,
     }
 
 
@@ -252,10 +261,8 @@ def infer_result(found: GenerationOutcome, gate: GateState | None = None, *, app
     return InferResult(
         **generation_facts(found) | verdict_facts(found, gate),
         num_bits=len(bits),
-        bits_per_byte=found.bits_per_byte,
         parity_ok=not bits_to_bytes(bits, errors="report").bad_groups,
         approved=approved or None,
-        model_step=found.step,
     )
 
 

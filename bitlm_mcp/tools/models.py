@@ -85,6 +85,7 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
         act_threshold: network.ActThreshold = None,
         position: network.Position = None,
         ngram_rows: network.NgramRows = None,
+        diffusion: network.Diffusion = None,
         context_mixing: network.ContextMixing = True,
         mixing_memory_mib: network.MixingMemory = None,
         seed: Seed = 0,
@@ -92,10 +93,14 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
     ) -> InitResult:
         """Create a fresh model; the defaults suit text and records alike."""
         fields: dict[str, Any] = {"d_model": d_model, "nhead": nhead, "num_layers": num_layers, "dropout": dropout}
-        fields |= {"dim_feedforward": dim_feedforward, "max_seq_len": max_seq_len, "position": position}
-        fields["ngram_rows"] = ngram_rows
+        fields |= {
+            "dim_feedforward": dim_feedforward,
+            "max_seq_len": max_seq_len,
+            "position": position,
+            "ngram_rows": ngram_rows,
+        }
         fields |= {"attention": attention, "chunk_size": chunk_size, "overlap": overlap, "reversible": reversible}
-        fields |= {"use_checkpoint": use_checkpoint, "use_act": use_act, "act_threshold": act_threshold}
+        fields |= {"use_checkpoint": use_checkpoint, "use_act": use_act, "act_threshold": act_threshold, "diffusion": diffusion}
         sizes = None if architecture == "mix" and preset == network.DEFAULT_PRESET else preset
         model = preset_config(sizes, architecture, **fields)
         config = EngineConfig(model=model, mixing=_mixing(context_mixing, mixing_memory_mib), seed=seed)

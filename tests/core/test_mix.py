@@ -18,6 +18,7 @@ from bitlm_core import (
     EngineConfig,
     MixingConfig,
     SamplingConfig,
+    Template,
     TrainingConfig,
     TrainingPlan,
     bytes_in_memory,
@@ -145,9 +146,8 @@ def test_it_may_be_held_against_unseen_data(data: ByteData, text: bytes) -> None
 
 def test_what_only_networks_can_is_refused_with_what_to_do_instead(mix: Engine, data: ByteData) -> None:
     before = mix.state()
-    gap: dict[str, Any] = {"num_bytes": 4, "steps": 2, "schedule": "linear", "prefix": b"", "suffix": b"", "seed": 0}
     with pytest.raises(ConfigError, match="diffusion_sample needs: continue a prompt with infer"):
-        run(mix.diffusion_sample_steps(**gap))
+        run(mix.diffusion_sample_steps(Template.between(b"", 4)))
     with pytest.raises(ConfigError, match="train_full_sequence needs: train_steps reads in order"):
         mix.train_full_sequence(data)
     with pytest.raises(ConfigError, match="longer window"):

@@ -106,6 +106,9 @@ class Agent:
         filled = await self.call("diffusion_sample", model_id=self.model, prefix="The ", num_bytes=8, steps=4)
         assert len(base64.b64decode(filled["data_base64"])) == 8 and filled["parity_corrections"] == 0
         assert "warning" not in filled and "text" in filled
+        assert (filled["steps"], filled["num_drawn"], filled["windows"]) == (4, 8, 1)
+        gaps = await self.call("diffusion_sample", model_id=self.model, template="The ____ of a_", constraint="utf8", steps=2)
+        assert gaps["text"][:4] + gaps["text"][8:13] == "The  of a" and gaps["num_drawn"] == 5
         seen = await self.call("get_telemetry", model_id=self.model, last=5)
         assert seen["step"] == 14 and len(seen["history"]["step"]) == 5 and seen["state"] == "idle"
         assert all(0 <= seen[name] <= 1 for name in "kcs")

@@ -1,4 +1,4 @@
-"""infer, infer_long and diffusion_sample on a small trained engine."""
+"""infer and infer_long on a small trained engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from bitlm_core import (
     ResourceLimitError,
     SafetyGateError,
     SamplingConfig,
-    SequenceTooLongError,
     TrainingPlan,
     bits_to_bytes,
     preset_config,
@@ -140,32 +139,3 @@ def test_nothing_to_generate_is_refused(trained: Engine) -> None:
 def test_infer_long_refuses_windows_that_cannot_move(trained: Engine, ctx_bits: int, overlap: int) -> None:
     with pytest.raises(ConfigError, match="overlap"):
         run(trained.infer_long_steps(np.zeros(50, np.uint8), ctx_bits=ctx_bits, overlap=overlap))
-
-
-@pytest.mark.parametrize("schedule", ["linear", "cosine", "exp"])
-@pytest.mark.parametrize("steps", [1, 7, 40])
-def test_diffusion_fills_exactly_the_gap(trained: Engine, schedule: str, steps: int) -> None:
-    def drawn(seed: int) -> bytes:
-        sampling = trained.diffusion_sample_steps(
-            num_bytes=12,
-            steps=steps,
-            schedule=schedule,
-            prefix=b"The ",
-            suffix=b" end",
-            seed=seed,  # type: ignore[arg-type]
-        )
-        generation, _ = run(sampling)
-        limit = 0 if trained.config.model.architecture == "byte" else 12
-        assert 0 <= generation.parity_corrections <= limit
-        return generation.data
-
-    assert len(drawn(1)) == 12
-    assert drawn(1) == drawn(1)
-
-
-def test_diffusion_refuses_what_does_not_fit(trained: Engine) -> None:
-    limit = trained.config.model.max_bytes
-    sampling = trained.diffusion_sample_steps(num_bytes=limit, steps=2, schedule="linear", prefix=b"x", suffix=b"", seed=0)
-    with pytest.raises(SequenceTooLongError) as caught:
-        run(sampling)
-    assert (caught.value.length, caught.value.limit) == (limit + 1, limit)

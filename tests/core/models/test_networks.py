@@ -8,7 +8,7 @@ import torch
 from bitlm_core import ConfigError, ModelConfig, preset_config
 from bitlm_core.models.build import build_model
 from bitlm_core.models.config import count_parameters
-from bitlm_core.models.output import byte_log_probs, path_bits, path_logits, path_nats, path_nodes
+from bitlm_core.models.output import byte_log_probs, conditioned_log_probs, path_bits, path_logits, path_nats, path_nodes
 from tests.core.models.networks import T, a_model, some_bytes
 
 
@@ -66,20 +66,20 @@ def test_masked_prediction_sees_both_sides_and_never_what_is_hidden(architecture
     model, data = a_model(architecture), some_bytes(1)
     hidden = torch.zeros(1, T, dtype=torch.bool)
     hidden[0, 8:11] = True
-    seen = model.predict_masked(data, hidden).nodes[:, 8]
+    seen = model.predict_masked(data, 255 * ~hidden).nodes[:, 8]
     secret = data.clone()
     secret[0, 9] ^= 0xFF
-    assert torch.equal(model.predict_masked(secret, hidden).nodes[:, 8], seen)
+    assert torch.equal(model.predict_masked(secret, 255 * ~hidden).nodes[:, 8], seen)
     for side in (2, 15):
         other = data.clone()
         other[0, side] ^= 0xFF
-        assert not torch.equal(model.predict_masked(other, hidden).nodes[:, 8], seen)
+        assert not torch.equal(model.predict_masked(other, 255 * ~hidden).nodes[:, 8], seen)
 
 
 def test_parity_is_read_out_by_the_bit_model_alone() -> None:
     data, hidden = some_bytes(1), torch.ones(1, T, dtype=torch.bool)
-    assert a_model("byte").predict_masked(data, hidden).parity is None
-    parity = a_model("bit").predict_masked(data, hidden).parity
+    assert a_model("byte").predict_masked(data, 255 * ~hidden).parity is None
+    parity = a_model("bit").predict_masked(data, 255 * ~hidden).parity
     assert parity is not None and parity.shape == (1, T)
 
 
@@ -108,6 +108,17 @@ def test_the_path_of_a_byte_by_hand() -> None:
     assert path_bits(byte).tolist() == [1, 0, 1, 0, 0, 0, 0, 1]
     assert path_nodes(byte).tolist() == [1, 0b11, 0b110, 0b1101, 0b11010, 0b110100, 0b1101000, 0b11010000]
     assert path_nats(torch.zeros(8), byte).item() == pytest.approx(8 * 0.6931472)
+
+
+def test_bytes_that_contradict_what_is_known_have_no_probability() -> None:
+    nodes = torch.randn(3, 256, generator=torch.Generator().manual_seed(1))
+    data, known = torch.tensor([0b1010_0001, 65, 200]), torch.tensor([0b1110_0000, 0, 255])
+    found, free = conditioned_log_probs(nodes, data, known).exp(), byte_log_probs(nodes).exp()
+    allowed = free[0] * torch.tensor([byte >> 5 == 0b101 for byte in range(256)])
+    torch.testing.assert_close(found[0], allowed / allowed.sum())
+    torch.testing.assert_close(found[1], free[1])
+    assert found[2, 200] == 1 and found[2].sum() == 1
+    assert torch.equal(conditioned_log_probs(nodes, data ^ ~known & 255, known), found.log())
 
 
 def test_sizes_that_do_not_fit_together_are_named() -> None:

@@ -20,6 +20,9 @@ from bitlm_core import (
     bytes_to_bits,
     safe_sample,
 )
+from bitlm_core.generation.diffusion_sampling import DiffusionSampling
+from bitlm_core.generation.filling import FillingState
+from bitlm_core.generation.template import Template
 from bitlm_core.safety.gate import BURN_IN, judge
 from bitlm_core.safety.retry import MAX_ATTEMPTS
 from bitlm_core.telemetry import byte_histogram
@@ -39,6 +42,9 @@ class Scripted:
 
     def _next(self) -> Generator[float, None, tuple[Generation, Verdict | None]]:
         yield 1.0
+        return self._made()
+
+    def _made(self) -> tuple[Generation, Verdict | None]:
         data = self.says.pop(0)
         return Generation(data, 1.0), judge(bytes_to_bits(data), REFERENCE, Floors())
 
@@ -46,9 +52,10 @@ class Scripted:
         self.asked.append((sampling.seed, round(sampling.temperature, 9)))
         return self._next()
 
-    def diffusion_sample_steps(self, **asked: Any) -> Any:
-        self.asked.append(("diffusion", asked["prefix"], asked["seed"]))
-        return self._next()
+    def diffusion_sample_steps(self, template: Template, sampling: DiffusionSampling, safety: str) -> Any:
+        self.asked.append(("diffusion", template.prefix, sampling.seed))
+        yield FillingState(1.0, b"", b"")
+        return self._made()
 
 
 def test_the_first_output_that_passes_is_taken() -> None:

@@ -77,6 +77,13 @@ class JobList(Result):
     next: str | None = None
 
 
+def _outcome(workspace: Workspace, view: JobView) -> JobResult:
+    """How a training stands; one that failed raises its error."""
+    if view.status == "failed":
+        raise_failure(view)
+    return job_result(workspace, view)
+
+
 def training_tools(workspace: Workspace) -> list[ToolSpec]:
     """The tools of this module, bound to a workspace."""
 
@@ -111,28 +118,20 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         The learning rate falls over each call, so one long call learns more than many short ones.
         """
         run: dict[str, Any] = {"steps": steps, "seconds": seconds, "validate_every": validate_every, "patience": patience}
-        asked: dict[str, Any] = {
-            "objective": objective,
-            "carry": carry,
-            "mask_unit": mask_unit,
-            "noise_curriculum": noise_curriculum,
-        }
+        asked = {"objective": objective, "carry": carry, "mask_unit": mask_unit, "noise_curriculum": noise_curriculum}
         settings = {"batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
         settings |= {"accumulation": accumulation, "use_autocast": use_autocast, "compile": compile}
+        sources = {"dataset_id": dataset_id, "text": text, "data_base64": data_base64}
         if resume_job is not None:
-            one_of(resume_job=resume_job, dataset_id=dataset_id, text=text, data_base64=data_base64)
+            one_of(resume_job=resume_job, **sources)
             plans.refuse_beside_resume([*run.values(), *settings.values(), idempotency_key], asked)
             view = await off_loop(resume, workspace, resume_job, queue=queue)
         else:
-            source = given_data(dataset_id, text, data_base64)
+            source, kept = given_data(**sources), {"queue": queue, "idempotency_key": idempotency_key}
             plan, training = plans.plan_of(**run, **asked), plans.settings_of(settings)
-            view = await off_loop(
-                train, workspace, model_id, source, plan, training, queue=queue, idempotency_key=idempotency_key
-            )
+            view = await off_loop(train, workspace, model_id, source, plan, training, **kept)
         view = await wait_for(workspace, view.job_id, min(wait_s, workspace.settings.max_wait_s), ctx, owner=True)
-        if view.status == "failed":
-            raise_failure(view)
-        return job_result(workspace, view)
+        return _outcome(workspace, view)
 
     async def wait_job(ctx: Context[Any, Any], job_id: JobId, wait_s: WaitSeconds = 45) -> JobResult:
         """Wait until a job ends, or for wait_s. Call it again while it is running."""

@@ -117,7 +117,6 @@ class WindowResult(Result):
     s: float
     transition_rate: float
     symbiosis_kl: float
-    composite: float
 
 
 class InferLongResult(Result):

@@ -17,7 +17,9 @@ from bitlm_mcp.workspace import Workspace
 
 _SETTABLE = {*TelemetryConfig.model_fields, *operations.FLOORS}
 SELDOM = frozenset({"transition_rate", "symbiosis_kl", "composite", "attention_entropy"})
-"""What the tool tells of the last measurement alone; the resource has its history, and speed and memory."""
+"""What the resource has the history of, and the tool has not."""
+LEFT_OUT = ("transition_rate", "symbiosis_kl", "bytes_per_second", "memory_bytes")
+"""What the resource alone tells, so that the tool's answer is short."""
 MAX_ALERTS = 2
 """How many alerts are told, the latest; the page shows more."""
 
@@ -143,7 +145,7 @@ def telemetry_result(
     measured = {name: column for name, column in columns.items() if name == "step" or any(v is not None for v in column)}
     facts = {name: value for name, value in view.summary().items() if name in TelemetryResult.model_fields}
     if not full:
-        facts |= dict.fromkeys(("bytes_per_second", "memory_bytes"))
+        facts |= dict.fromkeys(LEFT_OUT)
     return TelemetryResult(
         **facts | {"alerts": view.alerts[-MAX_ALERTS:]},
         history=HistoryResult(**measured),

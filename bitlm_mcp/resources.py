@@ -134,7 +134,8 @@ def _register_templates(server: MCPServer[Any], workspace: Workspace) -> None:
         with resource_errors():
             step = _whole("since", since, 0, 2**53) if since else None
             points = _whole("limit", limit, 0, MAX_POINTS) if limit else DEFAULT_POINTS
-            return compact_text(telemetry_result(workspace, model_id, points, step).model_dump(mode="json", exclude_none=True))
+            found = telemetry_result(workspace, model_id, points, step, full=True)
+            return compact_text(found.model_dump(mode="json", exclude_none=True))
 
     @server.resource(
         "bitlm://models/{model_id}/alerts",

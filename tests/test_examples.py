@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = {
     "anomaly_watch.py": (["200", "150"], "3 of 3 odd lines rank first"),
     "core_in_20_lines.py": (["README.md", "5"], "saved and loaded at step 5"),
+    "metric_plots.py": (["{tmp}", "4"], "4 pictures in"),
     "long_context.py": (["LICENSE", "9000", "1"], "bytes predicted, each once"),
 }
 
@@ -22,8 +23,9 @@ def test_no_example_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_it_runs(name: str) -> None:
+def test_it_runs(name: str, tmp_path: Path) -> None:
     arguments, expected = EXAMPLES[name]
+    arguments = [argument.format(tmp=tmp_path) for argument in arguments]
     alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # barriers between threads are slow where other tests run
     command = [sys.executable, f"examples/{name}", *arguments]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=alone)

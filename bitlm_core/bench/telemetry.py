@@ -34,8 +34,8 @@ LEVELS = {"k": (0.0, 0.78), "c": (0.45, 0.72), "s": (0.45, 0.95)}
 """Where a metric starts, and where it settles."""
 NOISE = {"k": 0.015, "c": 0.042, "s": 0.012}
 """Standard deviations of one measurement, a little above those of real runs (0.012, 0.038, 0.010)."""
-MEASUREMENTS = 100
-_SETTLES_BY = 40
+MEASUREMENTS = 140
+_SETTLES_BY = 80
 """Measurements after which a simulated run has learned, and before which no shift is planted."""
 
 

@@ -4,8 +4,8 @@
 
 In: one mapping of metric names to values per observation. Out: the alerts that this observation raised.
 
-A run that begins moves because it learns. With `settles`, a metric is watched only from the first time on that its two windows
-agree to half of the threshold: before, it has not settled, and there is nothing that it could drift from.
+A run that begins moves because it learns. With `settles`, a metric is watched only once its two windows have agreed, to half of
+the threshold, 2·`window` times in a row: before, it has not settled, and there is nothing that it could drift from.
 
 It sees moves between neighbouring windows, not a slow slide of less than `threshold` per window, and it knows no
 units: metrics on other scales than 0–1 need a detector with a threshold of their own. What to do about an
@@ -43,11 +43,11 @@ class DriftAlert:
 
 
 class DriftState(TypedDict):
-    """What a checkpoint keeps of each metric: its last ≤ 2w values, how long it keeps quiet yet, and which have settled."""
+    """What a checkpoint keeps of each metric: its last ≤ 2w values, for how long it is quiet yet, how often it has agreed."""
 
     values: dict[str, list[float]]
     quiet: dict[str, int]
-    settled: NotRequired[list[str]]
+    agreed: NotRequired[dict[str, int]]
 
 
 class DriftDetector:
@@ -68,7 +68,7 @@ class DriftDetector:
         self.window = window
         self.threshold = threshold
         self.settles = settles
-        self._settled: set[str] = set()
+        self._agreed: dict[str, int] = {}
         self._values: dict[str, list[float]] = {}
         self._quiet: dict[str, int] = {}
 
@@ -92,10 +92,10 @@ class DriftDetector:
     def state(self) -> DriftState:
         """A copy in plain lists and numbers, fit for JSON, for `restore`; window and threshold are not in it."""
         values = {metric: list(kept) for metric, kept in self._values.items()}
-        return {"values": values, "quiet": dict(self._quiet), "settled": sorted(self._settled)}
+        return {"values": values, "quiet": dict(self._quiet), "agreed": dict(self._agreed)}
 
     def restore(self, state: DriftState) -> None:
-        """Go on where `state` was taken; a longer history than 2·`window` keeps its end. Without `settled`, all have.
+        """Go on where `state` was taken; a longer history than 2·`window` keeps its end. Without `agreed`, all have settled.
 
         Raises `ConfigError` (`metric`) for values that are not finite or a negative quiet count, changing nothing.
         """
@@ -104,7 +104,7 @@ class DriftDetector:
                 raise ConfigError(f"the drift state of {metric} is damaged; start a new detector", metric=metric)
         self._values = {metric: list(kept)[-2 * self.window :] for metric, kept in state["values"].items()}
         self._quiet = {metric: min(count, self.window) for metric, count in state["quiet"].items()}
-        self._settled = set(map(str, state.get("settled", state["values"])))
+        self._agreed = dict(state.get("agreed", dict.fromkeys(state["values"], 2 * self.window)))
 
     def _take(self, step: int, metric: str, value: float) -> DriftAlert | None:
         kept = self._values.setdefault(metric, [])
@@ -115,11 +115,10 @@ class DriftDetector:
             return None
         before = math.fsum(kept[: self.window]) / self.window
         after = math.fsum(kept[self.window :]) / self.window
-        if abs(after - before) <= self.threshold / 2:  # half: so that chance does not make a drift of the last of learning
-            self._settled.add(metric)
-        if abs(after - before) <= self.threshold:
-            return None
-        if self.settles and metric not in self._settled:
+        moved, agreed = abs(after - before), self._agreed.get(metric, 0)
+        if agreed < 2 * self.window:
+            self._agreed[metric] = agreed + 1 if moved <= self.threshold / 2 else 0
+        if moved <= self.threshold or (self.settles and agreed < 2 * self.window):
             return None
         self._quiet[metric] = self.window
         return DriftAlert(metric, step, before, after, self.threshold)

@@ -61,7 +61,8 @@ def _long_result(answer: answers.LongOutcome, ctx_bits: int, first_bytes: int) -
     found = answer.model_dump(exclude={"answer", "first_bits"})
     found["predicted_bits_base64"] = base64.b64encode(answer.first_bits).decode()
     found["returned_bits"] = min(answer.num_bits, 9 * first_bytes)
-    found["windows"] = list(found["windows"])
+    # The composite follows from the others, and answers are to be short.
+    found["windows"] = [{name: value for name, value in each.items() if name != "composite"} for each in found["windows"]]
     if answer.ctx_bits < ctx_bits - 8:
         found["warning"] = (
             f"ctx_bits={ctx_bits} is more than the model's window: {answer.ctx_bits} was used, "

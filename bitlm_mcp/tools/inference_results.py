@@ -189,7 +189,6 @@ class WindowResult(Result):
     s: float
     transition_rate: float
     symbiosis_kl: float
-    composite: float
 
 
 class InferLongResult(Result):

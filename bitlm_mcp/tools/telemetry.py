@@ -16,6 +16,10 @@ from bitlm_mcp.tools.waiting import answer, off_loop
 from bitlm_mcp.workspace import Workspace
 
 _SETTABLE = {*TelemetryConfig.model_fields, *operations.FLOORS}
+SELDOM = frozenset({"transition_rate", "symbiosis_kl", "composite", "attention_entropy"})
+"""What the resource has the history of, and the tool has not."""
+LEFT_OUT = ("transition_rate", "symbiosis_kl", "bytes_per_second", "memory_bytes")
+"""What the resource alone tells, so that the tool's answer is short."""
 MAX_ALERTS = 2
 """How many alerts are told, the latest; the page shows more."""
 
@@ -123,16 +127,25 @@ def telemetry_tools(workspace: Workspace) -> list[ToolSpec]:
     ]
 
 
-def telemetry_result(workspace: Workspace, model_id: str, last: int, since_step: int | None) -> TelemetryResult:
-    """The telemetry of a model from the current snapshot; without `since_step` the last points, else the next ones."""
+def telemetry_result(
+    workspace: Workspace, model_id: str, last: int, since_step: int | None, *, full: bool = False
+) -> TelemetryResult:
+    """The telemetry of a model from the current snapshot; without `since_step` the last points, else the next ones.
+
+    full: with the history of what an agent seldom needs.
+    """
     view = workspace.model(model_id)
     if since_step is None:
         points = view.history[len(view.history) - min(last, len(view.history)) :]
     else:
         points = tuple(point for point in view.history if point.step > since_step)[:last]
-    columns = {name: [getattr(point, name) for point in points] for name in HistoryResult.model_fields}
+    columns = {
+        name: [getattr(point, name) for point in points] for name in HistoryResult.model_fields if full or name not in SELDOM
+    }
     measured = {name: column for name, column in columns.items() if name == "step" or any(v is not None for v in column)}
     facts = {name: value for name, value in view.summary().items() if name in TelemetryResult.model_fields}
+    if not full:
+        facts |= dict.fromkeys(LEFT_OUT)
     return TelemetryResult(
         **facts | {"alerts": view.alerts[-MAX_ALERTS:]},
         history=HistoryResult(**measured),

@@ -14,7 +14,7 @@ from bitlm_mcp.operations.telemetry import changed, set_telemetry, settings
 from tests.mcp.stages import WAIT, stage
 from tests.mcp.workspaces import Server, server
 
-HALTING = {"halt_on_drift": True, "drift_window": 1, "drift_threshold": 0.0, "telemetry_every": 1}
+HALTING = {"halt_on_drift": True, "drift_window": 1, "drift_threshold": 0.02, "telemetry_every": 1}
 
 
 def told(made: Server, model_id: str = "m") -> dict[str, Any]:
@@ -82,7 +82,7 @@ async def test_drift_ends_a_training_that_is_saved_and_says_so(tmp_path: Path) -
     async with stage(tmp_path) as made:
         answer = await made.call("set_telemetry", **HALTING)
         assert answer["settings"]["halt_on_drift"] is True and answer["settings"]["floor_c"] == 0.3
-        # A step has its own measurements; two that are equal settle a metric, and any move is drift then.
+        # Two moves of less than half of that in a row settle a metric; the next that is larger is drift.
         ended = await made.call("train_step", dataset_id="data", steps=200, batch_size=2, learning_rate=0.02, **WAIT)
         assert ended["status"] == "completed" and ended["steps_done"] < 200
         assert "halt_on_drift" in ended["note"] and ended["saved_step"] == ended["step"]

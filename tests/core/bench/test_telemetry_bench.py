@@ -23,7 +23,7 @@ def test_a_shift_is_a_shift_and_a_healthy_run_learns() -> None:
     for seed in range(30):
         healthy, (shifted, metric, at) = healthy_run(seed), shifted_run(seed)
         moved = shifted[metric] - healthy[metric]
-        assert np.allclose(abs(moved[at:]), SHIFT) and not moved[:at].any() and 20 < at <= MEASUREMENTS - 20
+        assert np.allclose(abs(moved[at:]), SHIFT) and not moved[:at].any() and 80 <= at <= MEASUREMENTS - 20
         assert all(np.array_equal(shifted[other], healthy[other]) for other in healthy.keys() - {metric})
     assert healthy["k"][0] < 0.1 < 0.7 < healthy["k"][-1]
 

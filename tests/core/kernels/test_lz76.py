@@ -44,6 +44,40 @@ def test_every_short_sequence_equals_the_twin(length):
         assert lz76_phrases(bits) == lz76_phrases_reference(bits), symbols
 
 
+def phrases_by_definition(text: str) -> int:
+    """An oracle of its own, from Lempel and Ziv's definition and nothing else: a phrase is the shortest piece, from where the
+    last one ended, that does not occur in the text up to but without the piece's own last symbol."""
+    count = start = 0
+    while start < len(text):
+        end = start + 1
+        while end < len(text) and text[start:end] in text[: end - 1]:
+            end += 1
+        count, start = count + 1, end
+    return count
+
+
+def test_equals_the_definition_on_ten_thousand_random_strings() -> None:
+    chance = np.random.default_rng(76)
+    for index in range(10_000):
+        share = (0.5, 0.1, 0.9, 0.3)[index % 4]
+        bits = (chance.random(int(chance.integers(1, 120))) < share).astype(np.uint8)
+        assert lz76_phrases(bits) == phrases_by_definition("".join(map(str, bits.tolist()))), bits.tolist()
+
+
+@pytest.mark.parametrize(
+    ("digits", "phrases"),
+    [
+        ("0001101001000101", 6),  # F. Kaspar, H. G. Schuster, Phys. Rev. A 36 (1987), their worked example
+        ("1001111011000010", 6),  # 1 · 0 · 01 · 1110 · 1100 · 0010, an example in common use
+        ("0" * 1000, 2),
+        ("01" * 500, 3),
+    ],
+)
+def test_published_examples_by_all_three(digits: str, phrases: int) -> None:
+    bits = as_array(digits)
+    assert phrases_by_definition(digits) == lz76_phrases(bits) == lz76_phrases_reference(bits) == phrases
+
+
 @EXAMPLES
 @given(symbols=st.lists(st.integers(0, 1), max_size=120))
 def test_equals_the_twin(symbols):

@@ -75,13 +75,13 @@ def test_state_is_a_copy_and_stays_short():
     detector = DriftDetector(window=2)
     alerts_of(detector, [0.5] * 50)
     detector.state()["values"]["K"].clear()
-    assert detector.state() == {"values": {"K": [0.5] * 4}, "quiet": {"K": 0}, "settled": ["K"]}
+    assert detector.state() == {"values": {"K": [0.5] * 4}, "quiet": {"K": 0}, "agreed": {"K": 4}}
 
 
 def test_restore_into_a_shorter_window_keeps_the_end():
     detector = DriftDetector(window=1)
     detector.restore({"values": {"K": [1.0, 2.0, 3.0, 4.0]}, "quiet": {"K": 9}})
-    assert detector.state() == {"values": {"K": [3.0, 4.0]}, "quiet": {"K": 1}, "settled": ["K"]}
+    assert detector.state() == {"values": {"K": [3.0, 4.0]}, "quiet": {"K": 1}, "agreed": {"K": 2}}
 
 
 @pytest.mark.parametrize("damage", [{"values": {"K": [math.nan]}, "quiet": {}}, {"values": {"K": []}, "quiet": {"K": -1}}])
@@ -100,7 +100,7 @@ def test_a_value_that_is_no_number_is_refused_before_any_is_taken():
     with pytest.raises(ConfigError) as caught:
         detector.observe(4, {"K": 0.5, "loss": math.nan})
     assert (caught.value.metric, caught.value.step) == ("loss", 4)
-    assert detector.state() == {"values": {}, "quiet": {}, "settled": []}
+    assert detector.state() == {"values": {}, "quiet": {}, "agreed": {}}
 
 
 @pytest.mark.parametrize(("window", "threshold"), [(0, 0.2), (10, -0.1), (10, math.nan), (10, math.inf)])
@@ -111,15 +111,23 @@ def test_settings_out_of_range(window, threshold):
 
 
 def test_a_run_that_still_learns_does_not_drift():
-    # Means of neighbouring windows of 2: 0 1.5, 1 3, 3 4, 4 4: settled at the last; then a fall of 2 is told.
-    curve = [0, 0, 1, 2, 4, 4, 4, 4, 4, 2, 2]
-    assert [alert.step for alert in alerts_of(DriftDetector(2, 1.0), curve)] == [3, 5, 10]
-    assert [alert.step for alert in alerts_of(DriftDetector(2, 1.0, settles=True), curve)] == [10]
+    # Means of neighbouring windows of 2: 0 1.5, .5 3, 1.5 4, 3 4, and from then on 4 4; four of these settle it.
+    curve = [0, 0, 1, 2, 4, 4, 4, 4]
+    assert [alert.step for alert in alerts_of(DriftDetector(2, 1.0), curve)] == [3, 5]
+    for quiet, expected in ((2, []), (3, [12])):
+        shifted = curve + [4] * quiet + [2, 2]
+        assert [alert.step for alert in alerts_of(DriftDetector(2, 1.0, settles=True), shifted)] == expected
+
+
+def test_agreement_by_chance_does_not_settle_what_still_learns():
+    # Flat for a while, then up, then flat: only what comes after a long agreement is drift.
+    curve = [0.0] * 5 + [1.0, 2.0, 3.0] + [3.0] * 20 + [5.0] * 4
+    assert [alert.step for alert in alerts_of(DriftDetector(2, 1.0, settles=True), curve)] == [29]
 
 
 def test_what_has_settled_stays_so_in_a_checkpoint():
     first = DriftDetector(1, 0.5, settles=True)
-    alerts_of(first, [0.0, 1.0])
+    alerts_of(first, [0.0, 1.0, 1.0])
     restored = [DriftDetector(1, 0.5, settles=True) for _ in range(2)]
     restored[0].restore(first.state())
     alerts_of(first, [1.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -211,3 +212,31 @@ def test_measure_bits_needs_a_group():
     with pytest.raises(ConfigError) as caught:
         measure_bits([0] * 8, byte_histogram(b"a"))
     assert caught.value.length == 0
+
+
+def entropy_by_definition(probs: list[Fraction]) -> float:
+    return -sum(float(p) * math.log(p) for p in probs if p)
+
+
+@EXAMPLES
+@given(q=st.lists(st.integers(0, 50), min_size=3, max_size=6), r=st.lists(st.integers(0, 50), min_size=3, max_size=6))
+def test_s_is_the_jensen_shannon_divergence_by_its_other_formula(q, r):
+    """An oracle of its own: JSD = H((q + r)/2) - (H(q) + H(r))/2 in exact fractions; the code sums relative entropies."""
+    size = min(len(q), len(r))
+    q, r = q[:size], r[:size]
+    if not (any(q) and any(r)):
+        return
+    p, s = ([Fraction(count, sum(counts)) for count in counts] for counts in (q, r))
+    middle = [(one + other) / 2 for one, other in zip(p, s, strict=True)]
+    divergence = entropy_by_definition(middle) - (entropy_by_definition(p) + entropy_by_definition(s)) / 2
+    assert symbiosis(q, r) == pytest.approx(1 - divergence / math.log(2), abs=1e-12)
+
+
+@EXAMPLES
+@given(bits=st.lists(st.integers(0, 1), min_size=4, max_size=120), k=st.integers(1, 4))
+def test_k_of_bits_is_the_entropy_of_their_blocks(bits, k):
+    """An oracle of its own: blocks as strings, counted one by one, probabilities in exact fractions."""
+    blocks = ["".join(map(str, bits[at : at + k])) for at in range(0, len(bits) - k + 1, k)]
+    probs = [Fraction(blocks.count(block), len(blocks)) for block in set(blocks)]
+    expected = 1 - entropy_by_definition(probs) / (k * math.log(2))
+    assert negentropy_of_bits(bits, k) == pytest.approx(expected, abs=1e-12)

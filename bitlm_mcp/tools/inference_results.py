@@ -130,6 +130,7 @@ class FloorsResult(Result):
     c: list[float]
     s: list[float]
     pairs: list[float]
+    excess: list[float]
     cost: list[float]
 
 

@@ -26,7 +26,7 @@ from bitlm_core import (
 )
 from bitlm_core.safety.calibrate import Calibration
 from bitlm_core.safety.gate import judge
-from bitlm_core.safety.standard import pair_cost, pair_counts
+from bitlm_core.safety.standard import pair_cost, pair_counts, pair_excess
 from tests.conftest import run
 
 QUANTILE, LENGTHS = 0.1, (64, 128)
@@ -110,7 +110,7 @@ def test_the_same_seed_finds_the_same_and_every_row_holds_its_median(mix: Engine
     assert mix.config.floors == Floors() and mix.standard is None
     assert [row.num_bytes for row in found.floors.calibrated] == list(LENGTHS) and found.num_generations == 40
     for row in found.floors.calibrated:
-        for one in (row.k, row.c, row.s, row.pairs, row.cost):
+        for one in (row.k, row.c, row.s, row.pairs, row.excess, row.cost):
             assert one.low < one.usual < one.high
     short, long = found.floors.calibrated
     assert short.s.usual < long.s.usual  # short outputs are less alike by chance alone
@@ -141,7 +141,10 @@ def test_pair_costs_by_hand() -> None:
     assert pairs[ord("a"), ord("b")] == 2 and pairs[ord("b"), ord("a")] == 1 and pairs.sum() == 3
     alone = {"a": (1 + 0.5) / (3 + 128), "b": (2 + 0.5) / (3 + 128)}
     costs = [-np.log2((2 + 4 * alone["b"]) / (2 + 4)), -np.log2((1 + 4 * alone["a"]) / (1 + 4))]
-    assert pair_cost(np.frombuffer(b"aba", np.uint8), pairs) == pytest.approx(sum(costs) / 2)
+    aba = np.frombuffer(b"aba", np.uint8)
+    assert pair_cost(aba, pairs) == pytest.approx(sum(costs) / 2)
+    entropy = -(2 / 3 * np.log2(2 / 3) + 1 / 3 * np.log2(1 / 3))
+    assert pair_excess(aba, pairs) == pytest.approx(sum(costs) / 2 - entropy)
 
 
 def test_the_model_demands_what_was_found(mix: Engine, held: np.ndarray) -> None:

@@ -29,7 +29,7 @@ from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.predictor import Predictor
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.safety.floors import MIN_JUDGED_BYTES, CalibratedFloors, Floors, Range
-from bitlm_core.safety.standard import Pairs, byte_counts_of, pair_cost, pair_counts
+from bitlm_core.safety.standard import Pairs, byte_counts_of, pair_cost, pair_counts, pair_excess
 from bitlm_core.telemetry.metrics import measure_bits
 
 LENGTHS = (64, 128, 256, 512)
@@ -41,7 +41,7 @@ _ENOUGH = 1.6
 _LEAST = 40
 _TAIL = 0.03
 """Where the spread of a statistic is taken, on each side: far enough out to know its tail from a normal one."""
-_NARROWEST = (0.02, 0.02, 0.01, 0.1, 0.1)
+_NARROWEST = (0.02, 0.02, 0.01, 0.1, 0.1, 0.1)
 """Spreads of K, C, S and the costs that are believed at least."""
 _UNLIKE = 0.6
 """Of the C and S of the data's own pieces, what a model's generations must reach to be taken for healthy."""
@@ -153,10 +153,10 @@ def _check_healthy(made: Sequence[bytes], data: NDArray[np.uint8], standard: Pai
             )
 
 
-def _statistics(data: NDArray[np.uint8], standard: Pairs) -> tuple[float, float, float, float]:
-    """K, C, S and pair cost."""
+def _statistics(data: NDArray[np.uint8], standard: Pairs) -> tuple[float, ...]:
+    """K, C, S, pair cost and pair excess."""
     measured = measure_bits(bytes_to_bits(data.tobytes()), byte_counts_of(standard))
-    return measured.k, measured.c, measured.s, pair_cost(data, standard)
+    return measured.k, measured.c, measured.s, pair_cost(data, standard), pair_excess(data, standard)
 
 
 def _row(made: Sequence[Generation], length: int, standard: Pairs, quantile: float) -> CalibratedFloors:
@@ -179,4 +179,4 @@ def _row(made: Sequence[Generation], length: int, standard: Pairs, quantile: flo
         Range(low=float(low), usual=float(middle), high=float(high))
         for low, middle, high in zip(usual - width * below, usual, usual + width * above, strict=True)
     ]
-    return CalibratedFloors(num_bytes=length, **dict(zip(("k", "c", "s", "pairs", "cost"), ranges, strict=True)))
+    return CalibratedFloors(num_bytes=length, **dict(zip(("k", "c", "s", "pairs", "excess", "cost"), ranges, strict=True)))

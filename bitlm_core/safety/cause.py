@@ -82,7 +82,7 @@ def cause_of(data: Bytes, reference: NDArray[np.float64], broken: Sequence[Check
         return Cause("little variety", f"output repeats its phrases (only {new:.0%} of its 4-byte strings are new)")
     low = {check.metric for check in broken if check.value < check.low}
     high = {check.metric for check in broken} - low
-    if "S" in low or "pair cost" in high:
+    if "S" in low or high & {"pair cost", "pair excess"}:
         return Cause("other data", "output has familiar bytes in an unfamiliar order, like other data")
     if high & {"C", "own cost"} or "K" in low:
         return Cause("noise", "output has less order than usual")
@@ -96,7 +96,7 @@ def _cause_of_check(check: Check, cause: Cause | None) -> Cause:
 
 
 def _comparison(check: Check) -> str:
-    unit = " bits per byte" if check.metric.endswith("cost") else ""
+    unit = "" if check.metric in ("K", "C", "S", "valid parity groups") else " bits per byte"
     if check.value < check.low:
         return f"{check.metric} {check.value:.3g} < {check.low:.3g}{unit}"
     return f"{check.metric} {check.value:.3g} > {check.high:.3g}{unit}"

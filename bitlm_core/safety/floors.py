@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from bitlm_core.errors import ConfigError
 
 Safety = Literal["off", "warn", "strict"]
-Metric = Literal["K", "C", "S", "pair cost", "own cost", "valid parity groups"]
+Metric = Literal["K", "C", "S", "pair cost", "pair excess", "own cost", "valid parity groups"]
 
 MIN_JUDGED_BYTES = 64
 """Below this, chance alone moves C and S by more than any floor could mean."""
@@ -28,7 +28,8 @@ class Range(BaseModel):
 class CalibratedFloors(BaseModel):
     """What healthy generations of one length are like, see `calibrate`; costs are in bits per byte.
 
-    pairs: under the byte pairs of the calibration data. cost: under the model itself.
+    pairs: under the byte pairs of the calibration data. excess: that, less the entropy of the output's own bytes, which tells
+    other data at any temperature. cost: under the model itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +39,7 @@ class CalibratedFloors(BaseModel):
     c: Range
     s: Range
     pairs: Range
+    excess: Range
     cost: Range
 
 

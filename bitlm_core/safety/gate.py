@@ -2,7 +2,7 @@
 
     bits ─→ K, C, S, valid parity groups ──────→ hand-set floors ───┐
          └→ their end, as long as was calibrated                    ├→ Verdict ─→ Gate (averages of a session)
-              └→ K, C, S, pair cost, own cost ─→ calibrated ranges ─┘
+              └→ K, C, S, pair and own costs ─→ calibrated ranges ─┘
 
 The gate sees statistics of an output, nothing of its meaning. It catches collapse (one byte, short cycles), noise, broken
 encoding and, once calibrated, output like other data. It does not cover:
@@ -26,7 +26,7 @@ from bitlm_core.errors import ConfigError, SafetyGateError
 from bitlm_core.models.config import BITS_PER_GROUP
 from bitlm_core.safety.cause import reasons_for
 from bitlm_core.safety.floors import MIN_JUDGED_BYTES, Check, Floors, GateState, Metric, Range, Safety, Verdict
-from bitlm_core.safety.standard import Pairs, byte_counts_of, pair_cost
+from bitlm_core.safety.standard import Pairs, byte_counts_of, pair_cost, pair_excess
 from bitlm_core.telemetry.metrics import SequenceMetrics, measure_bits
 
 DECAY = 0.9
@@ -69,6 +69,7 @@ def judge(
     ]
     if row is not None and standard is not None:
         checks.append(_checked("pair cost", pair_cost(data, standard), 0.0, row.pairs))
+        checks.append(_checked("pair excess", pair_excess(data, standard), -math.inf, row.excess))
         if costs:
             own = math.fsum(costs[-row.num_bytes :]) / row.num_bytes
             checks.append(_checked("own cost", own, 0.0, row.cost))

@@ -144,6 +144,7 @@ class FloorsResult(Result):
     c: list[float]
     s: list[float]
     pairs: list[float]
+    excess: list[float]
     cost: list[float]
 
 

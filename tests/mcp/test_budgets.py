@@ -85,7 +85,7 @@ def withheld(made: Server) -> str:
 
 
 def test_floors_are_told_in_short() -> None:
-    ends = {name: [0.00012345678, 0.00012345678] for name in ("k", "c", "s", "pairs", "cost")}
+    ends = {name: [0.00012345678, 0.00012345678] for name in ("k", "c", "s", "pairs", "excess", "cost")}
     floors = [FloorsResult(num_bytes=length, **ends) for length in (64, 128, 256, 512)]
     result = CalibrateResult(job_id="job-" + "x" * 16, status="completed", num_generations=160, floors=floors)
     (text,) = [getattr(part, "text", "") for part in both_channels(result).content]

@@ -126,8 +126,6 @@ async def test_calibrating_is_a_job_whose_floors_stay_with_the_model(tmp_path: P
     async with stage(tmp_path) as server:
         (server.files / "text.txt").write_bytes(text[:60_000])
         await server.call("add_dataset", dataset_id="text", path="text.txt")
-        refused = await server.refusal("calibrate_floors", dataset_id="text", quantile=0.2, **WAIT)
-        assert "would let anything pass. Train the model longer" in refused
         assert "at least 1,024" in await server.refusal("calibrate_floors", dataset_id="data", **WAIT)
         await server.call("train_step", dataset_id="text", steps=60, batch_size=16, learning_rate=0.02, **WAIT)
         found = await server.call("calibrate_floors", dataset_id="text", quantile=0.2, **WAIT)

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
 from bitlm_core import (
-    ByteData,
     ConfigError,
     Engine,
     EngineConfig,
     Floors,
     Generation,
-    MixingConfig,
     ModelStateError,
     SamplingConfig,
-    TrainingPlan,
     adopt_floors,
     bytes_to_bits,
     calibrate_floors,
     calibrate_steps,
-    preset_config,
 )
 from bitlm_core.safety.calibrate import Calibration
 from bitlm_core.safety.gate import judge
-from bitlm_core.safety.standard import pair_cost, pair_counts
+from bitlm_core.safety.standard import pair_cost, pair_counts, pair_excess
 from tests.conftest import run
 
 QUANTILE, LENGTHS = 0.1, (64, 128)
@@ -38,26 +34,17 @@ def held(text: bytes) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def mix(training_data: ByteData) -> Engine:
-    """A mixer that has learned a little text: the quickest of all models that speak."""
-    engine = Engine(EngineConfig(model=preset_config(None, "mix"), mixing=MixingConfig(memory_mib=8)))
-    for _ in engine.train_steps(training_data, TrainingPlan(steps=1)):
-        pass
-    return engine
-
-
-@pytest.fixture(scope="module")
-def found(mix: Engine, held: np.ndarray) -> Calibration:
-    return run(calibrate_steps(mix, held, QUANTILE, lengths=LENGTHS))
+def found(byte_engine: Engine, held: np.ndarray) -> Calibration:
+    return run(calibrate_steps(byte_engine, held, QUANTILE, lengths=LENGTHS))
 
 
 @pytest.fixture
-def calibrated(mix: Engine, found: Calibration) -> Iterator[Engine]:
-    """Engines hold large tables: this one is put back as it was."""
-    before = mix.config
-    adopt_floors(mix, found)
-    yield mix
-    mix.config, mix.standard = before, None
+def calibrated(byte_engine: Engine, found: Calibration) -> Iterator[Engine]:
+    """The engine that others use too: it is put back as it was."""
+    before = byte_engine.config
+    adopt_floors(byte_engine, found)
+    yield byte_engine
+    byte_engine.config, byte_engine.standard = before, None
 
 
 def test_healthy_generations_pass_at_every_length(calibrated: Engine, text: bytes) -> None:
@@ -102,29 +89,31 @@ def test_it_is_kept_with_the_model_and_learning_does_not_move_it(calibrated: Eng
         Engine.from_state(tensors, header | {"config": calibrated.config.model_copy(update={"floors": Floors()}).model_dump()})
 
 
-def test_the_same_seed_finds_the_same_and_every_row_holds_its_median(mix: Engine, held: np.ndarray, found: Calibration) -> None:
-    steps = calibrate_steps(mix, held[:2000], 0.2, lengths=(64,), seed=3)
+def test_looking_changes_nothing_and_every_row_holds_its_median(
+    byte_engine: Engine, held: np.ndarray, found: Calibration
+) -> None:
+    steps = calibrate_steps(byte_engine, held[:2000], 0.2, lengths=(64,), seed=3)
     shares = [next(steps) for _ in range(5)]
     assert shares == sorted(shares) and 0 < shares[-1] < 1
     steps.close()
-    assert mix.config.floors == Floors() and mix.standard is None
+    assert byte_engine.config.floors == Floors() and byte_engine.standard is None
     assert [row.num_bytes for row in found.floors.calibrated] == list(LENGTHS) and found.num_generations == 40
     for row in found.floors.calibrated:
-        for one in (row.k, row.c, row.s, row.pairs, row.cost):
+        for one in (row.k, row.c, row.s, row.pairs, row.excess, row.cost):
             assert one.low < one.usual < one.high
     short, long = found.floors.calibrated
     assert short.s.usual < long.s.usual  # short outputs are less alike by chance alone
     assert (found.floors.k, found.floors.c, found.floors.s) == (0, 0, 0)
 
 
-def test_what_knows_nothing_cannot_be_calibrated(held: np.ndarray) -> None:
-    untrained = Engine(EngineConfig(model=preset_config(None, "mix"), mixing=MixingConfig(memory_mib=8)))
+def test_what_knows_nothing_cannot_be_calibrated(config_of: Callable[..., EngineConfig], held: np.ndarray) -> None:
+    untrained = Engine(config_of("byte", mixing=None))
     with pytest.raises(ModelStateError, match="Train the model longer"):
         run(calibrate_steps(untrained, held, 0.2, lengths=(64,)))
     assert untrained.config.floors == Floors() and untrained.standard is None
 
 
-def test_bad_input_is_refused(mix: Engine, held: np.ndarray) -> None:
+def test_bad_input_is_refused(byte_engine: Engine, held: np.ndarray) -> None:
     for data, quantile, lengths, text in (
         (held, 0.5, LENGTHS, "between 0.001 and 0.2"),
         (held, 0.1, (32,), "64 bytes at least"),
@@ -132,7 +121,7 @@ def test_bad_input_is_refused(mix: Engine, held: np.ndarray) -> None:
         (held[:255], 0.1, LENGTHS, "255 bytes are too few.*at least 256"),
     ):
         with pytest.raises(ConfigError, match=text):
-            next(calibrate_steps(mix, data, quantile, lengths=lengths))
+            next(calibrate_steps(byte_engine, data, quantile, lengths=lengths))
 
 
 def test_pair_costs_by_hand() -> None:
@@ -141,11 +130,14 @@ def test_pair_costs_by_hand() -> None:
     assert pairs[ord("a"), ord("b")] == 2 and pairs[ord("b"), ord("a")] == 1 and pairs.sum() == 3
     alone = {"a": (1 + 0.5) / (3 + 128), "b": (2 + 0.5) / (3 + 128)}
     costs = [-np.log2((2 + 4 * alone["b"]) / (2 + 4)), -np.log2((1 + 4 * alone["a"]) / (1 + 4))]
-    assert pair_cost(np.frombuffer(b"aba", np.uint8), pairs) == pytest.approx(sum(costs) / 2)
+    aba = np.frombuffer(b"aba", np.uint8)
+    assert pair_cost(aba, pairs) == pytest.approx(sum(costs) / 2)
+    entropy = -(2 / 3 * np.log2(2 / 3) + 1 / 3 * np.log2(1 / 3))
+    assert pair_excess(aba, pairs) == pytest.approx(sum(costs) / 2 - entropy)
 
 
-def test_the_model_demands_what_was_found(mix: Engine, held: np.ndarray) -> None:
-    before = mix.config
-    floors = calibrate_floors(mix, held[:5000], 0.2, lengths=(64,))
-    assert mix.config.floors == floors and mix.standard is not None and mix.standard.sum() == 4999
-    mix.config, mix.standard = before, None
+def test_the_model_demands_what_was_found(byte_engine: Engine, held: np.ndarray) -> None:
+    before = byte_engine.config
+    floors = calibrate_floors(byte_engine, held[:5000], 0.2, lengths=(64,))
+    assert byte_engine.config.floors == floors and byte_engine.standard is not None and byte_engine.standard.sum() == 4999
+    byte_engine.config, byte_engine.standard = before, None

@@ -15,7 +15,7 @@ WIDE = Range(low=-1e9, usual=0, high=1e9)
 
 
 def calibrated(num_bytes: int, **ranges: Range) -> CalibratedFloors:
-    return CalibratedFloors(num_bytes=num_bytes, **dict.fromkeys(("k", "c", "s", "pairs", "cost"), WIDE) | ranges)
+    return CalibratedFloors(num_bytes=num_bytes, **dict.fromkeys(("k", "c", "s", "pairs", "excess", "cost"), WIDE) | ranges)
 
 
 def judged_as(value: float, low: float, high: float | None = None) -> Verdict:

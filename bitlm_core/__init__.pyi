@@ -13,6 +13,7 @@ from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
 from .bench.peer import nanogpt_steps
 from .bench.records import read_records, records_report
+from .bench.repair import RepairReport, repair_bench_steps
 from .bench.train import train_speeds
 from .checkpoint.format import read_file, write_file
 from .checkpoint.header import read_header
@@ -63,6 +64,10 @@ from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
 from .models.config import ModelConfig, count_parameters, preset_config
+from .repair.damage import Damage, damaged_ranges, failed_parity, packed_groups
+from .repair.settings import MARGIN_BITS, RepairSettings
+from .repair.steps import Repair, fresh_mixer, repair_steps
+from .repair.suspicion import suspected_steps
 from .safety.floors import Floors, Verdict
 from .scoring.heatmap import heat_map
 from .scoring.likelihood import Likelihood
@@ -72,6 +77,7 @@ from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 
 __all__ = [
+    "MARGIN_BITS",
     "NAME_PATTERN",
     "RECORDS_PATTERN",
     "AnomalyReport",
@@ -88,6 +94,7 @@ __all__ = [
     "ContainerError",
     "ContainerInfo",
     "ContextMixer",
+    "Damage",
     "DecoderLimits",
     "Defaults",
     "Engine",
@@ -106,6 +113,9 @@ __all__ = [
     "ModelStateError",
     "ParityError",
     "RecordScore",
+    "Repair",
+    "RepairReport",
+    "RepairSettings",
     "ResourceLimitError",
     "SafetyGateError",
     "SamplingConfig",
@@ -134,6 +144,7 @@ __all__ = [
     "container_info",
     "count_parameters",
     "create_text",
+    "damaged_ranges",
     "decompress_record",
     "decompress_record_steps",
     "decompress_steps",
@@ -141,9 +152,11 @@ __all__ = [
     "describe",
     "digest_of",
     "estimate_engine_bytes",
+    "failed_parity",
     "file_figures",
     "file_part",
     "free_memory_bytes",
+    "fresh_mixer",
     "generate_many",
     "generate_speeds",
     "geometric_mean",
@@ -156,6 +169,7 @@ __all__ = [
     "long_costs",
     "make_folder",
     "nanogpt_steps",
+    "packed_groups",
     "preset_config",
     "read_file",
     "read_header",
@@ -165,10 +179,13 @@ __all__ = [
     "record_spans",
     "records_report",
     "remove_within",
+    "repair_bench_steps",
+    "repair_steps",
     "replace_text",
     "require_memory",
     "require_space",
     "self_score_steps",
+    "suspected_steps",
     "sweep_folders",
     "sync",
     "train_speeds",

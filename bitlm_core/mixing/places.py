@@ -56,7 +56,5 @@ class PlacedMixer:
         if move:
             after = Places(*(np.empty((num_rows, part.shape[1]), part.dtype) for part in places))
         contiguous = np.ascontiguousarray(data)
-        place_entry_points().read_rows(
-            self._memory, tables(), self._scratch, *places, starts, contiguous, says, out, *after
-        )
+        place_entry_points().read_rows(self._memory, tables(), self._scratch, *places, starts, contiguous, says, out, *after)
         return out.astype(np.float32) / np.float32(OUTPUT_ONE), after

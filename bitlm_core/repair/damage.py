@@ -2,7 +2,7 @@
 
     ranges       the bytes there say nothing
     parity       groups of nine bits that do not add up: most likely one bit of each is wrong
-    suspicion    places that look odd: each byte is right, unless another one costs less by a margin
+    suspicion    places that look odd: each byte is right, unless another one costs less by a margin (see `suspicion`)
 
 What was there weighs by a table: weights[was, candidate] are nats that a candidate costs beyond what the model says.
 """
@@ -54,7 +54,7 @@ def damaged_ranges(data: NDArray[np.uint8], ranges: Sequence[Sequence[int]]) -> 
 
 
 def failed_parity(packed: NDArray[np.uint8]) -> Damage:
-    """The bytes of a stream of nine-bit groups, eight data bits and even parity each, packed; places: groups that do not add up.
+    """The bytes of a packed stream of nine-bit groups, eight data bits and even parity each; places: those that do not add up.
 
     Raises ConfigError for less than one group.
     """
@@ -68,19 +68,6 @@ def failed_parity(packed: NDArray[np.uint8]) -> Damage:
 def packed_groups(data: NDArray[np.uint8]) -> bytes:
     """The stream that `failed_parity` takes, with parity that holds."""
     return np.packbits(bytes_to_bits(data.tobytes())).tobytes()
-
-
-def suspected(data: NDArray[np.uint8], surprise: NDArray[np.float32], count: int, margin_bits: float) -> Damage:
-    """The `count` most surprising places. surprise [N]: bits.
-
-    Raises ConfigError for a count below 1 or a negative margin.
-    """
-    if count < 1 or not 0 <= margin_bits <= 1000:
-        raise ConfigError(f"surprising={count} and margin_bits={margin_bits} must be at least 1, and between 0 and 1,000")
-    order = np.argsort(-surprise, kind="stable")[:count]
-    stay = np.full((256, 256), margin_bits * math.log(2))
-    np.fill_diagonal(stay, 0.0)
-    return Damage(data, np.sort(order), stay, certain=False)
 
 
 @lru_cache(maxsize=1)

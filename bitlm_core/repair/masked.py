@@ -1,4 +1,4 @@
-"""What masked diffusion says of damaged bytes: it sees both sides at once, and so names candidates that the left one does not."""
+"""What masked diffusion says of damaged bytes: it sees both sides at once, and so names other candidates than the left one."""
 
 from __future__ import annotations
 

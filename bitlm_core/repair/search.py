@@ -4,7 +4,7 @@
 
 A beam goes through the stretch: at an unknown byte every alternative branches, at a known one it only pays. Then all read the
 right context, which differs for none of them but is worth more or less to each; what falls far behind is dropped on the way.
-The posterior over those left is the confidence.
+Where there is a network beside the mixer, the two together weigh what is left. The posterior over that is the confidence.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ PIECES = (3, 5, 8, 16)
 """Of the right context, read one after the other; the last size again and again."""
 FAR_NATS = 12.0
 """An alternative so far behind the best one is given up; e^-12 of its probability would be left."""
+NEAR_NATS, MOST_NEAR = 7.0, 12
+"""Beside a mixer, the network weighs only what is nearer than that, and so many at most."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,14 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Weighed:
-    """Alternatives for the places of a stretch, and how probable each is together: chosen [B, places], posterior [B]."""
+    """Alternatives for all places of a stretch together: chosen [B, places], and what each costs, nats [B]."""
 
     chosen: NDArray[np.uint8]
     nats: NDArray[np.float64]
 
     @property
     def posterior(self) -> NDArray[np.float64]:
+        """[B] how probable each is."""
         weights = np.exp(self.nats.min() - self.nats)
         found: NDArray[np.float64] = weights / weights.sum()
         return found
@@ -49,11 +52,6 @@ class Weighed:
         for place, column in enumerate(self.chosen.T):
             np.add.at(found[place], column, self.posterior)
         return found
-
-    def gain_bits(self, place: int, byte: int) -> float:
-        """How many bits the best alternative costs less than the best one with this byte at this place; inf for none."""
-        same = self.chosen[:, place] == byte
-        return float((self.nats[same].min() - self.nats.min()) / np.log(2)) if same.any() else float("inf")
 
 
 def weigh(
@@ -83,7 +81,8 @@ def weigh(
         chosen = np.concatenate([chosen[parents], byte[:, None].astype(np.uint8)], axis=1)
         nats = nats[parents] + priors[number, byte]
         coming, at = byte[:, None].astype(np.uint8), place + 1
-    return _followed(walker, rows, (chosen, nats, parents, coming), data[at : stretch.end])
+    found = _followed(walker, rows, (chosen, nats, parents, coming), data[at : stretch.end])
+    return _weighed_by_both(walker, stretch, data, priors, found) if walker.has_both else found
 
 
 def _paid(
@@ -99,7 +98,7 @@ def _paid(
     if not data.shape[1]:
         return rows, nats
     cost, rows = walker.read(rows, parents, data)
-    return rows, nats + cost.sum(axis=1)
+    return rows, nats + cost
 
 
 def _followed(
@@ -111,7 +110,7 @@ def _followed(
     """Let the alternatives pay for what follows, piece by piece."""
     chosen, nats, parents, coming = beam
     done = 0
-    sizes = list(PIECES)
+    sizes = list(PIECES) if rows.places else [len(right)]  # a network reads all of its row again for each piece
     while True:
         size = sizes.pop(0) if len(sizes) > 1 else sizes[0]
         rows, nats = _paid(walker, rows, nats, parents, coming, right[done : done + size])
@@ -120,3 +119,16 @@ def _followed(
         chosen, nats, parents, coming = chosen[near], nats[near], near, coming[near][:, :0]
         if done >= len(right) or len(near) == 1:
             return Weighed(chosen, nats)
+
+
+def _weighed_by_both(
+    walker: Walker, stretch: Stretch, data: NDArray[np.uint8], priors: NDArray[np.float64], found: Weighed
+) -> Weighed:
+    order = np.argsort(found.nats, kind="stable")[:MOST_NEAR]
+    near = order[found.nats[order] <= found.nats.min() + NEAR_NATS]
+    if len(near) == 1:
+        return Weighed(found.chosen[near], found.nats[near])
+    chosen = found.chosen[near]
+    rows = np.repeat(data[None, walker.at : stretch.end], len(near), axis=0)
+    rows[:, stretch.places - walker.at] = chosen
+    return Weighed(chosen, walker.costs(rows) + priors[np.arange(len(priors)), chosen].sum(axis=1))

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from bitlm_core.compression.self_contained import config_for
 from bitlm_core.errors import ConfigError, ModelStateError
@@ -26,7 +24,8 @@ from bitlm_core.models.interface import LanguageModel
 from bitlm_core.repair.damage import Damage
 from bitlm_core.repair.masked import masked_log_probs
 from bitlm_core.repair.search import Stretch, weigh
-from bitlm_core.repair.walker import Walker, stand_at
+from bitlm_core.repair.settings import RepairSettings
+from bitlm_core.repair.walker import Walker, half_window, stand_at
 
 CHUNK = 1 << 15
 """Bytes read between two safe points."""
@@ -34,17 +33,6 @@ GAP = 8
 """Places with at most so many known bytes between two neighbours are restored together ..."""
 TOGETHER = 32
 """... at most so many."""
-
-
-class RepairSettings(BaseModel):
-    """How thoroughly is searched."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    adaptive: Annotated[bool, Field(description="The mixer learns the data itself, on a copy.")] = True
-    width: Annotated[int, Field(ge=1, le=256, description="Alternatives kept for a stretch.")] = 32
-    horizon: Annotated[int, Field(ge=0, le=1024, description="Following bytes that alternatives are judged by.")] = 48
-    passes: Annotated[int, Field(ge=1, le=8, description="How often all places are gone through.")] = 2
 
 
 @dataclass(frozen=True)
@@ -80,10 +68,10 @@ def repair_steps(
         raise ConfigError("there is nothing to repair (0 bytes, at least 1): give some data")
     if settings.adaptive and mixer is None:
         raise ModelStateError("this model has no context mixing, so nothing in it can adapt: repair without adaptive")
-    job = _Repairing(model if masked else None, damage, settings)
+    job = _Repairing(model, damage, settings, masked)
     if len(damage.places):
         for number in range(settings.passes):
-            for share in job.go_through(model, mixer, first=number == 0):
+            for share in job.go_through(mixer, first=number == 0):
                 yield (number + share) / settings.passes
     yield 1.0
     return job.result()
@@ -97,12 +85,15 @@ def fresh_mixer(data: NDArray[np.uint8]) -> ContextMixer:
 class _Repairing:
     """A copy of the data that gets better pass by pass, and what is known of each place."""
 
-    def __init__(self, masker: LanguageModel | None, damage: Damage, settings: RepairSettings) -> None:
-        self._masker, self._damage, self._settings = masker, damage, settings
+    def __init__(self, model: LanguageModel | None, damage: Damage, settings: RepairSettings, masked: bool) -> None:
+        self._model, self._damage, self._settings = model, damage, settings
+        self._masker = model if masked else None
+        self._reach = half_window(model) if model else CHUNK
+        """A stretch and what is read after it has so many bytes at most."""
         self._data = damage.data.copy()
         self._confidence = np.zeros(len(damage.places))
 
-    def go_through(self, model: LanguageModel | None, mixer: ContextMixer | None, *, first: bool) -> Iterator[float]:
+    def go_through(self, mixer: ContextMixer | None, *, first: bool) -> Iterator[float]:
         """One pass; yields the share done."""
         size, adaptive = len(self._data), self._settings.adaptive
         parts = [(0, size)] if first or not adaptive else [(0, size // 2), (size // 2, size)]
@@ -113,7 +104,7 @@ class _Repairing:
                 for other in parts[:number] + parts[number + 1 :]:
                     for share in self._learn(own, *other):
                         yield (number + share / 4) / len(parts)
-            walker = Walker(model, own, self._data, adaptive=adaptive, start=begin)
+            walker = Walker(self._model, own, self._data, adaptive=adaptive, start=begin)
             for share in self._walk(walker, end, first):
                 yield (number + max(share, 0.25)) / len(parts)
 
@@ -146,10 +137,10 @@ class _Repairing:
         places, size = self._damage.places, len(self._data)
         at, stop = np.searchsorted(places, [begin, end]).tolist()
         while at < stop:
-            after = at + 1
-            while after < min(stop, at + TOGETHER) and places[after] - places[after - 1] <= GAP + 1:
+            after, most = at + 1, int(places[at]) + self._reach
+            while after < min(stop, at + TOGETHER) and places[after] <= min(places[after - 1] + GAP + 1, most - 1):
                 after += 1
-            seen = min(size, int(places[after - 1]) + 1 + self._settings.horizon)
+            seen = min(size, most, int(places[after - 1]) + 1 + self._settings.horizon)
             if first and self._damage.certain and after < len(places):
                 seen = min(seen, int(places[after]))
             yield slice(at, after), Stretch(places[at:after], seen)

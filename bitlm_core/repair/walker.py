@@ -108,7 +108,7 @@ class Walker:
         return found
 
     def read(self, rows: Rows, parents: NDArray[np.int64], data: NDArray[np.uint8]) -> tuple[NDArray[np.float64], Rows]:
-        """Rows that read data [B, n], row b after row parents[b]: nats [B] that it costs, by what `log_probs` asks; and they."""
+        """Rows that read data [B, n], row b after row parents[b]: nats [B] that it costs by what `log_probs` asks; and they."""
         tails = np.concatenate([rows.tails[parents], data], axis=1)
         if self._placed and rows.places:
             logits, places = self._placed.read(rows.places, parents, data)

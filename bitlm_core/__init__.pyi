@@ -13,7 +13,7 @@ from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
 from .bench.peer import nanogpt_steps
 from .bench.records import read_records, records_report
-from .bench.repair import RepairReport, repair_bench_steps
+from .bench.repair import RepairReport, RepairTrial, repair_bench_steps
 from .bench.train import train_speeds
 from .checkpoint.format import read_file, write_file
 from .checkpoint.header import read_header
@@ -116,6 +116,7 @@ __all__ = [
     "Repair",
     "RepairReport",
     "RepairSettings",
+    "RepairTrial",
     "ResourceLimitError",
     "SafetyGateError",
     "SamplingConfig",

@@ -93,6 +93,7 @@ SERVER = [
     "options",
     "score_commands",
     "compression_commands",
+    "repair_commands",
     "cli",
     "__main__",
 ]

@@ -71,53 +71,60 @@ def damaged_at_random(data: NDArray[np.uint8], rate: float, seed: int) -> tuple[
     return found, places
 
 
-def repair_bench_steps(
-    data: bytes,
-    config: EngineConfig,
-    *,
-    train_share: float,
-    rate: float,
-    seconds: float,
-    adaptive: bool = True,
-    margin_bits: float = MARGIN_BITS,
-    seed: int = 0,
-) -> Iterator[float | RepairReport]:
+@dataclass(frozen=True)
+class RepairTrial:
+    """What is damaged and how it is repaired; seconds: of CPU time, at most, to learn the first part."""
+
+    train_share: float = 0.9
+    rate: float = 0.01
+    seconds: float = 180.0
+    adaptive: bool = True
+    margin_bits: float = MARGIN_BITS
+    seed: int = 0
+
+    def cut(self, size: int) -> int:
+        """How much of the data is learned. Raises ConfigError for shares out of range, and where nothing is left."""
+        cut = int(size * self.train_share)
+        if not 0 <= self.train_share < 1 or not 0 < self.rate <= 1 or size - cut < 2:
+            raise ConfigError(
+                f"train_share={self.train_share} must be at least 0 and below 1, rate={self.rate} above 0 and at most 1, and "
+                f"{size - cut} bytes left to be damaged must be at least 2"
+            )
+        return cut
+
+
+def repair_bench_steps(data: bytes, config: EngineConfig, trial: RepairTrial) -> Iterator[float | RepairReport]:
     """Yields the share done, and last the report. Raises ConfigError for shares out of range, and for too little data."""
-    cut = int(len(data) * train_share)
-    if not 0 <= train_share < 1 or not 0 < rate <= 1 or len(data) - cut < 2:
-        raise ConfigError(
-            f"train_share={train_share} must be at least 0 and below 1, rate={rate} above 0 and at most 1, and "
-            f"{len(data) - cut} bytes left to be damaged must be at least 2"
-        )
+    cut = trial.cut(len(data))
     torch.set_num_threads(1)
-    whole = np.frombuffer(data, np.uint8)
-    began = time.process_time()
-    damaged, places = damaged_at_random(whole[cut:], rate, seed)
-    model, mixer, masked = yield from _learned(data[:cut], damaged, config, seconds)
-    learned = time.process_time()
-    settings = RepairSettings(adaptive=adaptive and mixer is not None)
+    truth = np.frombuffer(data, np.uint8)[cut:]
+    clock = [time.process_time()]
+    damaged, places = damaged_at_random(truth, trial.rate, trial.seed)
+    model, mixer, masked = yield from _learned(data[:cut], damaged, config, trial.seconds)
+    clock.append(time.process_time())
+    settings = RepairSettings(adaptive=trial.adaptive and mixer is not None)
     known = damaged_ranges(damaged, [(place, 1) for place in places.tolist()])
     told = yield from _within(repair_steps(model, mixer, known, settings, masked=masked), 0.4, 0.2)
-    repaired = time.process_time()
-    looking = suspected_steps(
-        model, mixer, damaged, EXAMINED * len(places), adaptive=settings.adaptive, margin_bits=margin_bits
-    )
-    damage = yield from _within(looking, 0.6, 0.1)
+    clock.append(time.process_time())
+    count = EXAMINED * len(places)
+    how: dict[str, Any] = {"adaptive": settings.adaptive, "margin_bits": trial.margin_bits}
+    damage = yield from _within(suspected_steps(model, mixer, damaged, count, **how), 0.6, 0.1)
     found = yield from _within(repair_steps(model, mixer, damage, settings, masked=masked), 0.7, 0.3)
+    clock.append(time.process_time())
+    train_seconds, repair_seconds, search_seconds = np.diff(clock).tolist()
     yield RepairReport(
-        exact=float((told.proposed == whole[cut:][places]).mean()),
+        exact=float((told.proposed == truth[places]).mean()),
         mean_confidence=float(told.confidence.mean()),
-        **_shares(found, whole[cut:], places),
-        margin_bits=margin_bits,
+        **_shares(found, truth, places),
+        **how,
         examined=found.num_places,
         damaged=len(places),
         bytes_learned=cut,
         bytes_repaired=len(damaged),
-        adaptive=settings.adaptive,
         architecture=config.model.architecture,
-        train_seconds=learned - began,
-        repair_seconds=repaired - learned,
-        search_seconds=time.process_time() - repaired,
+        train_seconds=train_seconds,
+        repair_seconds=repair_seconds,
+        search_seconds=search_seconds,
         machine=describe(),
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,10 @@ from bitlm_core.kernels.mixing_step import go_to, note_place
 
 
 class PlaceEntryPoints(NamedTuple):
-    """The compiled kernels. Both leave the memory standing somewhere; nothing is learned.
+    """The compiled kernels. Both leave the memory standing somewhere; nothing is learned. Places: `mixing.fused.Places`.
 
     read_rows: from the place `starts[b]` read data[b], for each row b, with expert [B, n, 8] or [B, 0, 8] for none; its
-    logits into out [B, n, 8], and where it then stands into the last two, unless these have no rows.
+    logits into out [B, n, 8], and where it then stands into `after`, unless that has no rows.
     nodes_of: all nodes of the byte that comes at each place, into out [P, 256], with expert [P, 256] or [P, 0].
     """
 
@@ -39,36 +39,26 @@ def place_entry_points() -> PlaceEntryPoints:
         m: Memory,
         t: Tables,
         s: Scratch,
-        recent: NDArray[np.uint8],
-        numbers: NDArray[np.int64],
+        places: Any,
         starts: NDArray[np.int64],
         data: NDArray[np.uint8],
         expert: NDArray[np.int32],
         out: NDArray[np.int32],
-        to_recent: NDArray[np.uint8],
-        to_numbers: NDArray[np.int64],
+        after: Any,
     ) -> Int:
         has_expert = (expert.shape[1] > 0) * 1
         for b in range(starts.size):
-            go_to(m, recent[starts[b]], numbers[starts[b]])
+            go_to(m, places.recent[starts[b]], places.numbers[starts[b]])
             _read(m, t, s, data[b], expert[b] if has_expert else out[b], has_expert, False, out[b])
-            if to_numbers.shape[0] > 0:
-                note_place(m, to_recent[b], to_numbers[b])
+            if after.numbers.shape[0] > 0:
+                note_place(m, after.recent[b], after.numbers[b])
         return stamp
 
     @cached_kernel
-    def nodes_of(
-        m: Memory,
-        t: Tables,
-        s: Scratch,
-        recent: NDArray[np.uint8],
-        numbers: NDArray[np.int64],
-        expert: NDArray[np.int32],
-        out: NDArray[np.int32],
-    ) -> Int:
+    def nodes_of(m: Memory, t: Tables, s: Scratch, places: Any, expert: NDArray[np.int32], out: NDArray[np.int32]) -> Int:
         has_expert = (expert.shape[1] > 0) * 1
         for p in range(out.shape[0]):
-            go_to(m, recent[p], numbers[p])
+            go_to(m, places.recent[p], places.numbers[p])
             _all_nodes(m, t, s, expert[p] if has_expert else out[p], has_expert, False, out[p])
         return stamp
 

@@ -36,7 +36,7 @@ class PlacedMixer:
         """[P, 256] logits of all nodes of the byte that comes at each place; expert [P, 256] alike, or None."""
         out = np.zeros((len(places.numbers), 256), np.int32)
         says = np.zeros((len(out), 0), np.int32) if expert is None else stretched(expert, out.shape)
-        place_entry_points().nodes_of(self._memory, tables(), self._scratch, *places, says, out)
+        place_entry_points().nodes_of(self._memory, tables(), self._scratch, places, says, out)
         return out.astype(np.float32) / np.float32(OUTPUT_ONE)
 
     def read(
@@ -56,5 +56,5 @@ class PlacedMixer:
         if move:
             after = Places(*(np.empty((num_rows, part.shape[1]), part.dtype) for part in places))
         contiguous = np.ascontiguousarray(data)
-        place_entry_points().read_rows(self._memory, tables(), self._scratch, *places, starts, contiguous, says, out, *after)
+        place_entry_points().read_rows(self._memory, tables(), self._scratch, places, starts, contiguous, says, out, after)
         return out.astype(np.float32) / np.float32(OUTPUT_ONE), after

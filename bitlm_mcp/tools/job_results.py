@@ -10,15 +10,16 @@ from pydantic import Field
 
 from bitlm_mcp.results import FiniteOrNone, Result, both_channels
 from bitlm_mcp.snapshot import JobView, Status
-from bitlm_mcp.tools.inference_results import CompressResult, DecompressResult, InferLongResult, ScoreResult
+from bitlm_mcp.tools.inference_results import CompressResult, DecompressResult, InferLongResult, RepairResult, ScoreResult
 from bitlm_mcp.workspace import Workspace
 
 ALL_READ = "all of the data was read, each byte once: more steps on it would learn nothing, other data would"
-_SHAPES: dict[str, type[ScoreResult | InferLongResult | CompressResult | DecompressResult]] = {
+_SHAPES: dict[str, type[ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult]] = {
     "score": ScoreResult,
     "infer_long": InferLongResult,
     "compress": CompressResult,
     "decompress": DecompressResult,
+    "repair": RepairResult,
 }
 
 

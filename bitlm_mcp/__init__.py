@@ -15,8 +15,9 @@
                     dashboard  monitoring  logs: for people and operators
                     assembly: everything of one process put together
     the command     cli  options: the only readers of the command line and the environment
-                    demo  doctor  host_config  shell  score_commands  compression_commands: what it does besides serving
-                    bench  bench_commands  bench_compression  bench_decoding: measuring
+                    demo  doctor  host_config  shell  score_commands  compression_commands  repair_commands:
+                    what it does besides serving
+                    bench  bench_commands  bench_compression  bench_decoding  bench_repair: measuring
 
 Importing this package does nothing.
 """

@@ -90,6 +90,7 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("diffusion_sample", model),
             ("compress", model | {"text": "some text that is compressed"}),
             ("decompress", {"job_id": packed.structured_content["job_id"]}),
+            ("repair", {"text": "some text, " * 30, "places": ["100:40"]}),
             ("get_telemetry", model),
             ("save_checkpoint", model | {"name": LONG + "new"}),
             ("load_checkpoint", {"name": LONG + "new", "model_id": LONG + "two"}),

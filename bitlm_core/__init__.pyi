@@ -15,6 +15,7 @@ from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
 from .bench.peer import nanogpt_steps
 from .bench.records import read_records, records_report
+from .bench.repair import RepairReport, RepairTrial, repair_bench_steps
 from .bench.safety import SafetyReport, safety_steps
 from .bench.telemetry import TelemetryReport, telemetry_steps
 from .bench.train import train_speeds
@@ -70,6 +71,10 @@ from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
 from .models.config import ModelConfig, count_parameters, preset_config
+from .repair.damage import Damage, damaged_ranges, failed_parity, packed_groups
+from .repair.settings import MARGIN_BITS, RepairSettings
+from .repair.steps import Repair, fresh_mixer, repair_steps
+from .repair.suspicion import suspected_steps
 from .safety.calibrate import Calibration, adopt_floors, calibrate_floors, calibrate_steps
 from .safety.floors import Floors, GateState, Verdict
 from .safety.gate import Gate
@@ -86,6 +91,7 @@ from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 
 __all__ = [
+    "MARGIN_BITS",
     "NAME_PATTERN",
     "RECORDS_PATTERN",
     "AnomalyReport",
@@ -105,6 +111,7 @@ __all__ = [
     "ContainerError",
     "ContainerInfo",
     "ContextMixer",
+    "Damage",
     "DecoderLimits",
     "Defaults",
     "DiffusionReport",
@@ -129,6 +136,10 @@ __all__ = [
     "ModelStateError",
     "ParityError",
     "RecordScore",
+    "Repair",
+    "RepairReport",
+    "RepairSettings",
+    "RepairTrial",
     "ResourceLimitError",
     "SafeSample",
     "SafetyGateError",
@@ -168,6 +179,7 @@ __all__ = [
     "container_info",
     "count_parameters",
     "create_text",
+    "damaged_ranges",
     "decompress_record",
     "decompress_record_steps",
     "decompress_steps",
@@ -177,9 +189,11 @@ __all__ = [
     "digest_of",
     "draw_run",
     "estimate_engine_bytes",
+    "failed_parity",
     "file_figures",
     "file_part",
     "free_memory_bytes",
+    "fresh_mixer",
     "generate_many",
     "generate_speeds",
     "geometric_mean",
@@ -194,6 +208,7 @@ __all__ = [
     "make_folder",
     "measure_bits",
     "nanogpt_steps",
+    "packed_groups",
     "preset_config",
     "read_file",
     "read_header",
@@ -203,6 +218,8 @@ __all__ = [
     "record_spans",
     "records_report",
     "remove_within",
+    "repair_bench_steps",
+    "repair_steps",
     "replace_text",
     "require_memory",
     "require_space",
@@ -210,6 +227,7 @@ __all__ = [
     "safe_sample_steps",
     "safety_steps",
     "self_score_steps",
+    "suspected_steps",
     "sweep_folders",
     "sync",
     "synthesize",

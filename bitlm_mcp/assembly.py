@@ -25,6 +25,7 @@ from bitlm_mcp.tools.compression import compression_tools
 from bitlm_mcp.tools.data import data_tools
 from bitlm_mcp.tools.inference import inference_tools
 from bitlm_mcp.tools.models import model_tools
+from bitlm_mcp.tools.repair import repair_tools
 from bitlm_mcp.tools.safety import safety_tools
 from bitlm_mcp.tools.telemetry import telemetry_tools
 from bitlm_mcp.tools.training import training_tools
@@ -37,7 +38,7 @@ def all_tools(workspace: Workspace) -> list[ToolSpec]:
         "models": model_tools(workspace),
         "data": data_tools(workspace),
         "training": training_tools(workspace),
-        "inference": [*inference_tools(workspace), *safety_tools(workspace)],
+        "inference": [*inference_tools(workspace), *repair_tools(workspace), *safety_tools(workspace)],
         "compression": compression_tools(workspace),
         "telemetry": telemetry_tools(workspace),
         "checkpoints": checkpoint_tools(workspace),

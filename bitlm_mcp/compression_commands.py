@@ -42,7 +42,7 @@ def compress(
 ) -> None:
     """Compress a file without loss: with what a model knows, or learning from the file alone."""
     with one_line(), _lanes(lanes) as run:
-        _check_free(target, force)
+        check_free(target, force)
         data = np.fromfile(source, np.uint8)
         if model is None:
             refuse(records is not None, "--records needs a --model, which knows the records before it sees them")
@@ -65,7 +65,7 @@ def decompress(
 ) -> None:
     """Give back what was compressed, all of it or one record; nothing that was not checked."""
     with one_line():
-        _check_free(target, force)
+        check_free(target, force)
         container = source.read_bytes()
         info = bitlm_core.container_info(container)
         refuse(model is not None and not info.needs_model, f"{source} ({info.mode}) needs no --model: leave it out")
@@ -94,7 +94,7 @@ def _write_compressed(target: Path, container: bytes, num_bytes: int, force: boo
     typer.echo(f"{num_bytes:,} bytes -> {len(container):,}{rate} ({bitlm_core.container_info(container).mode})")
 
 
-def _check_free(target: Path, force: bool) -> None:
+def check_free(target: Path, force: bool) -> None:
     """Before the work, not after it."""
     refuse(target.exists() and not force, f"{target} exists already: choose another name, or --force")
     refuse(not target.absolute().parent.is_dir(), f"there is no folder {target.absolute().parent}: make it first")
@@ -111,10 +111,14 @@ def _lanes(lanes: int) -> Iterator[Any]:
 
 
 def _codec(name: str, state_dir: Path) -> Any:
-    """The codec of a model: of a file, or of what the state directory knows by this name. A checkpoint goes first."""
+    engine = known_engine(name, state_dir)
+    return bitlm_core.ModelCodec(engine.model, engine.mixer)
+
+
+def known_engine(name: str, state_dir: Path) -> bitlm_core.Engine:
+    """A model: of a file, or of what the state directory knows by this name. A checkpoint goes first."""
     path: Path | None = Path(name)
     if path is not None and not path.is_file():
         path, known = saved_as(name, state_dir)
         refuse(path is None, f"there is no file, checkpoint or model {name!r}; {state_dir} has {known}: name one of them")
-    engine = engine_of(cast(Path, path), name)
-    return bitlm_core.ModelCodec(engine.model, engine.mixer)
+    return engine_of(cast(Path, path), name)

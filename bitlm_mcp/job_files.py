@@ -94,7 +94,7 @@ class JobFiles:
     def _made(self, job_id: str) -> Path:
         path = self._folder(job_id) / "output"
         if not re.fullmatch(_JOB_ID, job_id) or not path.is_file():
-            text = "only infer_long, compress and decompress make one, when they have completed"
+            text = "only infer_long, compress, decompress and repair make one, when they have completed"
             raise UnknownHandleError("output of job", job_id, (), text)
         return path
 

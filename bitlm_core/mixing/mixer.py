@@ -73,10 +73,10 @@ class ContextMixer:
         The context always moves past the data. `learn=False` leaves tables, weights and history untouched.
         """
         _check_bytes(data)
-        stretched = _stretched(expert, (data.size, 8))
+        says = stretched(expert, (data.size, 8))
         out = np.zeros((data.size, 8), np.int32)
         contiguous = np.ascontiguousarray(data)
-        entry_points().read(self._memory, tables(), new_scratch(), contiguous, stretched, int(expert is not None), learn, out)
+        entry_points().read(self._memory, tables(), new_scratch(), contiguous, says, int(expert is not None), learn, out)
         return out.astype(np.float32) / np.float32(OUTPUT_ONE)
 
     def calibrate(self, parts: Sequence[CalibrationPart]) -> list[NDArray[np.float32]]:
@@ -114,9 +114,9 @@ class ContextMixer:
         Node 1 is the root; node (1 << k) | (first k bits) predicts bit k; index 0 is unused and 0. The numbers are
         those that `read` returns along the path of whatever byte comes. expert: [256], indexed alike, or None.
         """
-        stretched = _stretched(expert, (256,))
+        says = stretched(expert, (256,))
         out = np.zeros(256, np.int32)
-        entry_points().all_nodes(self._memory, tables(), new_scratch(), stretched, int(expert is not None), learn, out)
+        entry_points().all_nodes(self._memory, tables(), new_scratch(), says, int(expert is not None), learn, out)
         return out.astype(np.float32) / np.float32(OUTPUT_ONE)
 
     def encode(self, data: NDArray[np.uint8], expert: NDArray[np.float32] | None = None, *, learn: bool = True) -> bytes:
@@ -149,8 +149,8 @@ class ContextMixer:
     ) -> None:
         """As `encode`, for the next part of a longer code. trace: for `undo`."""
         _check_bytes(data)
-        stretched = None if expert is None else _stretched(expert, (data.size, 8))
-        encoder.mixed(self._memory, tables(), new_scratch(), data, stretched, learn, trace)
+        says = None if expert is None else stretched(expert, (data.size, 8))
+        encoder.mixed(self._memory, tables(), new_scratch(), data, says, learn, trace)
 
     def decode_into(
         self, out: NDArray[np.uint8], decoder: ByteDecoder, *, learn: bool = True, trace: NDArray[np.int64] | None = None
@@ -224,7 +224,7 @@ def _described(value: object) -> str:
     return type(value).__name__
 
 
-def _stretched(expert: NDArray[np.float32] | None, shape: tuple[int, ...]) -> NDArray[np.int32]:
+def stretched(expert: NDArray[np.float32] | None, shape: tuple[int, ...]) -> NDArray[np.int32]:
     """Logits in nats -> integers in 1/256 nat within ±2047; zeros where there is no expert."""
     if expert is None:
         return np.zeros(shape, np.int32)
@@ -234,5 +234,5 @@ def _stretched(expert: NDArray[np.float32] | None, shape: tuple[int, ...]) -> ND
         raise ModelStateError("expert holds NaN: the network that gave it has diverged. Load an earlier checkpoint of it.")
     bound = np.float32(EXPERT_LIMIT / EXPERT_ONE)
     clipped = np.clip(expert, -bound, bound)  # before scaling, so that no float32 overflows
-    stretched: NDArray[np.int32] = np.rint(clipped * np.float32(EXPERT_ONE)).astype(np.int32)
-    return stretched
+    integers: NDArray[np.int32] = np.rint(clipped * np.float32(EXPERT_ONE)).astype(np.int32)
+    return integers

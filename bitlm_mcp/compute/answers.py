@@ -178,23 +178,33 @@ class DecompressOutcome(Message):
     first: bytes
 
 
+class RepairedByte(Message):
+    """One proposal; `confidence` 0 … 1."""
+
+    offset: int
+    was: int
+    proposed: int
+    confidence: float
+
+
+class RepairOutcome(Message):
+    """What is proposed: of `num_places` looked at, the first proposals by offset."""
+
+    answer: Literal["repair"] = "repair"
+    num_places: int
+    num_proposals: int
+    proposals: tuple[RepairedByte, ...]
+
+
 class Dropped(Message):
     """The model is forgotten."""
 
     answer: Literal["dropped"] = "dropped"
 
 
+_Made = CompressOutcome | DecompressOutcome | RepairOutcome
 Answer = Annotated[
-    Loaded
-    | Written
-    | Calibrated
-    | ScoreOutcome
-    | GenerationOutcome
-    | FillingOutcome
-    | LongOutcome
-    | CompressOutcome
-    | DecompressOutcome
-    | Dropped,
+    Loaded | Written | Calibrated | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Dropped,
     Field(discriminator="answer"),
 ]
 

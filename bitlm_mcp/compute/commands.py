@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bitlm_core import DiffusionSampling, EngineConfig, Floors, SamplingConfig, TelemetryConfig, TrainingConfig, TrainingPlan
+from bitlm_core import (
+    MARGIN_BITS,
+    DiffusionSampling,
+    EngineConfig,
+    Floors,
+    SamplingConfig,
+    TelemetryConfig,
+    TrainingConfig,
+    TrainingPlan,
+)
 from bitlm_mcp.compute.messages import DataPart, Message, ModelRef
 
 
@@ -160,6 +169,33 @@ class Decompress(Asked):
     output: Path
 
 
+class DamagedPlaces(Message):
+    """Where data is damaged: ranges of offset and length; or what fails parity; or the most surprising bytes, so many.
+
+    margin_bits: by how much a byte at a surprising place must be better than what is there.
+    """
+
+    ranges: tuple[tuple[int, ...], ...] = ()
+    parity: bool = False
+    surprising: int | None = None
+    margin_bits: float = MARGIN_BITS
+
+
+class Repair(Asked):
+    """Propose what damaged bytes were, with a model or by the data alone. Answer: `RepairOutcome` with the `first` proposals.
+
+    All of them go to `output`, as lines of JSON; the restored data to `restored`, where that is given.
+    """
+
+    kind: Literal["repair"] = "repair"
+    model: ModelRef | None
+    data: DataPart
+    places: DamagedPlaces
+    first: int
+    output: Path
+    restored: Path | None = None
+
+
 class Drop(Asked):
     """Forget a model. Answer: `Dropped`."""
 
@@ -180,6 +216,7 @@ Command = Annotated[
     | DiffusionSample
     | Compress
     | Decompress
+    | Repair
     | Drop,
     Field(discriminator="kind"),
 ]

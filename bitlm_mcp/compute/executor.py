@@ -26,6 +26,7 @@ from bitlm_mcp.compute.compression import compress_steps, decompress_steps
 from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.messages import Message, Saved
 from bitlm_mcp.compute.points import filled, point_of
+from bitlm_mcp.compute.repair import repair_steps
 from bitlm_mcp.compute.safety import adopted, infer_steps
 from bitlm_mcp.compute.scoring import record_places, score_outcome
 from bitlm_mcp.compute.tracing import span
@@ -151,13 +152,15 @@ class Executor:
 
     @execute.register
     def _compress(self, command: commands.Compress) -> Steps:
-        found: Message = yield from _shares(compress_steps(self.engines, command), command)
-        return found
+        return (yield from _shares(compress_steps(self.engines, command), command))  # type: ignore[no-any-return]
 
     @execute.register
     def _decompress(self, command: commands.Decompress) -> Steps:
-        found: Message = yield from _shares(decompress_steps(self.engines, command), command)
-        return found
+        return (yield from _shares(decompress_steps(self.engines, command), command))  # type: ignore[no-any-return]
+
+    @execute.register
+    def _repair(self, command: commands.Repair) -> Steps:
+        return (yield from _shares(repair_steps(self.engines, command), command))  # type: ignore[no-any-return]
 
     @execute.register
     def _infer_long(self, command: commands.InferLong) -> Steps:

@@ -235,6 +235,27 @@ class DecompressResult(Result):
     next: str | None = None
 
 
+class ProposalResult(Result):
+    """A byte as it was and as it most likely should be; `confidence` 0 … 1."""
+
+    offset: int
+    was: int
+    proposed: int
+    confidence: float
+
+
+class RepairResult(Result):
+    """The first proposals by offset, or the job that is still looking. The data given is unchanged."""
+
+    job_id: str
+    status: Status
+    num_places: int | None = None
+    num_proposals: int | None = None
+    proposals: list[ProposalResult] | None = None
+    dataset_id: str | None = None
+    next: str | None = None
+
+
 def text_or_none(data: bytes) -> str | None:
     """The bytes as text, None when they are not UTF-8."""
     try:

@@ -10,7 +10,14 @@ from pydantic import Field
 
 from bitlm_mcp.results import FiniteOrNone, Result, both_channels
 from bitlm_mcp.snapshot import JobView, Status
-from bitlm_mcp.tools.inference_results import CalibrateResult, CompressResult, DecompressResult, InferLongResult, ScoreResult
+from bitlm_mcp.tools.inference_results import (
+    CalibrateResult,
+    CompressResult,
+    DecompressResult,
+    InferLongResult,
+    RepairResult,
+    ScoreResult,
+)
 from bitlm_mcp.workspace import Workspace
 
 ALL_READ = "all of the data was read, each byte once: more steps on it would learn nothing, other data would"
@@ -18,12 +25,14 @@ DRIFTED = (
     "a metric drifted, and halt_on_drift is set: the training ended at that step and was saved. Look at get_telemetry; "
     "train_step goes on from there, set_telemetry changes what counts as drift"
 )
-_SHAPES: dict[str, type[CalibrateResult | ScoreResult | InferLongResult | CompressResult | DecompressResult]] = {
+_Shape = CalibrateResult | ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult
+_SHAPES: dict[str, type[_Shape]] = {
     "calibrate_floors": CalibrateResult,
     "score": ScoreResult,
     "infer_long": InferLongResult,
     "compress": CompressResult,
     "decompress": DecompressResult,
+    "repair": RepairResult,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context
@@ -118,7 +119,8 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         The learning rate falls over each call, so one long call learns more than many short ones.
         """
         run: dict[str, Any] = {"steps": steps, "seconds": seconds, "validate_every": validate_every, "patience": patience}
-        asked = {"objective": objective, "carry": carry, "mask_unit": mask_unit, "noise_curriculum": noise_curriculum}
+        asked: dict[str, Any] = {"objective": objective, "carry": carry}
+        asked |= {"mask_unit": mask_unit, "noise_curriculum": noise_curriculum}
         settings = {"batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
         settings |= {"accumulation": accumulation, "use_autocast": use_autocast, "compile": compile}
         sources = {"dataset_id": dataset_id, "text": text, "data_base64": data_base64}
@@ -127,9 +129,10 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
             plans.refuse_beside_resume([*run.values(), *settings.values(), idempotency_key], asked)
             view = await off_loop(resume, workspace, resume_job, queue=queue)
         else:
-            source, kept = given_data(**sources), {"queue": queue, "idempotency_key": idempotency_key}
-            plan, training = plans.plan_of(**run, **asked), plans.settings_of(settings)
-            view = await off_loop(train, workspace, model_id, source, plan, training, **kept)
+            source, asked = given_data(**sources), run | asked
+            plan, training = plans.plan_of(**asked), plans.settings_of(settings)
+            begin = partial(train, queue=queue, idempotency_key=idempotency_key)
+            view = await off_loop(begin, workspace, model_id, source, plan, training)
         view = await wait_for(workspace, view.job_id, min(wait_s, workspace.settings.max_wait_s), ctx, owner=True)
         return _outcome(workspace, view)
 

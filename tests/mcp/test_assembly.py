@@ -19,7 +19,7 @@ READING = {
 }
 EVERYTHING = READING | {
     *("init_model", "delete", "add_dataset", "train_step", "cancel_job", "save_checkpoint", "load_checkpoint"),
-    *("decompress", "approve_sample", "calibrate_floors"),
+    *("decompress", "repair", "approve_sample", "calibrate_floors"),
 }
 
 

@@ -115,6 +115,7 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("diffusion_sample", model),
             ("compress", model | {"text": "some text that is compressed"}),
             ("decompress", {"job_id": packed.structured_content["job_id"]}),
+            ("repair", {"text": "some text, " * 30, "places": ["100:40"]}),
             ("get_telemetry", model),
             ("set_telemetry", model | {"lambda_k": 0.12345678, "floor_s": 0.12345678}),
             ("save_checkpoint", model | {"name": LONG + "new"}),

@@ -30,6 +30,7 @@ FIXED = {
     "diffusion_sample": {"num_bytes": 32, "steps": 12, "schedule": "linear", "seed": 0},
     "compress": {"wait_s": 20},
     "decompress": {"wait_s": 20},
+    "repair": {"parity": False, "wait_s": 20},
     "get_telemetry": {"last": 20},
     "set_telemetry": {"model_id": "default"},
     "save_checkpoint": {"overwrite": False},

@@ -1,0 +1,58 @@
+"""repair: a job whose output is what it proposes, and on demand a new dataset with that in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bitlm_core import ConfigError
+from bitlm_mcp.compute import answers, commands
+from bitlm_mcp.compute.repair import MAX_BYTES
+from bitlm_mcp.compute.scheduler import Urgency
+from bitlm_mcp.jobs import Job, new_job_id
+from bitlm_mcp.operations.data import Source, add_dataset
+from bitlm_mcp.operations.reading import submit_recorded
+from bitlm_mcp.workspace import Workspace
+
+FIRST_PROPOSALS = 16
+"""So many stand in a result."""
+
+
+def repair(
+    workspace: Workspace, model_id: str | None, source: Source, places: commands.DamagedPlaces, save_as: str | None
+) -> Job:
+    """Propose what damaged bytes were; `save_as`: the restored data as a new dataset, nothing of it held back.
+
+    Raises ConfigError for too much data, and for a dataset that there is.
+    """
+    workspace.catch_up()
+    if save_as is not None and save_as in workspace.datasets.ids():
+        raise ConfigError(f"dataset {save_as!r} exists already, and repairing overwrites nothing: choose another name")
+    job_id = new_job_id()
+    part = source.part(workspace, job_id, holdout=None)
+    if part.num_bytes > MAX_BYTES:
+        raise ConfigError(
+            f"{part.num_bytes:,} bytes are more than the {MAX_BYTES:,} that are repaired at once: cut the data into several"
+        )
+    output = workspace.job_files.output(job_id)
+    restored = output.with_name("restored") if save_as is not None else None
+    command = commands.Repair(
+        model=workspace.models.ref(model_id) if model_id is not None else None,
+        data=part,
+        places=places,
+        first=FIRST_PROPOSALS,
+        output=output,
+        restored=restored,
+    )
+
+    def completed(answer: answers.RepairOutcome) -> dict[str, Any]:
+        found = answer.model_dump(exclude={"answer"}) | {"proposals": [vars(row) for row in answer.proposals]}
+        if save_as is None or restored is None:
+            return found
+        told = f"restored by {job_id}"
+        add_dataset(workspace, save_as, [[restored.read_bytes()]], source=told, holdout_fraction=0.0, overwrite=False)
+        restored.unlink()
+        return found | {"dataset_id": save_as}
+
+    job = Job("repair", model_id or "", Urgency.READ, command, job_id=job_id, recorded=True)
+    job.on_completed = completed
+    return submit_recorded(workspace, job)

@@ -14,7 +14,9 @@ Method = Literal["mask", "flip"]
 DEFAULT_ORDER: Order = "spread"
 DEFAULT_REMASK = 0.0
 DEFAULT_TEMPERATURE = 0.85
-"""Order, remasking and temperature by the three figures of `bench.diffusion_samples` at 16 steps, see there."""
+"""By the three figures of `bench.diffusion_samples`, 16 steps, 180 CPU-s of tinyshakespeare for model and judge (text: 2.11 bits
+per byte, entropy 4.86, 0.59 distinct), at 0.85: spread 3.52, 4.63, 0.62; annealed 3.59, 4.43, 0.59; confidence 3.41, 4.02, 0.34.
+Remasking lowers all three, as a lower temperature does, but distinctness more."""
 
 
 class DiffusionSampling(BaseModel):

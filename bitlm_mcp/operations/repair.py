@@ -27,6 +27,7 @@ def repair(
     workspace.catch_up()
     if save_as is not None and save_as in workspace.datasets.ids():
         raise ConfigError(f"dataset {save_as!r} exists already, and repairing overwrites nothing: choose another name")
+    ref = workspace.models.ref(model_id) if model_id is not None else None
     job_id = new_job_id()
     part = source.part(workspace, job_id, holdout=None)
     if part.num_bytes > MAX_BYTES:
@@ -36,7 +37,7 @@ def repair(
     output = workspace.job_files.output(job_id)
     restored = output.with_name("restored") if save_as is not None else None
     command = commands.Repair(
-        model=workspace.models.ref(model_id) if model_id is not None else None,
+        model=ref,
         data=part,
         places=places,
         first=FIRST_PROPOSALS,

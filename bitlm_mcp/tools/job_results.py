@@ -10,8 +10,8 @@ from pydantic import Field
 
 from bitlm_mcp.results import FiniteOrNone, Result, both_channels
 from bitlm_mcp.snapshot import JobView, Status
+from bitlm_mcp.tools.gate_results import CalibrateResult
 from bitlm_mcp.tools.inference_results import (
-    CalibrateResult,
     CompressResult,
     DecompressResult,
     InferLongResult,

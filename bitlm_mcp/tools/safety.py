@@ -24,14 +24,8 @@ from bitlm_mcp.operations import safety as operations
 from bitlm_mcp.results import NeedsAnswer, Result
 from bitlm_mcp.safety import WITHHELD_S, Sample
 from bitlm_mcp.schemas import ToolSpec
-from bitlm_mcp.tools.inference_results import (
-    CalibrateResult,
-    DiscardedResult,
-    PendingResult,
-    infer_result,
-    text_or_none,
-    verdict_facts,
-)
+from bitlm_mcp.tools.gate_results import CalibrateResult, DiscardedResult, PendingResult, verdict_facts
+from bitlm_mcp.tools.inference_results import infer_result, text_or_none
 from bitlm_mcp.tools.job_results import next_call
 from bitlm_mcp.tools.parameters import DatasetId, ModelId, WaitSeconds
 from bitlm_mcp.tools.waiting import finished, in_task, off_loop

@@ -119,8 +119,12 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         The learning rate falls over each call, so one long call learns more than many short ones.
         """
         run: dict[str, Any] = {"steps": steps, "seconds": seconds, "validate_every": validate_every, "patience": patience}
-        asked: dict[str, Any] = {"objective": objective, "carry": carry}
-        asked |= {"mask_unit": mask_unit, "noise_curriculum": noise_curriculum}
+        asked: dict[str, Any] = {
+            "objective": objective,
+            "mask_unit": mask_unit,
+            "noise_curriculum": noise_curriculum,
+            "carry": carry,
+        }
         settings = {"batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
         settings |= {"accumulation": accumulation, "use_autocast": use_autocast, "compile": compile}
         sources = {"dataset_id": dataset_id, "text": text, "data_base64": data_base64}
@@ -131,8 +135,8 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         else:
             source, asked = given_data(**sources), run | asked
             plan, training = plans.plan_of(**asked), plans.settings_of(settings)
-            begin = partial(train, queue=queue, idempotency_key=idempotency_key)
-            view = await off_loop(begin, workspace, model_id, source, plan, training)
+            begin = partial(train, workspace, model_id, queue=queue, idempotency_key=idempotency_key)
+            view = await off_loop(begin, source, plan, training)
         view = await wait_for(workspace, view.job_id, min(wait_s, workspace.settings.max_wait_s), ctx, owner=True)
         return _outcome(workspace, view)
 

@@ -22,7 +22,7 @@ from bitlm_mcp.results import both_channels
 from bitlm_mcp.safety import Sample
 from bitlm_mcp.server import build_server
 from bitlm_mcp.snapshot import HistoryPoint, JobView
-from bitlm_mcp.tools.inference_results import CalibrateResult, FloorsResult
+from bitlm_mcp.tools.gate_results import CalibrateResult, FloorsResult
 from tests.mcp.workspaces import TEXT, Server, server
 
 MAX_TEXT_BYTES = 2048

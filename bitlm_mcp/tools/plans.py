@@ -50,6 +50,11 @@ def plan_of(
         raise ConfigError("; ".join(problems)) from None
 
 
+def kind_of(objective: str, mask_unit: str, noise_curriculum: bool, carry: bool) -> dict[str, Any]:
+    """The fields of a plan that say what is learned, and how the data is read."""
+    return {"objective": objective, "mask_unit": mask_unit, "noise_curriculum": noise_curriculum, "carry": carry}
+
+
 def settings_of(asked: Mapping[str, Any]) -> TrainingConfig:
     """The settings of a call; what is None is as the engine has it."""
     return TrainingConfig(**{name: value for name, value in asked.items() if value is not None})

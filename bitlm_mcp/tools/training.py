@@ -119,12 +119,7 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         The learning rate falls over each call, so one long call learns more than many short ones.
         """
         run: dict[str, Any] = {"steps": steps, "seconds": seconds, "validate_every": validate_every, "patience": patience}
-        asked: dict[str, Any] = {
-            "objective": objective,
-            "mask_unit": mask_unit,
-            "noise_curriculum": noise_curriculum,
-            "carry": carry,
-        }
+        asked = plans.kind_of(objective, mask_unit, noise_curriculum, carry)
         settings = {"batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
         settings |= {"accumulation": accumulation, "use_autocast": use_autocast, "compile": compile}
         sources = {"dataset_id": dataset_id, "text": text, "data_base64": data_base64}

@@ -31,6 +31,10 @@ from bitlm_mcp.tools.telemetry import telemetry_tools
 from bitlm_mcp.tools.training import training_tools
 from bitlm_mcp.workspace import Workspace
 
+TUNING = frozenset({"set_telemetry", "calibrate_floors"})
+"""The set `tuning`: for whoever adjusts how models are watched and judged. It is offered when it is asked for, so that the list
+that every host reads stays short."""
+
 
 def all_tools(workspace: Workspace) -> list[ToolSpec]:
     """Every tool, in the order in which an agent usually needs them."""
@@ -43,7 +47,8 @@ def all_tools(workspace: Workspace) -> list[ToolSpec]:
         "telemetry": telemetry_tools(workspace),
         "checkpoints": checkpoint_tools(workspace),
     }
-    return [replace(spec, toolset=name) for name, specs in sets.items() for spec in specs]
+    specs = [replace(spec, toolset=name) for name, found in sets.items() for spec in found]
+    return [replace(spec, toolset="tuning") if spec.tool_name in TUNING else spec for spec in specs]
 
 
 def offered_tools(workspace: Workspace) -> list[ToolSpec]:
@@ -53,12 +58,13 @@ def offered_tools(workspace: Workspace) -> list[ToolSpec]:
     if unknown:
         raise ConfigError(f"there is no tool {', '.join(unknown)}: the tools are {', '.join(spec.tool_name for spec in specs)}")
     chosen = settings.toolsets or settings.tools
-    return [
-        spec
-        for spec in specs
-        if (not chosen or spec.toolset in settings.toolsets or spec.tool_name in settings.tools)
-        and (spec.read_only or not settings.read_only)
-    ]
+
+    def offered(spec: ToolSpec) -> bool:
+        if not chosen:
+            return spec.toolset != "tuning"
+        return "all" in settings.toolsets or spec.toolset in settings.toolsets or spec.tool_name in settings.tools
+
+    return [spec for spec in specs if offered(spec) and (spec.read_only or not settings.read_only)]
 
 
 def assemble(settings: ServerSettings) -> Assembly:

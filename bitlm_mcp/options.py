@@ -55,7 +55,9 @@ CallsPerSecond = Annotated[float, typer.Option(help="Tool calls of one client in
 
 Toolsets = Annotated[
     str | None,
-    typer.Option(help=f"Sets of tools to offer, of {','.join(get_args(Toolset))}.", show_default="all", rich_help_panel=_tools),
+    typer.Option(
+        help=f"Sets of tools to offer, of {','.join(get_args(Toolset))}.", show_default="all but tuning", rich_help_panel=_tools
+    ),
 ]
 Tools = Annotated[str | None, typer.Option(help="Tools to offer beside the sets, as name,name.", rich_help_panel=_tools)]
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="Offer only tools that change nothing.", rich_help_panel=_tools)]

@@ -26,10 +26,14 @@ from bitlm_mcp.errors import tool_errors
 from bitlm_mcp.results import NeedsAnswer, Result, both_channels
 
 MIN_DESCRIPTION = 20
+MIN_PARAMETER_DESCRIPTION = 8
 MAX_DESCRIPTION = 500
 SCALARS = frozenset({"string", "integer", "number", "boolean"})
 
 _LEFT_OUT = frozenset({"title", "$defs", "properties", "required"})
+_UNLISTED = frozenset({"maxLength", "minLength", "pattern", "maxItems"})
+_FAR = 1_000_000
+"""A bound so far away that no caller meets it."""
 
 ToolFunction = Callable[..., Awaitable[Result]]
 
@@ -77,13 +81,15 @@ class StrictTool(Tool):
     """A tool that checks its arguments and shapes its answer by our rules instead of the SDK's."""
 
     arguments_model: type[StrictArguments]
+    checked: dict[str, Any]
+    """The schema with every bound, which refusals are told by."""
 
     async def run(
         self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
     ) -> CallToolResult | InputRequiredResult | Result:
         """Check, call, answer; every failure leaves as the protocol's error through one door."""
         with tool_errors(self.name):
-            keywords = check_arguments(self.name, self.arguments_model, self.parameters, arguments)
+            keywords = check_arguments(self.name, self.arguments_model, self.checked, arguments)
             if self.context_kwarg is not None:
                 keywords[self.context_kwarg] = context
             result: Result = await self.fn(**keywords)
@@ -105,18 +111,20 @@ def build_tool(spec: ToolSpec) -> StrictTool:
     output = signature.return_annotation
     if not (isinstance(output, type) and issubclass(output, Result)):
         raise SchemaError(f"{name}: a tool must return a subclass of Result, not {output!r}")
-    output_schema = output_schema_of(name, output)
+    check_output(name, output)
+    checked = input_schema_of(name, model)
     return StrictTool(
         fn=spec.function,
         name=name,
         title=spec.title,
         description=spec.description,
-        parameters=input_schema_of(name, model),
-        fn_metadata=FuncMetadata(arg_model=model, output_schema=output_schema),
+        parameters=listed(checked),
+        fn_metadata=FuncMetadata(arg_model=model),
         is_async=True,
         context_kwarg=context,
         annotations=spec.annotations,
         arguments_model=model,
+        checked=checked,
     )
 
 
@@ -127,9 +135,10 @@ def input_schema_of(tool: str, model: type[BaseModel]) -> dict[str, Any]:
     schema.setdefault("properties", {})
     for name, node in schema["properties"].items():
         length = len(node.get("description", ""))
-        if not MIN_DESCRIPTION <= length <= MAX_DESCRIPTION:
+        if not MIN_PARAMETER_DESCRIPTION <= length <= MAX_DESCRIPTION:
             raise SchemaError(
-                f"{tool}.{name}: the description has {length} characters, it needs {MIN_DESCRIPTION} to {MAX_DESCRIPTION}"
+                f"{tool}.{name}: the description has {length} characters, it needs {MIN_PARAMETER_DESCRIPTION} to "
+                f"{MAX_DESCRIPTION}"
             )
         item = node.get("items", {}) if node.get("type") == "array" else node
         if item.get("type") not in SCALARS:
@@ -137,14 +146,28 @@ def input_schema_of(tool: str, model: type[BaseModel]) -> dict[str, Any]:
     return schema | {"type": "object", "additionalProperties": False}
 
 
-def output_schema_of(tool: str, model: type[Result]) -> dict[str, Any]:
-    """What a client needs to know of the answer before the first call: that it is an object, which any client can check.
+def listed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of the arguments as every host reads it before the first call: without what only a refusal needs to tell.
 
-    Every byte here is read by every host before that call, and answers name their own fields: so no field is listed. They
-    are flat nevertheless, or a `SchemaError` says where not.
+    What strings may be, and bounds far away, are checked all the same.
+    """
+
+    def walk(node: dict[str, Any]) -> dict[str, Any]:
+        return {
+            key: walk(value) if key == "items" else value
+            for key, value in node.items()
+            if key not in _UNLISTED and not (key == "maximum" and value >= _FAR)
+        }
+
+    return schema | {"properties": {name: walk(node) for name, node in schema["properties"].items()}}
+
+
+def check_output(tool: str, model: type[Result]) -> None:
+    """Raise SchemaError unless the answer is flat.
+
+    Its schema is not listed: every host reads the list before the first call, and answers name their own fields.
     """
     _flattened(model.model_json_schema(mode="serialization", by_alias=True), tool)
-    return {"type": "object"}
 
 
 def _is_context(annotation: Any) -> bool:

@@ -49,7 +49,7 @@ class OAuthSettings(BaseModel):
 
 
 Device = Literal["auto", "cpu", "cuda"]
-Toolset = Literal["models", "data", "training", "inference", "compression", "telemetry", "checkpoints"]
+Toolset = Literal["models", "data", "training", "inference", "compression", "telemetry", "checkpoints", "tuning", "all"]
 
 
 class ServerSettings(BaseModel):
@@ -66,7 +66,7 @@ class ServerSettings(BaseModel):
         float,
         Field(ge=1, le=600, allow_inf_nan=False, description="Longest time one call may wait for a job, seconds."),
     ] = 45.0
-    toolsets: Annotated[tuple[Toolset, ...], Field(description="Sets of tools that are offered; none: all.")] = ()
+    toolsets: Annotated[tuple[Toolset, ...], Field(description="Sets of tools that are offered; none: all but tuning.")] = ()
     tools: Annotated[tuple[str, ...], Field(max_length=64, description="Tools that are offered beside the sets.")] = ()
     read_only: Annotated[bool, Field(description="Offer only tools that change nothing.")] = False
     calls_per_second: Annotated[

@@ -73,7 +73,7 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         adaptive: Annotated[bool, Field(description="Learn on, but nothing suspicious.")] = False,
         wait_s: WaitSeconds = 20,
     ) -> ScoreResult:
-        """Measure bits per byte of data under a model (8: nothing is known), and find its oddest records and bytes.
+        """Measure bits per byte of data under a model, and find its oddest records and bytes.
 
         Give exactly one of dataset_id (its held-out part is used), text or data_base64.
         """
@@ -88,7 +88,7 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         prompt: Prompt = None,
         prompt_base64: PromptBase64 = None,
         prompt_bits: PromptBits = None,
-        max_new_bytes: Annotated[int, Field(ge=1, le=MAX_NEW_BYTES, description="How many bytes to generate.")] = 64,
+        max_new_bytes: Annotated[int, Field(ge=1, le=MAX_NEW_BYTES, description="How many.")] = 64,
         temperature: Annotated[
             float,
             Field(ge=0, le=10, description="0: the likeliest byte; 1: as believed."),
@@ -122,8 +122,8 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         ctx_bits: Annotated[int, Field(ge=9, le=1_179_648, description="Bits seen at once, nine a byte.")] = 4096,
         overlap: Annotated[int, Field(ge=0, le=1_179_648, description="Bits that windows share.")] = 256,
         carry: Annotated[bool, Field(description="Carry keys and values on; reread nothing.")] = False,
-        return_bytes: Annotated[int, Field(ge=0, le=65_536, description="Return bits of so many bytes at most.")] = 256,
-        return_windows: Annotated[int, Field(ge=0, le=1024, description="Return so many windows at most.")] = 8,
+        return_bytes: Annotated[int, Field(ge=0, le=65_536, description="Bits of so many bytes.")] = 256,
+        return_windows: Annotated[int, Field(ge=0, le=1024, description="So many windows.")] = 8,
         wait_s: WaitSeconds = 20,
     ) -> InferLongResult:
         """Predict every bit along an input of any length, with K, C, S and bits per byte of each window.
@@ -154,9 +154,9 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         constraint: Constraint = "none",
         seed: Seed = 0,
     ) -> DiffusionResult:
-        """Fill bytes between a known prefix and suffix, or the gaps of a template, all in parallel, in a few steps.
+        """Fill bytes between a prefix and a suffix, or the gaps of a template, in a few parallel steps.
 
-        Train the model with objective=diffusion first.
+        Train with objective=diffusion first.
         """
         given = given_template(num_bytes, template, template_base64, gap, prefix, suffix)
         sampling = given_sampling(

@@ -15,29 +15,29 @@ MAX_BASE64 = 2_800_000
 MAX_PROMPT = 262_144
 ID_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
-ModelId = Annotated[str, Field(max_length=64, description="The model, by its name.")]
-NewModelId = Annotated[str, Field(pattern=ID_PATTERN, description="The model, by its name.")]
-DatasetId = Annotated[str, Field(pattern=ID_PATTERN, description="The dataset, by its name.")]
-OptionalDatasetId = Annotated[str | None, Field(max_length=64, description="Made by add_dataset.")]
-CheckpointName = Annotated[str, Field(pattern=ID_PATTERN, description="Its name, never a path.")]
-SavedName = Annotated[str, Field(max_length=64, description="A checkpoint, by its name.")]
-JobId = Annotated[str, Field(max_length=64, description="As a tool returned it.")]
-Text = Annotated[str | None, Field(max_length=MAX_TEXT, description="The data as text (UTF-8).")]
-DataBase64 = Annotated[str | None, Field(max_length=MAX_BASE64, description="Any bytes, as base64.")]
-Prompt = Annotated[str | None, Field(max_length=MAX_PROMPT, description="What to read first (UTF-8).")]
-PromptBase64 = Annotated[str | None, Field(max_length=MAX_PROMPT, description="Any bytes, as base64.")]
+ModelId = Annotated[str, Field(max_length=64, description="Its name.")]
+NewModelId = Annotated[str, Field(pattern=ID_PATTERN, description="Its name.")]
+DatasetId = Annotated[str, Field(pattern=ID_PATTERN, description="Its name.")]
+OptionalDatasetId = Annotated[str | None, Field(max_length=64, description="A dataset.")]
+CheckpointName = Annotated[str, Field(pattern=ID_PATTERN, description="Its name.")]
+SavedName = Annotated[str, Field(max_length=64, description="Its name.")]
+JobId = Annotated[str, Field(max_length=64, description="Of a job.")]
+Text = Annotated[str | None, Field(max_length=MAX_TEXT, description="As text.")]
+DataBase64 = Annotated[str | None, Field(max_length=MAX_BASE64, description="As base64.")]
+Prompt = Annotated[str | None, Field(max_length=MAX_PROMPT, description="As text.")]
+PromptBase64 = Annotated[str | None, Field(max_length=MAX_PROMPT, description="As base64.")]
 PromptBits = Annotated[
     str | None,
     Field(
         max_length=MAX_PROMPT,
-        description="As digits: 8 data bits, even parity.",
+        description="9 digits a byte, even parity last.",
     ),
 ]
 Records = Annotated[str | None, Field(max_length=15, description="whole, lines, fixed:N or pcap.")]
-Overwrite = Annotated[bool, Field(description="Replace one of this name.")]
-Limit = Annotated[int, Field(ge=1, le=100, description="How many to list of each.")]
-Offset = Annotated[int, Field(ge=0, le=1_000_000_000, description="How many to skip first.")]
-WaitSeconds = Annotated[float, Field(ge=0, le=600, description="Longest wait; then a job_id.")]
+Overwrite = Annotated[bool, Field(description="Replace it.")]
+Limit = Annotated[int, Field(ge=1, le=100, description="How many.")]
+Offset = Annotated[int, Field(ge=0, le=1_000_000_000, description="Skip so many.")]
+WaitSeconds = Annotated[float, Field(ge=0, le=600, description="Then a job_id.")]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="Same seed, same result.")]
 
 

@@ -37,7 +37,7 @@ def repair_tools(workspace: Workspace) -> list[ToolSpec]:
         save_as: Annotated[str | None, Field(pattern=ID_PATTERN, description="Restored, as a new dataset.")] = None,
         wait_s: WaitSeconds = 20,
     ) -> RepairResult:
-        """Propose what damaged bytes were: at places, failed parity, or surprising ones; read_output has all proposals."""
+        """Propose what damaged bytes were: at places, where parity fails, or surprising ones."""
         source = given_data(dataset_id, text, data_base64)
         asked = _asked(places, parity, surprising, margin_bits)
         job = await off_loop(operations.repair, workspace, model_id, source, asked, save_as)

@@ -17,11 +17,11 @@ UNTRAINED = (
     "call train_step with objective='diffusion' first"
 )
 
-NumBytes = Annotated[int, Field(ge=1, le=MAX_DRAWN, description="How many bytes to make.")]
-DenoisingSteps = Annotated[int, Field(ge=1, le=64, description="Denoising steps; 8 to 16 for quality.")]
-Schedule = Annotated[Literal["linear", "cosine", "exp"], Field(description="How fast bytes become visible.")]
-Prefix = Annotated[str, Field(max_length=65_536, description="Known text before the bytes.")]
-Suffix = Annotated[str, Field(max_length=65_536, description="Known text after the bytes.")]
+NumBytes = Annotated[int, Field(ge=1, le=MAX_DRAWN, description="How many.")]
+DenoisingSteps = Annotated[int, Field(ge=1, le=64, description="8 to 16 for quality.")]
+Schedule = Annotated[Literal["linear", "cosine", "exp"], Field(description="How bytes appear.")]
+Prefix = Annotated[str, Field(max_length=65_536, description="Text before.")]
+Suffix = Annotated[str, Field(max_length=65_536, description="Text after.")]
 Gapped = Annotated[str | None, Field(max_length=MAX_TEMPLATE, description="Text with gaps: The ____ of")]
 GappedBase64 = Annotated[str | None, Field(max_length=MAX_TEMPLATE, description="The same, as base64.")]
 Gap = Annotated[str, Field(min_length=1, max_length=16, description="Stands for an unknown byte.")]

@@ -116,7 +116,7 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         """Train a model on exactly one of dataset_id, text or data_base64, for some steps or seconds.
 
         Returns within wait_s: finished, or with a job_id for wait_job.
-        The learning rate falls over each call, so one long call learns more than many short ones.
+        One long call learns more than many short ones.
         """
         run: dict[str, Any] = {"steps": steps, "seconds": seconds, "validate_every": validate_every, "patience": patience}
         asked = plans.kind_of(objective, mask_unit, noise_curriculum, carry)

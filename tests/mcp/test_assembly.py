@@ -19,8 +19,9 @@ READING = {
 }
 EVERYTHING = READING | {
     *("init_model", "delete", "add_dataset", "train_step", "cancel_job", "save_checkpoint", "load_checkpoint"),
-    *("decompress", "repair", "approve_sample", "calibrate_floors"),
+    *("decompress", "repair", "approve_sample"),
 }
+TUNING = {"set_telemetry", "calibrate_floors"}
 
 
 @pytest.mark.parametrize(
@@ -28,12 +29,14 @@ EVERYTHING = READING | {
     [
         ({}, EVERYTHING),
         ({"read_only": True}, READING),
+        ({"toolsets": ["all"]}, EVERYTHING | TUNING),
+        ({"toolsets": ["tuning"], "tools": ["infer"]}, TUNING | {"infer"}),
         ({"toolsets": ["data", "telemetry"]}, {"add_dataset", "get_telemetry"}),
         ({"tools": ["infer"]}, {"infer"}),
         ({"toolsets": ["data"], "tools": ["infer", "delete"]}, {"add_dataset", "infer", "delete"}),
         ({"toolsets": ["data", "inference"], "read_only": True}, {"score", "infer", "infer_long", "diffusion_sample"}),
     ],
-    ids=["all", "read-only", "sets", "names", "both", "reading of sets"],
+    ids=["usual", "read-only", "all", "tuning", "sets", "names", "both", "reading of sets"],
 )
 def test_tools_are_offered_by_set_by_name_and_by_effect(tmp_path: Path, settings: dict[str, Any], expected: set[str]) -> None:
     workspace = Workspace(ServerSettings.model_validate({"state_dir": tmp_path} | settings))

@@ -92,18 +92,20 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 def test_published_schemas_are_flat_and_closed() -> None:
     tool = build_tool(spec(train))
-    assert tool.output_schema is not None
-    for schema in (tool.parameters, tool.output_schema):
-        assert schema["type"] == "object"
-        for node in nodes(schema):
-            assert not {"$ref", "$defs", "anyOf", "oneOf", "allOf", "title"} & set(node)
+    assert tool.output_schema is None  # the fields of an answer name themselves when it comes
+    assert tool.parameters["type"] == "object"
+    for node in nodes(tool.parameters):
+        assert not {"$ref", "$defs", "anyOf", "oneOf", "allOf", "title"} & set(node)
     assert tool.parameters["additionalProperties"] is False
     assert tool.parameters["required"] == ["steps"]
     assert list(tool.parameters["properties"]) == ["steps", "rate", "mode", "name", "seed", "bits", "quick"]
     seed = tool.parameters["properties"]["seed"]
     assert seed == {"type": "integer", "minimum": 0, "description": "The seed; without one, a random one."}
-    # Of the answer, what a client can check; the fields name themselves when it comes.
-    assert tool.output_schema == {"type": "object"}
+    # What only a refusal tells is not listed.
+    name, steps = tool.checked["properties"]["name"], tool.checked["properties"]["steps"]
+    assert name["maxLength"] == 70 and name["pattern"] and steps["maximum"] == 1_000_000
+    assert tool.parameters["properties"]["name"] == {key: name[key] for key in name.keys() - {"maxLength", "pattern"}}
+    assert tool.parameters["properties"]["steps"] == {key: steps[key] for key in steps.keys() - {"maximum"}}
     assert tool.description == "Train a model, or rather pretend to.\nCall it again to go on."
 
 

@@ -3,6 +3,7 @@ from .bench.cases import grid
 from .bench.coding import file_figures, geometric_mean
 from .bench.compressors import compressed_sizes, record_sizes
 from .bench.defaults import Defaults, choose_defaults
+from .bench.diffusion import DiffusionReport, diffusion_bench_steps
 from .bench.generate import GenerateReport, generate_speeds
 from .bench.halting import halting_steps
 from .bench.int8 import Int8Report, int8_cost_steps
@@ -90,6 +91,7 @@ __all__ = [
     "ContextMixer",
     "DecoderLimits",
     "Defaults",
+    "DiffusionReport",
     "Engine",
     "EngineConfig",
     "Floors",
@@ -139,6 +141,7 @@ __all__ = [
     "decompress_steps",
     "depth_ratios",
     "describe",
+    "diffusion_bench_steps",
     "digest_of",
     "estimate_engine_bytes",
     "file_figures",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bitlm_core.errors import ResourceLimitError
 from bitlm_core.layers.sizes import EXPLICIT_KEYS
-from bitlm_core.models.config import ModelConfig, count_parameters
+from bitlm_core.models.config import GROUPS, ModelConfig, count_parameters
 
 # Of the memory that is free, how much one model may claim: the rest is for data, requests and everybody else.
 SHARE_OF_FREE = 0.6
@@ -50,6 +50,7 @@ def _training_bytes(model: ModelConfig, batch_size: int, positions: int, element
     else:
         blocks = model.num_layers * block
     outputs = 6 * 4 * 256 if model.architecture == "byte" else 6 * 4
+    outputs += 4 * (len(GROUPS) + 3) * d if model.diffusion else 0  # rows of neighbours, in fp32
     ends = (6 + 2 * (model.dropout != 0)) * element_bytes * d + 3 * streams
     return batch_size * positions * (blocks + outputs + ends)
 

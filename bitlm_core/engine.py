@@ -46,6 +46,7 @@ from bitlm_core.models.packed import Weights
 from bitlm_core.reading import Reader
 from bitlm_core.safety.floors import Safety, Verdict
 from bitlm_core.safety.gate import judged
+from bitlm_core.scoring.bound import with_bound
 from bitlm_core.scoring.likelihood import Likelihood, score_steps
 from bitlm_core.scoring.score import Score, record_score_steps
 from bitlm_core.telemetry.drift import DriftAlert, DriftDetector
@@ -122,7 +123,7 @@ class Engine:
                 started = time.perf_counter()
                 report = self._train_one(data, self.plan)
                 if held is not None and self.plan.validates_next:
-                    known = learning.validation_loss(self.model, self.mixer, held)
+                    known = learning.validation_loss(self.model, self.mixer, held, self.plan)
                     report = replace(report, held_out_loss=known)
                 self.plan = self._seen(data, self.plan.after_step(time.perf_counter() - started))
                 if report.held_out_loss is not None:
@@ -151,13 +152,11 @@ class Engine:
         batch = segments.next_batch() if segments else learning.sample_batch(self._reader, data, self.config, self.step)
         carried = segments.carried if segments else None
         passes = plan.steps_done * batch.num_bytes / len(data)
-        result = self.trainer.step(
-            batch, objective=plan.objective, step=self.step, progress=plan.progress, passes=passes, carried=carried
-        )
+        result = self.trainer.step(batch, **plan.now, step=self.step, passes=passes, carried=carried)
         if segments:
             segments.commit(batch)
         self.step += 1
-        self.diffusion_steps += plan.objective == "diffusion"
+        self.diffusion_steps += plan.objective != "causal"
         self._count_in(data)
         with self.trainer.training_dtype():
             mixed = self._reader.read_beside(model, data, plan, batch_bytes=batch.num_bytes)
@@ -218,12 +217,14 @@ class Engine:
     def evaluate_steps(
         self, data: NDArray[np.uint8], documents: Iterable[tuple[int, int]] | None = None
     ) -> Generator[float, None, Likelihood]:
-        """Bits per byte of data, see `scoring.likelihood`."""
-        return score_steps(self.model, self.mixer, data, documents)
+        """Bits per byte of data, see `scoring.likelihood`; of a network trained by diffusion also the bound."""
+        scoring = score_steps(self.model, self.mixer, data, documents)
+        return with_bound(scoring, self.model, self.diffusion_steps, data, documents)
 
     def score_steps(self, data: NDArray[np.uint8], spans: NDArray[np.int64], adaptive: bool) -> Generator[float, None, Score]:
         """Surprise and oddness of records, see `scoring.score`."""
-        return record_score_steps(self.model, self.mixer, data, spans, adaptive=adaptive)
+        scoring = record_score_steps(self.model, self.mixer, data, spans, adaptive=adaptive)
+        return with_bound(scoring, self.model, self.diffusion_steps, data, spans)
 
     def infer_steps(
         self, prompt: bytes, max_new_bytes: int, sampling: SamplingConfig, safety: Safety = "off", weights: Weights = "float32"

@@ -42,6 +42,12 @@ class EngineConfig(BaseModel):
 def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingPlan | None = None) -> None:
     """Raise ConfigError for settings or a plan that only networks can be trained with, where there is none."""
     if model.has_network:
+        if plan and plan.objective == "mixed" and training.batch_size < 2 * training.accumulation:
+            raise ConfigError(
+                f"objective='mixed' trains every second window by diffusion, and batch_size={training.batch_size} with "
+                f"accumulation={training.accumulation} has parts of one window: use a batch_size of at least twice the "
+                "accumulation"
+            )
         return
     own = TrainingConfig(telemetry_every=training.telemetry_every)
     named = [

@@ -87,6 +87,7 @@ SERVER = [
     "bench_commands",
     "bench_compression",
     "bench_decoding",
+    "bench_diffusion",
     "host_config",
     "options",
     "score_commands",

@@ -54,6 +54,16 @@ class ByteEmbedding(nn.Module):
         return (signs_BT8 * (symbols_BT == MASK)[..., None]).to(self.bit.dtype) @ self.bit[:8]
 
 
+def hashed_with(hashed: Tensor, symbols: Tensor) -> Tensor:
+    """The hash of what was hashed before and one symbol more."""
+    return hashed * _ROLLING + symbols + 1
+
+
+def hashed_row(hashed: Tensor, rows: int) -> Tensor:
+    """Which of so many rows a hash means."""
+    return (((hashed * _GOLDEN) >> 32) & 0x7FFF_FFFF) % rows
+
+
 class NgramEmbedding(nn.Module):
     """Sum of the rows that the last 2, 3, … symbols hash to, one table per length: what a short context says by itself.
 
@@ -80,10 +90,9 @@ class NgramEmbedding(nn.Module):
         last, hashed = symbols_BT, symbols_BT + 1
         for back in range(1, reach + 1):
             last = torch.where(last == START, START, line[:, reach - back : reach - back + T])
-            hashed = hashed * _ROLLING + last + 1
+            hashed = hashed_with(hashed, last)
             if back + 1 in self.orders:
-                upper = ((hashed * _GOLDEN) >> 32) & 0x7FFF_FFFF
-                places.append(upper % self.rows + len(places) * self.rows)
+                places.append(hashed_row(hashed, self.rows) + len(places) * self.rows)
         return torch.stack(places, dim=2)
 
 

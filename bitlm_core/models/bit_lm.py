@@ -71,8 +71,8 @@ class BitLM(LanguageModel):
             rows.append(torch.stack(nodes))
         return torch.stack(rows)
 
-    def predict_masked(
-        self, data_BT: Tensor, known_BT: Tensor, *, documents: Tensor | None = None, trace: Trace | None = None
+    def _predict_masked(
+        self, data_BT: Tensor, known_BT: Tensor, documents: Tensor | None, trace: Trace | None
     ) -> MaskedPrediction:
         # The parity bit of a byte of which some bits are hidden would give one of them away.
         known_BT = known_BT.to(self.device)

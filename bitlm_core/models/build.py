@@ -6,7 +6,7 @@ import torch
 
 from bitlm_core.models.bit_lm import BitLM
 from bitlm_core.models.byte_lm import ByteLM
-from bitlm_core.models.config import ModelConfig
+from bitlm_core.models.config import ModelConfig, of_masked_network
 from bitlm_core.models.interface import LanguageModel
 
 _ARCHITECTURES: dict[str, type[ByteLM] | type[BitLM]] = {"byte": ByteLM, "bit": BitLM}
@@ -16,4 +16,7 @@ def build_model(config: ModelConfig, seed: int = 0) -> LanguageModel:
     """A fresh network whose weights are a function of `config` and `seed` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _ARCHITECTURES[config.architecture](config)
+        model = _ARCHITECTURES[config.architecture](config)
+        if config.diffusion == "own":
+            model.masked_network = _ARCHITECTURES[config.architecture](of_masked_network(config))
+        return model

@@ -16,8 +16,9 @@ from bitlm_core.layers.embedding import MASK, START, ByteEmbedding, NgramEmbeddi
 from bitlm_core.layers.halting import Trace
 from bitlm_core.layers.linear import Linear
 from bitlm_core.layers.memory import Locality
+from bitlm_core.layers.neighbours import GroupEmbedding, NeighbourEmbedding, beside
 from bitlm_core.models.carried import Carried
-from bitlm_core.models.config import NGRAM_ORDERS, ModelConfig
+from bitlm_core.models.config import GROUPS, NGRAM_ORDERS, PLACES, ModelConfig
 from bitlm_core.models.interface import Decoder, LanguageModel, MaskedPrediction
 from bitlm_core.models.output import path_logits
 
@@ -34,6 +35,10 @@ class ByteLM(LanguageModel):
         self.embedding = ByteEmbedding(config.d_model)
         self.ngram_embedding = NgramEmbedding(config.d_model, config.ngram_rows, NGRAM_ORDERS) if config.ngram_rows else None
         self.symbols_read = max(NGRAM_ORDERS) if config.ngram_rows else 1
+        both_sides = config.diffusion == "shared"
+        self.neighbour_embedding = NeighbourEmbedding(config.d_model, PLACES) if both_sides else None
+        hashes_groups = both_sides and config.ngram_rows > 0
+        self.group_embedding = GroupEmbedding(config.d_model, config.ngram_rows, GROUPS) if hashes_groups else None
         self.head = Linear(config.d_model, 256, zero_init=True)
 
     def symbols(self, data_BT: Tensor) -> Tensor:
@@ -58,16 +63,20 @@ class ByteLM(LanguageModel):
         inputs = self._inputs(self.symbols(data_BT)[:, :-1], None, None)
         return self._nodes(self._hidden(inputs, causal=True)[:, start_bytes:])
 
-    def predict_masked(
-        self, data_BT: Tensor, known_BT: Tensor, *, documents: Tensor | None = None, trace: Trace | None = None
+    def _predict_masked(
+        self, data_BT: Tensor, known_BT: Tensor, documents: Tensor | None, trace: Trace | None
     ) -> MaskedPrediction:
         partly = bool(((known_BT > 0) & (known_BT < 255)).any())
         data_BT, known_BT = self.symbols(data_BT), known_BT.to(self.device)
-        inputs = self._inputs(data_BT.masked_fill(known_BT != 255, MASK), documents, None)
-        bits = signs_of_known(data_BT, known_BT) if partly else None
+        symbols = data_BT.masked_fill(known_BT != 255, MASK)
+        inputs = self._inputs(symbols, documents, None)
+        also = self._of_neighbours(symbols, documents)
+        if partly:  # each one position later, as all inputs
+            bits = F.pad(signs_of_known(data_BT, known_BT), (0, 0, 1, 0))
+            also = also + self.embedding.of_bits(bits, inputs)
         if documents is not None:
             documents = F.pad(documents, (0, 1), mode="replicate")
-        hidden = self._hidden(inputs, causal=False, known_bits=bits, documents=documents, trace=trace)
+        hidden = self._hidden(inputs, causal=False, also=also, documents=documents, trace=trace)
         return MaskedPrediction(self._nodes(hidden[:, :-1]), None)
 
     def open_decoder(self, prefix_T: Tensor, *, locality: Locality | None = None) -> Decoder:
@@ -79,15 +88,21 @@ class ByteLM(LanguageModel):
         before_BN: Tensor | None = None,
         *,
         causal: bool,
-        known_bits: Tensor | None = None,
+        also: Tensor | float = 0.0,
         **passed: Any,
     ) -> Tensor:
-        embedded = self.embedding(inputs_BT)
-        if known_bits is not None:  # each one position later, as all inputs
-            embedded = embedded + self.embedding.of_bits(F.pad(known_bits, (0, 0, 1, 0)), inputs_BT)
+        embedded = self.embedding(inputs_BT) + also
         if self.ngram_embedding is not None:
             embedded = embedded + self.ngram_embedding(inputs_BT, before_BN)
         return self.stack(embedded, causal=causal, dtype=self.compute_dtype, **passed)  # type: ignore[no-any-return]
+
+    def _of_neighbours(self, symbols_BT: Tensor, documents: Tensor | None) -> Tensor | float:
+        """What the symbols on both sides of each byte say by themselves; nothing where the network reads the left alone."""
+        if self.neighbour_embedding is None:
+            return 0.0
+        found = beside(symbols_BT, documents, PLACES)
+        embedded: Tensor = self.neighbour_embedding(found)
+        return embedded if self.group_embedding is None else embedded + self.group_embedding(found)
 
     def _nodes(self, hidden: Tensor) -> Tensor:
         return self.head(hidden).float()  # type: ignore[no-any-return]

@@ -20,11 +20,16 @@ from bitlm_core.errors import ConfigError
 Architecture = Literal["byte", "bit", "mix"]
 Attention = Literal["full", "chunked", "differential"]
 Position = Literal["rotary", "sinusoidal"]
+Diffusion = Literal["shared", "own"]
 Preset = Literal["tiny", "small", "base"]
 
 BITS_PER_GROUP = 9  # eight data bits and one parity bit
 MAX_POSITIONS = 131_072
 NGRAM_ORDERS = (2, 3)
+PLACES = (-3, -2, -1, 1, 2, 3)
+"""Relative to a byte that is predicted from both sides: its neighbours, each with a table of its own."""
+GROUPS = ((-1, 1), (1, 2), (-2, -1, 1), (-1, 1, 2), (1, 2, 3), (-2, -1, 1, 2))
+"""Of places that are read together; those before the byte are n-grams already."""
 DEFAULT_PRESET: Preset = "small"
 DEFAULT_CHUNK = 128
 DEFAULT_THRESHOLD = 0.99
@@ -56,6 +61,9 @@ class ModelConfig(BaseModel):
     use_checkpoint: Annotated[bool, Field(description="keep only the streams between blocks, compute the rest again")] = False
     act_threshold: Annotated[float | None, Field(gt=0, lt=1, description="sum of p where a position halts; null: never")] = None
     ngram_rows: Annotated[int, Field(ge=0, le=1 << 20, description="rows per table of hashed 2- and 3-grams; 0: none")] = 0
+    diffusion: Annotated[
+        Diffusion | None, Field(description="masked mode: the same network, reading both sides, or its own")
+    ] = None
 
     @model_validator(mode="after")
     def _mix_has_no_sizes(self) -> Self:
@@ -93,6 +101,11 @@ class ModelConfig(BaseModel):
         if self.ngram_rows and self.architecture == "bit":
             raise ValueError(
                 f"ngram_rows={self.ngram_rows} counts n-grams of bytes, which architecture='bit' does not read: use 0"
+            )
+        if self.architecture == "bit" and self.diffusion == "shared":
+            raise ValueError(
+                "diffusion='shared' adds neighbours in bytes, which architecture='bit' does not read: leave it out, and one "
+                "network serves both as it is, or use 'own'"
             )
         return self
 
@@ -187,10 +200,18 @@ def describe_invalid(error: ValidationError) -> str:
     return "; ".join(parts)
 
 
+def of_masked_network(config: ModelConfig) -> ModelConfig:
+    """What the network for masked predictions is, where a model has one of its own."""
+    return config.model_copy(update={"diffusion": "shared" if config.architecture == "byte" else None})
+
+
 def count_parameters(config: ModelConfig) -> int:
     """Parameters of the network that `build_model` would make, without making it; 0 where there is none."""
     if not config.has_network:
         return 0
+    if config.diffusion == "own":
+        alone = config.model_copy(update={"diffusion": None})
+        return count_parameters(alone) + count_parameters(of_masked_network(config))
     d, ff = config.d_model, config.dim_feedforward
     block = 4 * d * d + 2 * d * ff
     if config.attention == "differential":
@@ -198,5 +219,7 @@ def count_parameters(config: ModelConfig) -> int:
     if config.act_threshold is not None:
         block += d + 1
     rows, head = (258 + 9, 256 * d) if config.architecture == "byte" else (4 + 9, d)
+    if config.diffusion == "shared":
+        rows += len(PLACES) * 258 + len(GROUPS) * config.ngram_rows
     embedding = (rows + len(NGRAM_ORDERS) * config.ngram_rows) * d
     return config.num_layers * block + embedding + head

@@ -49,6 +49,7 @@ class LanguageModel(nn.Module, ABC):
     predicts_parity: whether masked predictions come with a readout of the parity bit.
     start_symbol: what stands before the first byte of a document.
     symbols_read: how many of the symbols up to a position its embedding is made of.
+    masked_network: what masked predictions come from, where it is not this network itself; see `build_model`.
     """
 
     probe_bytes: int
@@ -60,6 +61,7 @@ class LanguageModel(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.compute_dtype = torch.float32
+        self.masked_network: LanguageModel | None = None
         self.stack = BlockStack(
             d_model=config.d_model,
             nhead=config.nhead,
@@ -78,6 +80,11 @@ class LanguageModel(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the weights are. Inputs may be anywhere; results are there."""
         return next(self.parameters()).device
+
+    @property
+    def networks(self) -> list[LanguageModel]:
+        """This one, and that for masked predictions where there is one."""
+        return [self] if self.masked_network is None else [self, self.masked_network]
 
     @property
     def positions_per_byte(self) -> int:
@@ -108,7 +115,6 @@ class LanguageModel(nn.Module, ABC):
     def predicted_nodes(self, data_BT: Tensor, *, start_bytes: int = 0) -> Tensor:
         """[B, T] bytes → [B, T − start_bytes, 256] node logits of each byte, given the bytes before it. fp32."""
 
-    @abstractmethod
     def predict_masked(
         self, data_BT: Tensor, known_BT: Tensor, *, documents: Tensor | None = None, trace: Trace | None = None
     ) -> MaskedPrediction:
@@ -118,6 +124,14 @@ class LanguageModel(nn.Module, ABC):
         known. Bits that are not known are not read. That a byte agrees with its own known bits is not promised: condition the
         result, see `output.conditioned_log_probs`.
         """
+        network = self.masked_network or self
+        return network._predict_masked(data_BT, known_BT, documents, trace)
+
+    @abstractmethod
+    def _predict_masked(
+        self, data_BT: Tensor, known_BT: Tensor, documents: Tensor | None, trace: Trace | None
+    ) -> MaskedPrediction:
+        """The same, of this very network."""
 
     @abstractmethod
     def open_decoder(self, prefix_T: Tensor, *, locality: Locality | None = None) -> Decoder:
@@ -155,8 +169,14 @@ class LanguageModel(nn.Module, ABC):
                 f"max_seq_len={max_seq_len} is not between the present {self.config.max_seq_len} and {MAX_POSITIONS}: "
                 "positions can only be added"
             )
-        self.config = self.config.model_copy(update={"max_seq_len": max_seq_len})
-        self.stack.expand_positional_encoding(max_seq_len + 1)
+        for network in self.networks:
+            network.config = network.config.model_copy(update={"max_seq_len": max_seq_len})
+            network.stack.expand_positional_encoding(max_seq_len + 1)
+
+    def set_dropout(self, dropout: float) -> None:
+        """Share of activations dropped in training from now on."""
+        for network in self.networks:
+            network.stack.set_dropout(dropout)
 
     def _inputs(self, symbols_BN: Tensor, documents_BT: Tensor | None, carried: Carried | None) -> Tensor:
         """The symbols, each one position later: what stands before a row or a document comes first."""

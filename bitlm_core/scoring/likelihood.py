@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +26,8 @@ from bitlm_core.models.interface import LanguageModel
 class Likelihood:
     """`bits_per_byte` is what adaptive coding would take (`online`); without context mixing all three are the same.
 
-    `bits_per_byte_network`: None where there is no network.
+    `bits_per_byte_network`: None where there is no network. `bits_per_byte_bound`: of a network trained by diffusion, an upper
+    bound on what the data cost it, see `bound`; the other figures are of reading from left to right. None for all others.
     """
 
     bits_per_byte: float
@@ -34,6 +35,11 @@ class Likelihood:
     bits_per_byte_network: float | None
     num_bytes: int
     num_windows: int
+    bits_per_byte_bound: float | None = None
+
+    def bounded(self, bits_per_byte: float) -> Likelihood:
+        """The same with this bound."""
+        return replace(self, bits_per_byte_bound=bits_per_byte)
 
 
 class Readings(NamedTuple):

@@ -10,7 +10,7 @@ Each record is a document of its own: nothing is predicted from the one before i
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -64,6 +64,10 @@ class Score:
     statistics: Floats
     likelihood: Likelihood
     num_learned: int | None = None
+
+    def bounded(self, bits_per_byte: float) -> Score:
+        """The same with this bound in the likelihood."""
+        return replace(self, likelihood=self.likelihood.bounded(bits_per_byte))
 
     @cached_property
     def order(self) -> NDArray[np.int64]:

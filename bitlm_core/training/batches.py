@@ -31,6 +31,10 @@ class Batch(NamedTuple):
         documents = None if self.documents is None else self.documents.to(device)
         return Batch(self.data.to(device), documents)
 
+    def every_second(self, first: int) -> Batch:
+        """Its rows first, first + 2, …"""
+        return Batch(self.data[first::2], None if self.documents is None else self.documents[first::2])
+
     def parts(self, num_parts: int) -> list[Batch]:
         """Its rows in that many parts, or one row each."""
         data = self.data.chunk(min(num_parts, len(self.data)))

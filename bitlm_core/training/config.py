@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Objective = Literal["causal", "diffusion"]
+from bitlm_core.diffusion.schedule import Masking, MaskUnit, least_hidden
+
+Objective = Literal["causal", "diffusion", "mixed"]
+"""mixed: every second window of a batch causally, the others by diffusion."""
 
 
 class TrainingConfig(BaseModel):
@@ -42,6 +45,8 @@ class TrainingPlan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     objective: Objective = "causal"
+    mask_unit: Annotated[MaskUnit, Field(description="diffusion hides whole bytes, or single bits")] = "byte"
+    noise_curriculum: Annotated[bool, Field(description="diffusion hides much at first, then evenly")] = False
     steps: Annotated[int | None, Field(ge=1, le=10_000_000)] = None
     seconds: Annotated[float | None, Field(gt=0, le=1_000_000)] = None
     steps_done: Annotated[int, Field(ge=0, lt=2**40)] = 0
@@ -59,9 +64,24 @@ class TrainingPlan(BaseModel):
             raise ValueError("neither steps nor seconds is given, so the run would never end: give one of them, or both")
         if self.carry and self.objective != "causal":
             raise ValueError(f"carry reads a stream in order, which objective={self.objective!r} does not: use 'causal'")
+        if self.objective == "causal" and (self.mask_unit != "byte" or self.noise_curriculum):
+            raise ValueError(
+                f"mask_unit={self.mask_unit!r}, noise_curriculum={self.noise_curriculum}: objective='causal' hides nothing, so "
+                "leave that out, or use 'diffusion' or 'mixed'"
+            )
         if self.patience is not None and self.validate_every is None:
             raise ValueError(f"patience={self.patience} counts looks at held-out data: give validate_every too")
         return self
+
+    @property
+    def masking(self) -> Masking:
+        """What diffusion hides now."""
+        return Masking(self.mask_unit, least_hidden(self.progress) if self.noise_curriculum else 0.0)
+
+    @property
+    def now(self) -> dict[str, Any]:
+        """What the next step is told: `objective`, `progress` and `masking`."""
+        return {"objective": self.objective, "progress": self.progress, "masking": self.masking}
 
     @property
     def progress(self) -> float:

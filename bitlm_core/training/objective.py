@@ -1,19 +1,26 @@
 """What is minimised, in nats per byte.
 
-`causal`: mean over bytes of −Σ_k ln p(bit k | everything before). `diffusion`: the bound of `diffusion.corruption`. Where
+`causal`: mean over bytes of −Σ_k ln p(bit k | everything before). `diffusion`: the bound of `diffusion.corruption` (with a
+curriculum, of what it hides at the time). `mixed`: every second window the one way, the others the other way. Where
 masked predictions come with a readout of the parity bit, its mean cross-entropy over the hidden bytes is minimised beside
 the bound; it is no part of what is reported, for parity costs nothing. Neither is the ponder cost of halting models.
+
+What is minimised weighs each row by the root of the share that is hidden in it: rows with little hidden have few terms, so that
+their means are noisy, and at equal time the bound is lower for it (0.08 bits per byte after 40 CPU-s). What is reported is the
+bound.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bitlm_core.diffusion.corruption import bound_nats, hide_bytes
+from bitlm_core.diffusion.corruption import bound_nats, hidden_nats, hide
+from bitlm_core.diffusion.schedule import WHOLE_BYTES, Masking
 from bitlm_core.layers.halting import Trace
 from bitlm_core.models.carried import Carried
 from bitlm_core.models.interface import LanguageModel
@@ -31,6 +38,14 @@ class BatchLoss(NamedTuple):
     trace: Trace
 
 
+def learns(name: str, objective: Objective, *, apart: bool) -> bool:
+    """Whether the parameter of that name takes part; `apart`: masked predictions have a network of their own."""
+    masked_only = name.startswith(("masked_network.", "neighbour_embedding.", "group_embedding."))
+    if objective == "causal":
+        return not masked_only
+    return objective == "mixed" or masked_only or not apart
+
+
 def batch_loss(
     model: LanguageModel,
     batch: Batch,
@@ -39,22 +54,56 @@ def batch_loss(
     *,
     ponder_cost: float = 0.0,
     carried: Carried | None = None,
+    masking: Masking = WHOLE_BYTES,
 ) -> BatchLoss:
-    """The loss of a batch. `carried` (causal only): what was read before it."""
-    trace = Trace()
-    data_BT, documents = batch.data, batch.documents
-    if objective == "diffusion":
-        hidden_BT = hide_bytes(data_BT, generator).to(data_BT.device)
-        prediction = model.predict_masked(data_BT, 255 * ~hidden_BT, documents=documents, trace=trace)
-        logits = path_logits(prediction.nodes, data_BT)
-        nats = bound_nats(path_nats(logits, data_BT), hidden_BT)
-        loss = nats if prediction.parity is None else nats + _parity_loss(prediction.parity, data_BT, hidden_BT)
+    """The loss of a batch. `carried` (causal only): what was read before it. `masking` (diffusion): what is hidden."""
+    if objective == "causal" or (objective == "mixed" and len(batch.data) == 1):
+        found = _causal(model, batch, carried)
+    elif objective == "diffusion":
+        found = _diffusion(model, batch, generator, masking)
     else:
-        logits = model.path_logits(data_BT, documents=documents, carried=carried, trace=trace)
-        loss = nats = path_nats(logits, data_BT).mean()
-    if trace.ponder is not None:
-        loss = loss + ponder_cost * trace.ponder
-    return BatchLoss(loss, nats.detach(), logits.detach(), trace)
+        masked = _diffusion(model, batch.every_second(1), generator, masking)
+        found = _joined(_causal(model, batch.every_second(0), None), masked)
+    if found.trace.ponder is not None:
+        found = found._replace(minimised=found.minimised + ponder_cost * found.trace.ponder)
+    return found._replace(nats=found.nats.detach(), path_logits=found.path_logits.detach())
+
+
+def _causal(model: LanguageModel, batch: Batch, carried: Carried | None) -> BatchLoss:
+    trace = Trace()
+    logits = model.path_logits(batch.data, documents=batch.documents, carried=carried, trace=trace)
+    nats = path_nats(logits, batch.data).mean()
+    return BatchLoss(nats, nats, logits, trace)
+
+
+def _diffusion(model: LanguageModel, batch: Batch, generator: torch.Generator, masking: Masking) -> BatchLoss:
+    trace, data_BT = Trace(), batch.data
+    known_BT, count_B = hide(data_BT, generator, masking)
+    known_BT = known_BT.to(data_BT.device)
+    prediction = model.predict_masked(data_BT, known_BT, documents=batch.documents, trace=trace)
+    nats_B = bound_nats(hidden_nats(prediction.nodes, data_BT, known_BT, masking), count_B, masking)
+    weight_B = count_B.to(nats_B).sqrt()
+    loss = (nats_B * weight_B).sum() / weight_B.sum()
+    if prediction.parity is not None:
+        loss = loss + _parity_loss(prediction.parity, data_BT, known_BT != 255)
+    return BatchLoss(loss, nats_B.mean(), path_logits(prediction.nodes, data_BT), trace)
+
+
+def _joined(even: BatchLoss, odd: BatchLoss) -> BatchLoss:
+    """Both losses by the windows that they are of."""
+    logits = torch.empty((len(even.path_logits) + len(odd.path_logits), *even.path_logits.shape[1:]), device=even.nats.device)
+    logits[0::2], logits[1::2] = even.path_logits.detach(), odd.path_logits.detach()
+    share = len(even.path_logits) / len(logits)
+    minimised, nats = (share * one + (1 - share) * other for one, other in zip(even[:2], odd[:2], strict=True))
+    return BatchLoss(minimised, nats, logits, _mean(even.trace, odd.trace, share))
+
+
+def _mean(even: Trace, odd: Trace, share: float) -> Trace:
+    """Of two passes, of which the first has this share; what is told layer by layer is of the first."""
+    if even.ponder is None or odd.ponder is None:
+        return even
+    layers = share * even.mean_layers + (1 - share) * odd.mean_layers
+    return replace(even, mean_layers=layers, ponder=share * even.ponder + (1 - share) * odd.ponder)
 
 
 def _parity_loss(parity_BT: Tensor, data_BT: Tensor, hidden_BT: Tensor) -> Tensor:

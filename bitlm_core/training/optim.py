@@ -64,7 +64,7 @@ def momentum(model_step: int) -> float:
 
 def is_table(name: str) -> bool:
     """Whether the parameter of that name is a table with sparse gradients."""
-    return name.startswith("ngram_embedding.")
+    return name.rpartition(".")[0].endswith(("ngram_embedding", "group_embedding"))
 
 
 def state_layout(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:

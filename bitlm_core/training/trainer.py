@@ -15,13 +15,14 @@ from shutil import which
 import torch
 from torch import Tensor, nn
 
+from bitlm_core.diffusion.schedule import WHOLE_BYTES, Masking
 from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.layers.halting import Trace
 from bitlm_core.models.carried import Carried
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.training.batches import Batch
 from bitlm_core.training.config import Objective, TrainingConfig, learning_rate
-from bitlm_core.training.objective import batch_loss
+from bitlm_core.training.objective import batch_loss, learns
 from bitlm_core.training.optim import is_table, make_optimizers, momentum, state_layout
 
 _COMPILERS = ("g++", "clang++", "c++")  # for the code that torch.compile writes
@@ -63,23 +64,24 @@ class Trainer:
         progress: float,
         passes: float = 0.0,
         carried: Carried | None = None,
+        masking: Masking = WHOLE_BYTES,
     ) -> StepResult:
         """Train on one batch. A loss that is not finite raises ModelStateError and leaves the weights as they were.
 
         `progress` of the run, 0 … 1, sets the learning rate; `passes`, how often the run has read its data, the dropout of
-        models that leave it open. `carried`: the rows go on where these streams stand; it is the caller who then commits the
-        batch to them.
+        models that leave it open. `masking`: what diffusion hides. `carried`: the rows go on where these streams stand; it is
+        the caller who then commits the batch to them.
         """
         model = self.model
         random_seed = self.seed * _SEED_STRIDE + step
         generator = torch.Generator().manual_seed(random_seed)
         if model.config.dropout is None:
-            model.stack.set_dropout(dropout_after(passes))
+            model.set_dropout(dropout_after(passes))
         model.train()
         try:
             with self.training_dtype(), self._compiled(), torch.random.fork_rng(devices=_cuda_devices(model)):
                 torch.manual_seed(random_seed)
-                loss, logits, trace = self._backward(batch.to(model.device), objective, generator, carried)
+                loss, logits, trace = self._backward(batch.to(model.device), objective, generator, carried, masking)
             norm = self._clip()
             if not math.isfinite(loss) or not math.isfinite(norm):
                 raise ModelStateError(
@@ -102,11 +104,13 @@ class Trainer:
     @contextmanager
     def training_dtype(self) -> Iterator[None]:
         """While it lasts, sub-blocks use the dtype of training; afterwards fp32 again, as all answers do."""
-        self.model.compute_dtype = self.dtype
+        for network in self.model.networks:
+            network.compute_dtype = self.dtype
         try:
             yield
         finally:
-            self.model.compute_dtype = torch.float32
+            for network in self.model.networks:
+                network.compute_dtype = torch.float32
 
     @contextmanager
     def _compiled(self) -> Iterator[None]:
@@ -116,11 +120,13 @@ class Trainer:
                 f"compile=true needs one of {', '.join(_COMPILERS)} on the search path, and there is none: install it, or "
                 "train with compile=false"
             )
-        self.model.stack.compiled = self.config.compile
+        for network in self.model.networks:
+            network.stack.compiled = self.config.compile
         try:
             yield
         finally:
-            self.model.stack.compiled = False
+            for network in self.model.networks:
+                network.stack.compiled = False
 
     def configure(self, config: TrainingConfig) -> None:
         """Use other settings from the next step on. The moments stay, unless another optimizer is asked for."""
@@ -182,21 +188,32 @@ class Trainer:
             yield name, parameter, owner[id(parameter)]
 
     def _backward(
-        self, batch: Batch, objective: Objective, generator: torch.Generator, carried: Carried | None
+        self, batch: Batch, objective: Objective, generator: torch.Generator, carried: Carried | None, masking: Masking
     ) -> tuple[float, Tensor, Trace]:
         total, logits, trace = 0.0, [], Trace()
         # Streams are carried for the whole batch, so it is not cut then.
         for part in batch.parts(1 if carried else self.config.accumulation):
             share = part.num_bytes / batch.num_bytes
-            found = batch_loss(self.model, part, objective, generator, ponder_cost=self.config.ponder_cost, carried=carried)
+            cost = self.config.ponder_cost
+            found = batch_loss(self.model, part, objective, generator, ponder_cost=cost, carried=carried, masking=masking)
             (found.minimised * share).backward()  # type: ignore[no-untyped-call]
             total += found.nats.item() * share
             logits.append(found.path_logits)
             trace = found.trace
-        for parameter in self.model.parameters():
-            if parameter.grad is None:  # of a layer that no position reached: its moments are kept like all others
-                parameter.grad = torch.zeros_like(parameter)
+        apart = self.model.masked_network is not None
+        for name, parameter, optimizer in self._owned():
+            # Of a layer that no position reached, moments are kept like all others. What takes no part stays as it is, but is
+            # met once, so that there are moments of everything.
+            if parameter.grad is None and (learns(name, objective, apart=apart) or not optimizer.state.get(parameter)):
+                parameter.grad = _no_gradient(parameter, sparse=is_table(name))
         return total, torch.cat(logits), trace
+
+
+def _no_gradient(parameter: Tensor, *, sparse: bool) -> Tensor:
+    if not sparse:
+        return torch.zeros_like(parameter)
+    rows = torch.zeros((1, 0), dtype=torch.int64, device=parameter.device)
+    return torch.sparse_coo_tensor(rows, parameter.detach()[:0], parameter.shape, check_invariants=False)
 
 
 def _cuda_devices(model: LanguageModel) -> list[torch.device]:

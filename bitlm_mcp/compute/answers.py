@@ -59,6 +59,7 @@ class ScoreOutcome(Message):
     bits_per_byte_network: float | None
     num_bytes: int
     num_windows: int
+    bits_per_byte_bound: float | None
     num_records: int
     num_learned: int | None
     records: tuple[OddRecord, ...]

@@ -55,6 +55,7 @@ class ScoreResult(Result):
     bits_per_byte: FiniteOrNone = None
     bits_per_byte_static: Annotated[FiniteOrNone, Field(description="Everything frozen.")] = None
     bits_per_byte_network: Annotated[FiniteOrNone, Field(description="The network alone, frozen.")] = None
+    bits_per_byte_bound: Annotated[FiniteOrNone, Field(description="Upper bound by diffusion, where trained so.")] = None
     num_bytes: int | None = None
     num_windows: int | None = None
     num_records: int | None = None

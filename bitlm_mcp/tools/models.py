@@ -85,6 +85,7 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
         act_threshold: network.ActThreshold = None,
         position: network.Position = None,
         ngram_rows: network.NgramRows = None,
+        diffusion: network.Diffusion = None,
         context_mixing: network.ContextMixing = True,
         mixing_memory_mib: network.MixingMemory = None,
         seed: Seed = 0,
@@ -92,25 +93,20 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
     ) -> InitResult:
         """Create a fresh model; the defaults suit text and records alike."""
         fields: dict[str, Any] = {"d_model": d_model, "nhead": nhead, "num_layers": num_layers, "dropout": dropout}
-        fields |= {"dim_feedforward": dim_feedforward, "max_seq_len": max_seq_len, "position": position}
-        fields["ngram_rows"] = ngram_rows
+        fields |= {
+            "dim_feedforward": dim_feedforward,
+            "max_seq_len": max_seq_len,
+            "position": position,
+            "ngram_rows": ngram_rows,
+        }
         fields |= {"attention": attention, "chunk_size": chunk_size, "overlap": overlap, "reversible": reversible}
-        fields |= {"use_checkpoint": use_checkpoint, "use_act": use_act, "act_threshold": act_threshold}
+        fields |= {"use_checkpoint": use_checkpoint, "use_act": use_act, "act_threshold": act_threshold, "diffusion": diffusion}
         sizes = None if architecture == "mix" and preset == network.DEFAULT_PRESET else preset
         model = preset_config(sizes, architecture, **fields)
         config = EngineConfig(model=model, mixing=_mixing(context_mixing, mixing_memory_mib), seed=seed)
         job = await off_loop(operations.create_model, workspace, model_id, config, overwrite=overwrite)
         await answer(workspace, job, ctx)
-        view = workspace.model(model_id)
-        return InitResult(
-            model_id=model_id,
-            num_parameters=view.num_parameters,
-            memory_estimate_bytes=view.memory_estimate_bytes,
-            config=view.config,
-            version=workspace.snapshot.version,
-            step=view.step,
-            next=f"train_step(model_id={model_id!r}, dataset_id=…)",
-        )
+        return _made(workspace, model_id)
 
     async def list_models(limit: Limit = 5, offset: Offset = 0) -> ModelList:
         """List the models, the saved checkpoints and the datasets, by name."""
@@ -149,6 +145,19 @@ def _mixing(wanted: bool, memory_mib: int | None) -> MixingConfig | None:
     if not wanted:
         return None
     return MixingConfig() if memory_mib is None else MixingConfig(memory_mib=memory_mib)
+
+
+def _made(workspace: Workspace, model_id: str) -> InitResult:
+    view = workspace.model(model_id)
+    return InitResult(
+        model_id=model_id,
+        num_parameters=view.num_parameters,
+        memory_estimate_bytes=view.memory_estimate_bytes,
+        config=view.config,
+        version=workspace.snapshot.version,
+        step=view.step,
+        next=f"train_step(model_id={model_id!r}, dataset_id=…)",
+    )
 
 
 def _summary(model: ModelView) -> ModelSummary:

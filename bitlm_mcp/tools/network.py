@@ -27,6 +27,9 @@ UseCheckpoint = Annotated[bool | None, Field(description="Less memory, some more
 UseAct = Annotated[bool | None, Field(description="Easy positions skip layers.")]
 ActThreshold = Annotated[float | None, Field(gt=0, lt=1, description="Halting chances that add up to stop.")]
 NgramRows = Annotated[int | None, Field(ge=0, le=1_048_576, description="Rows per table of 2- and 3-grams; 0: none.")]
+Diffusion = Annotated[
+    Literal["shared", "own"] | None, Field(description="For diffusion: this network reads both sides, or its own does.")
+]
 Position = Annotated[Literal["rotary", "sinusoidal"] | None, Field(description="How positions are encoded.")]
 ContextMixing = Annotated[bool, Field(description="Mix in context statistics: learns in seconds.")]
 MixingMemory = Annotated[int | None, Field(ge=8, le=1024, description="Memory of that; default 128.")]

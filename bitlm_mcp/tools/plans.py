@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -16,7 +16,9 @@ Steps = Annotated[int | None, Field(ge=1, le=1_000_000, description="Optimizer s
 Seconds = Annotated[float | None, Field(gt=0, le=86_400, description="Time to train for, at most.")]
 BatchSize = Annotated[int | None, Field(ge=1, le=1024, description="Windows per optimizer step.")]
 LearningRate = Annotated[float | None, Field(gt=0, le=1, description="Peak of the learning rate.")]
-Objective = Annotated[Literal["causal", "diffusion"], Field(description="diffusion: for diffusion_sample.")]
+Objective = Annotated[Literal["causal", "diffusion", "mixed"], Field(description="diffusion: for diffusion_sample.")]
+MaskUnit = Annotated[Literal["byte", "bit"], Field(description="What diffusion hides at once.")]
+NoiseCurriculum = Annotated[bool, Field(description="Diffusion hides much at first.")]
 Carry = Annotated[bool, Field(description="Read in order, memory carried over.")]
 ValidateEvery = Annotated[int | None, Field(ge=1, le=1_000_000, description="Steps between looks at held-out data.")]
 Patience = Annotated[int | None, Field(ge=1, le=10_000, description="Stop after so many looks without gain.")]
@@ -53,7 +55,11 @@ def settings_of(asked: Mapping[str, Any]) -> TrainingConfig:
     return TrainingConfig(**{name: value for name, value in asked.items() if value is not None})
 
 
-def refuse_beside_resume(given: bool) -> None:
-    """Raise ConfigError when a plan or settings were given for a training that has its own."""
-    if given:
+def refuse_beside_resume(given: Iterable[object], asked: Mapping[str, object]) -> None:
+    """Raise ConfigError when a plan or settings were given for a training that has its own.
+
+    `given`: None where nothing was; `asked`: fields of a plan, as they are by default where nothing was.
+    """
+    usual = {name: TrainingPlan.model_fields[name].default for name in asked}
+    if any(value is not None for value in given) or asked != usual:
         raise ConfigError("resume_job goes on with the plan and the settings it had: pass no others beside it")

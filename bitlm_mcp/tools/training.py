@@ -91,6 +91,8 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         batch_size: plans.BatchSize = None,
         learning_rate: plans.LearningRate = None,
         objective: plans.Objective = "causal",
+        mask_unit: plans.MaskUnit = "byte",
+        noise_curriculum: plans.NoiseCurriculum = False,
         carry: plans.Carry = False,
         validate_every: plans.ValidateEvery = None,
         patience: plans.Patience = None,
@@ -109,23 +111,21 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         The learning rate falls over each call, so one long call learns more than many short ones.
         """
         run: dict[str, Any] = {"steps": steps, "seconds": seconds, "validate_every": validate_every, "patience": patience}
+        asked: dict[str, Any] = {"objective": objective, "carry": carry, "mask_unit": mask_unit}
+        asked["noise_curriculum"] = noise_curriculum
         settings = {"batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
         settings |= {"accumulation": accumulation, "use_autocast": use_autocast, "compile": compile}
         if resume_job is not None:
             one_of(resume_job=resume_job, dataset_id=dataset_id, text=text, data_base64=data_base64)
-            given = [value for value in (*run.values(), *settings.values(), idempotency_key) if value is not None]
-            plans.refuse_beside_resume(bool(given) or carry or objective != "causal")
+            plans.refuse_beside_resume([*run.values(), *settings.values(), idempotency_key], asked)
             view = await off_loop(resume, workspace, resume_job, queue=queue)
         else:
             source = given_data(dataset_id, text, data_base64)
-            plan, training = plans.plan_of(**run, objective=objective, carry=carry), plans.settings_of(settings)
-            view = await off_loop(
-                train, workspace, model_id, source, plan, training, queue=queue, idempotency_key=idempotency_key
-            )
+            plan, training = plans.plan_of(**run, **asked), plans.settings_of(settings)
+            call: dict[str, Any] = {"queue": queue, "idempotency_key": idempotency_key}
+            view = await off_loop(train, workspace, model_id, source, plan, training, **call)
         view = await wait_for(workspace, view.job_id, min(wait_s, workspace.settings.max_wait_s), ctx, owner=True)
-        if view.status == "failed":
-            raise_failure(view)
-        return job_result(workspace, view)
+        return _outcome(workspace, view)
 
     async def wait_job(ctx: Context[Any, Any], job_id: JobId, wait_s: WaitSeconds = 45) -> JobResult:
         """Wait until a job ends, or for wait_s. Call it again while it is running."""
@@ -180,6 +180,13 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         ToolSpec(list_jobs, "List jobs", read_only=True, destructive=False, idempotent=True),
         ToolSpec(read_output, "Read a job's output", read_only=True, destructive=False, idempotent=True),
     ]
+
+
+def _outcome(workspace: Workspace, view: JobView) -> JobResult:
+    """What became of a call that was waited for; raises what a training failed with."""
+    if view.status == "failed":
+        raise_failure(view)
+    return job_result(workspace, view)
 
 
 def _summary(job: JobView) -> JobSummary:

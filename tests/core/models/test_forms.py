@@ -15,6 +15,7 @@ from bitlm_core.mixing.expert import carried_path_logits
 from bitlm_core.mixing.predictor import Predictor
 from bitlm_core.models.build import build_model
 from bitlm_core.models.config import count_parameters
+from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_logits
 from tests.core.models.networks import T, a_model, some_bytes
 
@@ -113,24 +114,39 @@ def test_documents_in_one_window_are_as_if_alone(architecture: str, form: str) -
     assert torch.equal(model.path_logits(changed, documents=documents)[:, 8:], packed[:, 8:])
 
 
+@pytest.mark.parametrize("diffusion", [None, "shared", "own"])
 @torch.no_grad()
-def test_masked_prediction_keeps_documents_apart(architecture: str) -> None:
-    model, data = a_model(architecture), some_bytes(1)
+def test_masked_prediction_keeps_documents_apart(architecture: str, diffusion: str | None) -> None:
+    if architecture == "bit" and diffusion == "shared":
+        with pytest.raises(ConfigError, match="use 'own'"):
+            a_model(architecture, diffusion=diffusion)
+        return
+    model, data = a_model(architecture, diffusion=diffusion), some_bytes(1)
     documents, hidden = torch.tensor([[0] * 12 + [1] * 12]), torch.zeros(1, T, dtype=torch.bool)
-    hidden[0, 5] = True
-    found = model.predict_masked(data, 255 * ~hidden, documents=documents).nodes[0, 5]
-    for place, is_seen in ((2, True), (9, True), (15, False)):
+    hidden[0, 10] = True
+    found = model.predict_masked(data, 255 * ~hidden, documents=documents).nodes[0, 10]
+    for place, is_seen in ((2, True), (9, True), (12, False), (15, False)):
         other = data.clone()
         other[0, place] ^= 0xFF
-        same = torch.equal(model.predict_masked(other, 255 * ~hidden, documents=documents).nodes[0, 5], found)
+        same = torch.equal(model.predict_masked(other, 255 * ~hidden, documents=documents).nodes[0, 10], found)
         assert same != is_seen
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*FORMS, "a network of its own"])
 @torch.no_grad()
 def test_masked_prediction_never_sees_a_bit_that_is_hidden(architecture: str, form: str) -> None:
-    model, data = a_model(architecture, **FORMS[form]), some_bytes()
-    generator = torch.Generator().manual_seed(8)
+    never_sees_what_is_hidden(a_model(architecture, **FORMS.get(form, {"diffusion": "own"})))
+
+
+@pytest.mark.parametrize("form", ["full", "chunked", "differential in chunks", "halting", "reversible", "without n-grams"])
+@torch.no_grad()
+def test_neighbours_on_both_sides_never_show_a_bit_that_is_hidden(form: str) -> None:
+    never_sees_what_is_hidden(a_model("byte", **FORMS[form], diffusion="shared"))
+
+
+def never_sees_what_is_hidden(model: LanguageModel) -> None:
+    """Whatever the hidden bits are, predictions are bit-identical; those that are known are seen, by their own row alone."""
+    data, generator = some_bytes(), torch.Generator().manual_seed(8)
     known = torch.randint(0, 256, data.shape, generator=generator)
     known[:, ::3], known[:, 1::5] = 255, 0
     found = model.predict_masked(data, known)
@@ -139,11 +155,28 @@ def test_masked_prediction_never_sees_a_bit_that_is_hidden(architecture: str, fo
         again = model.predict_masked(data ^ hidden_bits, known)
         assert torch.equal(again.nodes, found.nodes)
         assert found.parity is None or (again.parity is not None and torch.equal(again.parity, found.parity))
-    shown = int((known[0] & (known[0] < 255)).argmax())  # a byte of which a part is known
-    other = data.clone()
-    other[0, shown] ^= int(known[0, shown]) & -int(known[0, shown])
-    assert not torch.equal(model.predict_masked(other, known).nodes[0], found.nodes[0])
-    assert torch.equal(model.predict_masked(other, known).nodes[1], found.nodes[1])
+    partly = int((known[0] % 255).argmax())
+    for place in (0, partly):
+        other = data.clone()
+        other[0, place] ^= int(known[0, place]) & -int(known[0, place])
+        assert not torch.equal(model.predict_masked(other, known).nodes[0], found.nodes[0])
+        assert torch.equal(model.predict_masked(other, known).nodes[1], found.nodes[1])
+
+
+@pytest.mark.parametrize("diffusion", ["shared", "own"])
+@torch.no_grad()
+def test_what_is_there_for_diffusion_leaves_causal_reading_alone(diffusion: str) -> None:
+    data, config = some_bytes(), preset_config("tiny", max_seq_len=T)
+    plain, other = build_model(config, 1).eval(), build_model(config.model_copy(update={"diffusion": diffusion}), 1).eval()
+    kept = {name: value for name, value in other.state_dict().items() if name in plain.state_dict()}
+    assert kept.keys() == plain.state_dict().keys() and len(other.state_dict()) > len(kept)
+    assert count_parameters(other.config) == sum(parameter.numel() for parameter in other.parameters())
+    other.load_state_dict(other.state_dict() | plain.state_dict())
+    plain.head.weight.normal_(generator=torch.Generator().manual_seed(1))
+    other.head.weight.copy_(plain.head.weight)
+    assert torch.equal(other.path_logits(data), plain.path_logits(data))
+    other.expand_positional_encoding(4 * T)
+    other.predict_masked(some_bytes(1, 4 * T), torch.zeros(1, 4 * T, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -1,0 +1,47 @@
+"""`bitlm bench diffusion`: what a network knows that learns by diffusion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+import bitlm_core
+from bitlm_mcp.bench_commands import Architecture, Json, Preset, _followed, _report
+from bitlm_mcp.bench_decoding import bench
+from bitlm_mcp.demo import default_text
+
+__all__ = ["bench"]
+
+WINDOW_BYTES, BATCH_SIZE = 127, 16
+"""Of training: such a window and the symbol before it are two chunks of attention, of which each sees the other."""
+
+
+@bench.command("diffusion")
+def diffusion(
+    data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="CPU seconds to train for.")] = 180.0,
+    objective: Annotated[Literal["diffusion", "mixed"], typer.Option(help="mixed: causally as well.")] = "diffusion",
+    networks: Annotated[
+        Literal["shared", "own", "plain"], typer.Option(help="One, two, or one that reads the left.")
+    ] = "shared",
+    mask_unit: Annotated[Literal["byte", "bit"], typer.Option(help="What is hidden in training.")] = "byte",
+    noise_curriculum: Annotated[bool, typer.Option(help="Hide much at first.")] = False,
+    architecture: Architecture = "byte",
+    preset: Preset = "small",
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Compute threads.")] = 1,
+    json_only: Json = False,
+) -> None:
+    """Learn the first 90 % of a file by diffusion; the rest: an upper bound on bits per byte, and holes restored."""
+    content = data.read_bytes() if data else default_text()
+    asked = None if networks == "plain" or (networks == "shared" and architecture == "bit") else networks
+    config = bitlm_core.EngineConfig(
+        model=bitlm_core.preset_config(preset, architecture, diffusion=asked),
+        training=bitlm_core.TrainingConfig(batch_size=BATCH_SIZE, window_bytes=WINDOW_BYTES),
+        mixing=None,
+    )
+    plan = bitlm_core.TrainingPlan(objective=objective, seconds=seconds, mask_unit=mask_unit, noise_curriculum=noise_curriculum)
+    found = _followed(bitlm_core.diffusion_bench_steps(content, config, plan, threads=threads), "learning")
+    shown = {"objective": objective, "networks": asked or "plain", "mask_unit": mask_unit, "noise_curriculum": noise_curriculum}
+    _report({**found.flat(), **shown}, json_only)

@@ -131,7 +131,7 @@ class Engine:
                 started = time.perf_counter()
                 report = self._train_one(data, self.plan)
                 if held is not None and self.plan.validates_next:
-                    known = learning.validation_loss(self.model, self.mixer, held)
+                    known = learning.validation_loss(self.model, self.mixer, held, self.plan)
                     report = replace(report, held_out_loss=known)
                 self.plan = self._seen(data, self.plan.after_step(time.perf_counter() - started))
                 if report.held_out_loss is not None:
@@ -162,8 +162,7 @@ class Engine:
         batch = segments.next_batch() if segments else learning.sample_batch(self._reader, data, self.config, self.step)
         carried = segments.carried if segments else None
         passes = plan.steps_done * batch.num_bytes / len(data)
-        given: dict[str, Any] = {"objective": plan.objective, "progress": plan.progress, "masking": plan.masking}
-        result = self.trainer.step(batch, step=self.step, passes=passes, carried=carried, **given)
+        result = self.trainer.step(batch, **plan.now, step=self.step, passes=passes, carried=carried)
         if segments:
             segments.commit(batch)
         self.step += 1

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bitlm_core.diffusion.schedule import WHOLE_BYTES, Masking
 from bitlm_core.engine_config import EngineConfig
 from bitlm_core.errors import ConfigError
 from bitlm_core.mixing.expert import expert_path_logits, window_bytes
@@ -18,6 +19,7 @@ from bitlm_core.mixing.windows import half_overlapping
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_nats
 from bitlm_core.reading import Reader, Reading
+from bitlm_core.scoring.bound import Bound, bound_steps
 from bitlm_core.scoring.likelihood import total_nats
 from bitlm_core.telemetry.config import TelemetryConfig
 from bitlm_core.telemetry.drift import DriftAlert
@@ -201,6 +203,25 @@ def held_out_mixed_loss(model: LanguageModel | None, mixer: ContextMixer | None,
     return total / len(part)
 
 
-def validation_loss(model: LanguageModel | None, mixer: ContextMixer | None, held: ByteData) -> float:
-    """What a training looks at: nats per byte of the network alone, or of the frozen mixer where there is no network."""
-    return held_out_loss(model, held) if model else held_out_mixed_loss(None, mixer, held)
+def validation_loss(model: LanguageModel | None, mixer: ContextMixer | None, held: ByteData, plan: TrainingPlan) -> float:
+    """What a training looks at: nats per byte of the network alone, or of the frozen mixer where there is no network.
+
+    Of diffusion it is the bound, see `scoring.bound`; of mixed training the mean of both.
+    """
+    if model is None:
+        return held_out_mixed_loss(None, mixer, held)
+    if plan.objective == "causal":
+        return held_out_loss(model, held)
+    bound = held_out_bound(model, held, Masking(plan.mask_unit)).bits_per_byte_bound * math.log(2)
+    return bound if plan.objective == "diffusion" else (bound + held_out_loss(model, held)) / 2
+
+
+def held_out_bound(model: LanguageModel, held: ByteData, masking: Masking = WHOLE_BYTES) -> Bound:
+    """The bound of held-out data, estimated on the same masks at every look."""
+    steps = bound_steps(model, held.array, held.documents(), masking)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            found: Bound = stop.value
+            return found

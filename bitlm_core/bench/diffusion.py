@@ -23,10 +23,9 @@ from bitlm_core.bench.report import Report
 from bitlm_core.engine import Engine
 from bitlm_core.engine_config import EngineConfig
 from bitlm_core.errors import ConfigError
-from bitlm_core.learning import held_out_loss
+from bitlm_core.learning import held_out_bound, held_out_loss
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import byte_log_probs
-from bitlm_core.scoring.bound import Bound, bound_steps
 from bitlm_core.training.config import TrainingPlan
 from bitlm_core.training.data import ByteData, bytes_in_memory
 
@@ -101,7 +100,7 @@ def _report(
     engine: Engine,
     threads: int,
 ) -> DiffusionReport:
-    bound = _bound(model, held)
+    bound = held_out_bound(model, held)
     holes = {size: restored(model, held.array, size) for size in (1, 2, 4)}
     return DiffusionReport(
         bpb_bound=bound.bits_per_byte_bound,
@@ -120,16 +119,6 @@ def _report(
         threads=threads,
         machine=describe(),
     )
-
-
-def _bound(model: LanguageModel, held: ByteData) -> Bound:
-    steps = bound_steps(model, held.array)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            found: Bound = stop.value
-            return found
 
 
 def restored(model: LanguageModel, data: NDArray[np.uint8], size: int) -> float:

@@ -38,7 +38,7 @@ Scored = TypeVar("Scored", Likelihood, Score)
 
 @dataclass(frozen=True)
 class Bound:
-    """bits_per_byte_bound: the mean; standard_error: of it, over windows. num_bytes: those it is of; draws: masks drawn."""
+    """bits_per_byte_bound: the mean; standard_error: of it, by chance. num_bytes: those it is of; draws: masks drawn."""
 
     bits_per_byte_bound: float
     standard_error: float
@@ -72,7 +72,9 @@ def bound_steps(
         yield min(1.0, (start + per_pass) / draws)
     weights = lengths / lengths.sum()
     mean = float(bits @ weights)
-    error = math.sqrt(float(((bits - mean) ** 2) @ weights**2))
+    # How much is hidden varies evenly over the draws, so only what differs between neighbours in that is chance.
+    neighbours = np.diff(bits[np.argsort(share.numpy(), kind="stable")])
+    error = math.sqrt(float((neighbours**2).mean() / 2 * (weights**2).sum()))
     return Bound(mean, error, int((spans[:, 1] - spans[:, 0]).sum()), draws)
 
 

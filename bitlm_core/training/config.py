@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -80,6 +80,11 @@ class TrainingPlan(BaseModel):
     def masking(self) -> Masking:
         """What diffusion hides now."""
         return Masking(self.mask_unit, least_hidden(self.progress) if self.noise_curriculum else 0.0)
+
+    @property
+    def now(self) -> dict[str, Any]:
+        """What the next step is told: `objective`, `progress` and `masking`."""
+        return {"objective": self.objective, "progress": self.progress, "masking": self.masking}
 
     @property
     def progress(self) -> float:

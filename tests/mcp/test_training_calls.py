@@ -134,6 +134,26 @@ async def test_context_mixing_alone_is_made_trained_and_asked(tmp_path: Path) ->
 
 
 @pytest.mark.anyio
+async def test_diffusion_with_a_network_of_its_own_is_scored_by_a_bound(tmp_path: Path) -> None:
+    async with stage(tmp_path) as server:
+        made = [
+            await server.call("init_model", **TINY, model_id="d", overwrite=True, diffusion=kind)
+            for kind in (None, "shared", "own")
+        ]
+        sizes = [each["num_parameters"] for each in made]
+        assert sizes[2] == sizes[0] + sizes[1] > 2 * sizes[0]
+        hidden = {"mask_unit": "bit", "noise_curriculum": True}
+        text = await server.refusal("train_step", model_id="d", dataset_id="data", **hidden)
+        assert "objective='causal' hides nothing" in text
+        before = await server.call("score", model_id="d", text="the quick brown fox", **WAIT)
+        assert "bits_per_byte_bound" not in before
+        done = await server.call("train_step", model_id="d", dataset_id="data", objective="mixed", steps=2, **hidden, **WAIT)
+        assert done["status"] == "completed"
+        after = await server.call("score", model_id="d", text="the quick brown fox", **WAIT)
+        assert 4 < after["bits_per_byte_bound"] < 9
+
+
+@pytest.mark.anyio
 async def test_tables_of_ngrams_are_as_large_as_asked(tmp_path: Path) -> None:
     async with stage(tmp_path) as server:
         made = [

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import pytest
 import torch
 
 from bitlm_core.diffusion.corruption import bound_nats, hidden_nats, hide
-from bitlm_core.diffusion.schedule import Masking, Schedule, hidden_counts, least_hidden, visible_share
+from bitlm_core.diffusion.schedule import Masking, least_hidden, visible_share
 from bitlm_core.models.output import conditioned_log_probs, path_bits
 
 
@@ -75,14 +74,3 @@ def test_hidden_bits_cost_what_their_own_distribution_says() -> None:
                 expected -= math.log(float(probs[same].sum()))
         assert found[row, place].item() == pytest.approx(expected, rel=1e-4)
     assert found[0, 0] == found[1, 1] == 0
-
-
-@pytest.mark.parametrize("schedule", ["linear", "cosine", "exp"])
-@pytest.mark.parametrize(("steps", "num_bytes"), [(1, 1), (1, 50), (3, 4), (16, 128), (64, 64), (64, 1000)])
-def test_every_step_reveals_something_and_the_last_one_the_rest(schedule: Schedule, steps: int, num_bytes: int) -> None:
-    counts = hidden_counts(schedule, steps, num_bytes)
-    assert len(counts) == steps and counts[-1] == 0
-    assert all(before > after for before, after in pairwise([num_bytes, *counts]))
-    if num_bytes == 128 and schedule != "exp":  # far from the limits, nothing but the schedule decides
-        wanted = [round((1 - visible_share(schedule, 1 - step / steps)) * num_bytes) for step in range(1, steps + 1)]
-        assert counts[: steps // 2] == wanted[: steps // 2]

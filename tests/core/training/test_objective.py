@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from bitlm_core import ByteData, ConfigError, Engine, EngineConfig, TrainingConfig, TrainingPlan
 from bitlm_core.diffusion.schedule import Masking
+from bitlm_core.learning import held_out_bound, held_out_loss
 from bitlm_core.training.batches import Batch
 from bitlm_core.training.objective import batch_loss
 from tests.core.models.networks import a_model, some_bytes
@@ -18,8 +20,12 @@ Configs = Callable[..., EngineConfig]
 
 
 def trained(engine: Engine, data: ByteData, **plan: Any) -> list[float]:
-    steps = {"steps": 3, **plan}
+    steps = {"steps": 2, **plan}
     return [report.loss for report in engine.train_steps(data, TrainingPlan(**steps))]
+
+
+def with_diffusion(config: EngineConfig, diffusion: str) -> EngineConfig:
+    return config.model_copy(update={"model": config.model.model_copy(update={"diffusion": diffusion})})
 
 
 def weights(engine: Engine) -> dict[str, torch.Tensor]:
@@ -65,9 +71,7 @@ def test_what_is_minimised_leads_where_the_bound_falls(architecture: str, unit: 
 def test_each_of_two_networks_learns_by_its_own_objective(
     config_of: Configs, architecture: str, training_data: ByteData
 ) -> None:
-    config = config_of(architecture)
-    config = config.model_copy(update={"model": config.model.model_copy(update={"diffusion": "own"})})
-    engine = Engine(config)
+    engine = Engine(with_diffusion(config_of(architecture, mixing=None), "own"))
     fresh = weights(engine)
     for objective, moves_masked, moves_causal in (
         ("causal", False, True),
@@ -80,16 +84,14 @@ def test_each_of_two_networks_learns_by_its_own_objective(
         moved = {name for name, value in weights(engine).items() if not torch.equal(value, before[name])}
         assert any("masked_network" in name for name in moved) == moves_masked
         assert any("masked_network" not in name for name in moved) == moves_causal
-    assert fresh.keys() == weights(engine).keys() and engine.diffusion_steps == 6
+    assert fresh.keys() == weights(engine).keys() and engine.diffusion_steps == 4
     again = Engine.from_state(*engine.state())
     assert trained(again, training_data, objective="mixed") == trained(engine, training_data, objective="mixed")
 
 
 def test_causal_training_does_not_move_what_reads_both_sides(config_of: Configs, training_data: ByteData) -> None:
-    config = config_of("byte")
-    shared, plain = (
-        config.model_copy(update={"model": config.model.model_copy(update={"diffusion": d})}) for d in ("shared", None)
-    )
+    plain = config_of("byte", mixing=None)
+    shared = with_diffusion(plain, "shared")
     engine = Engine(shared)
     trained(engine, training_data, objective="diffusion")
     before = weights(engine)
@@ -101,7 +103,7 @@ def test_causal_training_does_not_move_what_reads_both_sides(config_of: Configs,
 
 
 def test_bits_and_curricula_are_resumed_bit_for_bit(config_of: Configs, training_data: ByteData) -> None:
-    config = config_of("byte", training=TrainingConfig(batch_size=4))
+    config = config_of("byte", mixing=None, training=TrainingConfig(batch_size=4))
     plan = TrainingPlan(steps=6, objective="diffusion", mask_unit="bit", noise_curriculum=True)
     whole, half = Engine(config), Engine(config)
     expected = [report.loss for report in whole.train_steps(training_data, plan)]
@@ -121,3 +123,14 @@ def test_what_hides_nothing_takes_no_masks(config_of: Configs, training_data: By
     with pytest.raises(ConfigError, match="batch_size=3 with accumulation=2"):
         trained(engine, training_data, objective="mixed")
     assert engine.step == 0
+
+
+@pytest.mark.parametrize(("objective", "unit"), [("diffusion", "byte"), ("diffusion", "bit"), ("mixed", "byte")])
+def test_a_training_looks_at_what_it_lowers(objective: str, unit: str, config_of: Configs, training_data: ByteData) -> None:
+    engine, held = Engine(config_of("byte", mixing=None)), training_data.part(0, 2000)
+    plan = TrainingPlan(steps=1, objective=objective, mask_unit=unit, validate_every=1)  # type: ignore[arg-type]
+    (report,) = engine.train_steps(training_data, plan, held)
+    assert engine.model is not None
+    bound = held_out_bound(engine.model, held, Masking(unit)).bits_per_byte_bound * math.log(2)  # type: ignore[arg-type]
+    expected = bound if objective == "diffusion" else (bound + held_out_loss(engine.model, held)) / 2
+    assert report.held_out_loss == pytest.approx(expected) and report.held_out_loss != held_out_loss(engine.model, held)

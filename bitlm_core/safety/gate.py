@@ -8,8 +8,8 @@ The gate sees statistics of an output, nothing of its meaning. It catches collap
 encoding and, once calibrated, output like other data. It does not cover:
 
 - an output that is false, harmful, private, or copied from the training data: fluent text passes, whatever it says;
-- what is shorter than `MIN_JUDGED_BYTES`, which is not judged, and in longer outputs what comes before the end that
-  calibrated ranges judge (hand-set floors see all of it);
+- what is shorter than `MIN_JUDGED_BYTES`, which is not judged, and, once calibrated, what comes before the end of a longer
+  output: only that end, as long as was calibrated, is measured then;
 - data of a kind that the model was calibrated with: a model that is calibrated on the wrong data passes with it;
 - someone who knows the ranges and shapes an output to lie in them.
 """

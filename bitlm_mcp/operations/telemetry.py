@@ -34,6 +34,7 @@ def set_telemetry(workspace: Workspace, model_id: str, asked: Mapping[str, Any])
 
         def publish(answer: answers.Written) -> None:
             workspace.models.publish(model_id, answer.saved, lease)
+            workspace.sessions.forget(model_id)
 
         return Job("set_telemetry", model_id, Urgency.ANSWER, command, on_completed=publish)
 
@@ -48,10 +49,14 @@ def set_telemetry(workspace: Workspace, model_id: str, asked: Mapping[str, Any])
 
 
 def changed(config: EngineConfig, asked: Mapping[str, Any]) -> tuple[TelemetryConfig, Floors]:
-    """The settings with what was asked for. Another profile brings its floors along, but for those that are named."""
+    """The settings with what was asked for. Another profile begins with the usual floors, but for those that are named; what was
+    calibrated stays, and can be loosened by calibrating again alone.
+    """
     watch = {name: value for name, value in asked.items() if name not in FLOORS}
     named = {name.removeprefix(_FLOOR): value for name, value in asked.items() if name in FLOORS}
-    kept = Floors() if watch.get("profile", config.telemetry.profile) != config.telemetry.profile else config.floors
+    kept = config.floors
+    if watch.get("profile", config.telemetry.profile) != config.telemetry.profile:
+        kept = Floors(calibrated=kept.calibrated)
     try:
         telemetry = TelemetryConfig.model_validate(config.telemetry.model_dump() | watch)
         return telemetry, Floors.model_validate(kept.model_dump() | named)

@@ -111,7 +111,7 @@ def test_states_of_another_format_stop_neither_the_start_nor_other_work(
             with pytest.raises(ModelStateError, match=f"{job.job_id} was recorded by another version"):
                 resume(second.workspace, job.job_id, queue=False)
         for use in (lambda: second.infer("old"), lambda: second.completed(load(second.workspace, "old", "n", overwrite=False))):
-            with pytest.raises(AssertionError, match=r"'old' has format version 1; .* reads version 3.*train it anew"):
+            with pytest.raises(AssertionError, match=r"'old' has format version 1; .* reads version 4.*train it anew"):
                 use()
         second.create("new")
         second.infer("new")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bitlm_core.generation.template import HIDDEN, KNOWN
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import byte_log_probs
 
@@ -21,9 +22,9 @@ def masked_log_probs(model: LanguageModel, data: NDArray[np.uint8], places: NDAr
     start = max(0, min(middle - size // 2, len(data) - size))
     window = torch.from_numpy(data[start : start + size].astype(np.int64))[None]
     inside = (places >= start) & (places < start + size)
-    hidden = torch.zeros(window.shape, dtype=torch.bool)
-    hidden[0, torch.from_numpy(places[inside] - start)] = True
-    nodes = model.predict_masked(window, hidden).nodes[0].cpu()[hidden[0]]
+    known = torch.full(window.shape, KNOWN)
+    known[0, torch.from_numpy(places[inside] - start)] = HIDDEN
+    nodes = model.predict_masked(window, known).nodes[0].cpu()[known[0] == HIDDEN]
     found = np.full((len(places), 256), -np.log(256))
     found[inside] = byte_log_probs(nodes).double().numpy()
     return found

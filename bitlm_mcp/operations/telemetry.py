@@ -49,8 +49,9 @@ def set_telemetry(workspace: Workspace, model_id: str, asked: Mapping[str, Any])
 
 
 def changed(config: EngineConfig, asked: Mapping[str, Any]) -> tuple[TelemetryConfig, Floors]:
-    """The settings with what was asked for. Another profile begins with the usual floors, but for those that are named; what was
-    calibrated stays, and can be loosened by calibrating again alone.
+    """The settings with what was asked for. Another profile begins with the usual floors, but for those that are named.
+
+    What was calibrated stays: only calibrating again can loosen it.
     """
     watch = {name: value for name, value in asked.items() if name not in FLOORS}
     named = {name.removeprefix(_FLOOR): value for name, value in asked.items() if name in FLOORS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from samples import SMALL, learned, lines, network, run
+from samples import SMALL, learned, lines, run
 
 from bitlm_core.codec.bits import bytes_to_bits
 from bitlm_core.errors import ConfigError, ModelStateError
@@ -12,7 +12,6 @@ from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.models.build import build_model
 from bitlm_core.models.config import preset_config
 from bitlm_core.repair.damage import Damage, damaged_ranges, failed_parity
-from bitlm_core.repair.masked import masked_log_probs
 from bitlm_core.repair.settings import RepairSettings
 from bitlm_core.repair.steps import fresh_mixer, repair_steps
 from bitlm_core.repair.suspicion import suspected_steps
@@ -93,21 +92,6 @@ def test_a_network_beside_or_without_a_mixer_and_masked_candidates() -> None:
     one = damaged_ranges(data, [[700, 1]])
     alone = run(repair_steps(model, None, one, RepairSettings(adaptive=False, passes=1)))
     assert alone.confidence == pytest.approx(1 / 32, abs=0.01)  # of the alternatives kept, none is better
-
-
-def test_masked_candidates_are_the_networks_own() -> None:
-    model = network(32)
-    data, places = lines(), np.array([100, 104])
-    found = masked_log_probs(model, data, places)
-    assert np.exp(found).sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
-    changed = data.copy()
-    changed[places] = 7
-    assert (masked_log_probs(model, changed, places) == found).all()  # what is damaged is hidden
-    changed[102] = 7
-    assert (masked_log_probs(model, changed, places) != found).any()
-    assert masked_log_probs(model, data[:10], np.array([9])).shape == (1, 256)
-    far = masked_log_probs(model, data, np.array([0, 300]))
-    assert far == pytest.approx(np.full((2, 256), -np.log(256)))
 
 
 def test_what_cannot_be_repaired() -> None:

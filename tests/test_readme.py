@@ -63,10 +63,10 @@ def test_its_commands_answer(command: list[str]) -> None:
 
 
 def test_options_it_names_are_real() -> None:
-    told = ""
-    for command in (["serve"], ["bench", "learn"], ["bench", "anomaly"], ["score"], ["compress"]):
+    told, commands = "", ("serve", "bench learn", "bench anomaly", "score", "compress", "repair", "telemetry plot")
+    for command in commands:
         found = subprocess.run(
-            [sys.executable, "-m", "bitlm_mcp", *command, "--help"],
+            [sys.executable, "-m", "bitlm_mcp", *command.split(), "--help"],
             cwd=ROOT, capture_output=True, text=True, check=True, env={"COLUMNS": "200", "PATH": "", "TERM": "dumb"},
         )  # fmt: skip
         told += found.stdout

@@ -77,8 +77,8 @@ from .repair.steps import Repair, fresh_mixer, repair_steps
 from .repair.suspicion import suspected_steps
 from .safety.calibrate import Calibration, adopt_floors, calibrate_floors, calibrate_steps
 from .safety.floors import Floors, GateState, Verdict
-from .safety.gate import Gate
 from .safety.retry import Attempt, SafeSample, safe_sample, safe_sample_steps
+from .safety.session import Gate
 from .scoring.heatmap import heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps

@@ -33,7 +33,8 @@ from bitlm_core.errors import ConfigError
 from bitlm_core.generation.sampling import SamplingConfig
 from bitlm_core.safety.calibrate import TEMPERATURES, adopt_floors, calibrate_steps
 from bitlm_core.safety.floors import Floors, Verdict
-from bitlm_core.safety.gate import BURN_IN, Gate, judge
+from bitlm_core.safety.gate import judge
+from bitlm_core.safety.session import BURN_IN, Gate
 from bitlm_core.training.config import TrainingPlan
 from bitlm_core.training.data import bytes_in_memory
 

@@ -71,7 +71,7 @@ class Floors(BaseModel):
 
 
 class Check(BaseModel):
-    """One statistic against its bounds. A session's averages (see `gate.Gate`) are held against narrower ones."""
+    """One statistic against its bounds. A session's averages (see `session.Gate`) are held against narrower ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

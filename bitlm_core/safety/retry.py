@@ -20,7 +20,7 @@ from bitlm_core.generation.sampling import SamplingConfig
 from bitlm_core.generation.template import Template
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.safety.floors import GateState, Safety, Verdict
-from bitlm_core.safety.gate import Gate
+from bitlm_core.safety.session import Gate
 
 MAX_ATTEMPTS = 4
 COOLER = 0.7

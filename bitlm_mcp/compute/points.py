@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from bitlm_core import bytes_to_bits, composite_score, measure_bits, used_memory_bytes
+import bitlm_core
 from bitlm_mcp.compute import answers
 from bitlm_mcp.snapshot import HistoryPoint
 
@@ -26,7 +26,7 @@ def point_of(report: StepReport, seconds: float) -> HistoryPoint:
         bits_per_byte_held_out=None if report.held_out_loss is None else report.held_out_loss / math.log(2),
         halt_probs=report.halt_probs or None,
         bytes_per_second=report.num_bytes / seconds if seconds else None,
-        memory_bytes=used_memory_bytes(),
+        memory_bytes=bitlm_core.used_memory_bytes(),
     )
 
 
@@ -58,8 +58,8 @@ def filled(engine: Engine, found: tuple[Filling, Verdict | None]) -> answers.Fil
 
 def _measured(engine: Engine, data: bytes) -> answers.GeneratedTelemetry:
     """Measured against the training data (before any training, uniform bytes)."""
-    measured = measure_bits(bytes_to_bits(data), engine.known_reference())
+    measured = bitlm_core.measure_bits(bitlm_core.bytes_to_bits(data), engine.known_reference())
     settings = engine.config.telemetry
     complexity = measured.transition_rate if settings.profile == "legacy" else measured.c
-    composite = composite_score(measured.k, complexity, measured.s, settings.lambdas)
+    composite = bitlm_core.composite_score(measured.k, complexity, measured.s, settings.lambdas)
     return answers.GeneratedTelemetry(**asdict(measured), composite=composite)

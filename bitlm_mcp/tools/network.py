@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 Architecture = Annotated[Literal["byte", "bit", "mix"], Field(description="bit: a position a bit; mix: no network.")]
-Preset = Annotated[Literal["tiny", "small", "base"], Field(description="Sizes; the other arguments replace them.")]
+Preset = Annotated[Literal["tiny", "small", "base"], Field(description="Sizes to begin with.")]
 DEFAULT_PRESET: Literal["small"] = "small"
 """Also of `mix`, which has no sizes: there it means that none was asked for."""
 Width = Annotated[int | None, Field(ge=16, le=8192, description="Width of the network.")]
@@ -18,18 +18,16 @@ Window = Annotated[int | None, Field(ge=16, le=131_072, description="Positions i
 Dropout = Annotated[float | None, Field(ge=0, le=0.9, description="Share of activations dropped.")]
 Attention = Annotated[
     Literal["full", "chunked", "differential"] | None,
-    Field(description="chunked: cost linear in length; differential: paired heads."),
+    Field(description="chunked: cost linear in length."),
 ]
-ChunkSize = Annotated[int | None, Field(ge=1, le=131_072, description="Positions per chunk of attention.")]
+ChunkSize = Annotated[int | None, Field(ge=1, le=131_072, description="Positions a chunk.")]
 Overlap = Annotated[int | None, Field(ge=0, le=131_072, description="Positions seen before the chunk.")]
 Reversible = Annotated[bool | None, Field(description="Memory flat in depth, half more time.")]
 UseCheckpoint = Annotated[bool | None, Field(description="Less memory, some more time.")]
 UseAct = Annotated[bool | None, Field(description="Easy positions skip layers.")]
-ActThreshold = Annotated[float | None, Field(gt=0, lt=1, description="Halting chances that add up to stop.")]
-NgramRows = Annotated[int | None, Field(ge=0, le=1_048_576, description="Rows per table of 2- and 3-grams; 0: none.")]
-Diffusion = Annotated[
-    Literal["shared", "own"] | None, Field(description="For diffusion: this network reads both sides, or its own does.")
-]
+ActThreshold = Annotated[float | None, Field(gt=0, lt=1, description="Sum of chances to stop.")]
+NgramRows = Annotated[int | None, Field(ge=0, le=1_048_576, description="Rows per n-gram table.")]
+Diffusion = Annotated[Literal["shared", "own"] | None, Field(description="Who fills gaps: this network, or its own.")]
 Position = Annotated[Literal["rotary", "sinusoidal"] | None, Field(description="How positions are encoded.")]
 ContextMixing = Annotated[bool, Field(description="Mix in context statistics: learns in seconds.")]
 MixingMemory = Annotated[int | None, Field(ge=8, le=1024, description="Memory of that; default 128.")]

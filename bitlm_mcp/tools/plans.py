@@ -20,14 +20,14 @@ Objective = Annotated[Literal["causal", "diffusion", "mixed"], Field(description
 MaskUnit = Annotated[Literal["byte", "bit"], Field(description="What diffusion hides.")]
 NoiseCurriculum = Annotated[bool, Field(description="Hide much at first, less later.")]
 Carry = Annotated[bool, Field(description="Read in order, memory carried over.")]
-ValidateEvery = Annotated[int | None, Field(ge=1, le=1_000_000, description="Steps between looks at held-out data.")]
-Patience = Annotated[int | None, Field(ge=1, le=10_000, description="Stop after so many looks without gain.")]
+ValidateEvery = Annotated[int | None, Field(ge=1, le=1_000_000, description="Steps between looks.")]
+Patience = Annotated[int | None, Field(ge=1, le=10_000, description="Looks without gain.")]
 Optimizer = Annotated[Literal["muon", "adamw"] | None, Field(description="Of matrices; by default muon.")]
 Accumulation = Annotated[int | None, Field(ge=1, le=256, description="Parts of a batch, to save memory.")]
 UseAutocast = Annotated[bool | None, Field(description="Compute in bf16, the default.")]
 Compile = Annotated[bool | None, Field(description="torch.compile: slow to start.")]
-Queue = Annotated[bool, Field(description="Wait for a running training to end.")]
-ResumeJob = Annotated[str | None, Field(max_length=64, description="Instead of data: a job to go on with.")]
+Queue = Annotated[bool, Field(description="Wait for its turn.")]
+ResumeJob = Annotated[str | None, Field(max_length=64, description="A job to go on with.")]
 IdempotencyKey = Annotated[str | None, Field(min_length=1, max_length=128, description="Same call, same key: the same job.")]
 
 

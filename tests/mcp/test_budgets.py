@@ -13,8 +13,8 @@ from mcp import Client
 
 from bitlm_core import GateState, Verdict
 from bitlm_core.telemetry.drift import DriftAlert
-from bitlm_mcp.assembly import all_tools
-from bitlm_mcp.compute.answers import GenerationOutcome
+from bitlm_mcp.assembly import all_tools, offered_tools
+from bitlm_mcp.compute.answers import GeneratedTelemetry, GenerationOutcome
 from bitlm_mcp.doctor import MAX_INSTRUCTIONS_BYTES, MAX_LIST_BYTES
 from bitlm_mcp.operations.data import Source, add_dataset
 from bitlm_mcp.operations.models import save
@@ -66,7 +66,7 @@ async def client(made: Server) -> AsyncIterator[Client]:
 
 @pytest.mark.anyio
 async def test_what_every_host_reads_first_is_short(full: Server) -> None:
-    async with client(full) as asked:
+    async with Client(build_server(offered_tools(full.workspace))) as asked:
         listed = await asked.list_tools()
         assert len(listed.model_dump_json(by_alias=True, exclude_none=True).encode()) <= MAX_LIST_BYTES
         assert len((asked.instructions or "").encode()) <= MAX_INSTRUCTIONS_BYTES
@@ -76,9 +76,9 @@ def withheld(made: Server) -> str:
     """An output of the default length that waits for a decision, with every reason that there is, by its id."""
     reasons = tuple(f"{metric} 0.0123 > 0.0456 bits per byte: {'a cause that was seen; ' * 6}" for metric in ("K", "C", "S"))
     verdict = Verdict(passed=False, judged=True, k=0.00012345, c=0.00012345, s=0.00012345, reasons=reasons)
-    outcome = GenerationOutcome(
-        data=b"\0" * 64, bits_per_byte=0.00012345, parity_corrections=0, verdict=verdict, step=1_000_000, diffusion_steps=0
-    )
+    names = ("k", "c", "s", "transition_rate", "symbiosis_kl", "composite", "valid_groups")
+    looks = GeneratedTelemetry(**dict.fromkeys(names, 0.00012345), parity_failures=0)
+    outcome = GenerationOutcome(data=b"\0" * 64, bits_per_byte=0.00012345, verdict=verdict, telemetry=looks, step=1_000_000)
     sample = Sample(NAMES[0], outcome, GateState(num_judged=10, triggered=True, averages={}, reasons=reasons), reasons)
     made.workspace.withheld.hold(sample)
     return sample.sample_id

@@ -15,7 +15,7 @@ from mcp_types import ElicitRequestParams, ElicitResult
 from bitlm_core import Gate, GateState, Verdict
 from bitlm_mcp import safety
 from bitlm_mcp.assembly import all_tools
-from bitlm_mcp.compute.answers import AttemptMade, GenerationOutcome
+from bitlm_mcp.compute.answers import AttemptMade, GeneratedTelemetry, GenerationOutcome
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.safety import Sample, Sessions, Withheld
 from bitlm_mcp.server import build_server
@@ -27,11 +27,12 @@ COLLAPSED = {"prompt": "The", "max_new_bytes": 80, "temperature": 0, "safety": "
 PASSED = Verdict(passed=True, judged=True, k=0, c=0.5, s=1, reasons=())
 
 
+LOOKS = GeneratedTelemetry(k=0, c=0, s=0, transition_rate=0, symbiosis_kl=0, composite=0, valid_groups=1, parity_failures=0)
+
+
 def outcome(*, attempts: int = 1) -> GenerationOutcome:
     made = tuple(AttemptMade(how="as asked", seed=0, temperature=1, verdict=PASSED, skipped=None) for _ in range(attempts))
-    return GenerationOutcome(
-        data=b"x", bits_per_byte=1, parity_corrections=0, verdict=PASSED, step=1, diffusion_steps=0, attempts=made
-    )
+    return GenerationOutcome(data=b"x", bits_per_byte=1, verdict=PASSED, telemetry=LOOKS, step=1, attempts=made)
 
 
 @asynccontextmanager

@@ -7,7 +7,8 @@ import pytest
 
 from bitlm_core import ConfigError, Floors, Gate, SafetyGateError, Verdict, bytes_to_bits
 from bitlm_core.safety.floors import CalibratedFloors, Check, Range
-from bitlm_core.safety.gate import BURN_IN, enforce, judge
+from bitlm_core.safety.gate import enforce, judge
+from bitlm_core.safety.session import BURN_IN
 from bitlm_core.safety.standard import pair_counts
 from bitlm_core.telemetry import byte_histogram
 

@@ -23,8 +23,9 @@ from bitlm_core import (
 from bitlm_core.generation.diffusion_sampling import DiffusionSampling
 from bitlm_core.generation.filling import FillingState
 from bitlm_core.generation.template import Template
-from bitlm_core.safety.gate import BURN_IN, judge
+from bitlm_core.safety.gate import judge
 from bitlm_core.safety.retry import MAX_ATTEMPTS
+from bitlm_core.safety.session import BURN_IN
 from bitlm_core.telemetry import byte_histogram
 
 GOOD = b"It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness"

@@ -16,7 +16,7 @@
                     assembly: everything of one process put together
     the command     cli  options: the only readers of the command line and the environment
                     demo  doctor  host_config  shell  score_commands  compression_commands: what it does besides serving
-                    bench  bench_commands  bench_compression  bench_decoding: measuring
+                    bench  bench_commands  bench_compression  bench_decoding  bench_diffusion: measuring
 
 Importing this package does nothing.
 """

@@ -16,6 +16,8 @@ __all__ = ["bench"]
 
 WINDOW_BYTES, BATCH_SIZE = 127, 16
 """Of training: such a window and the symbol before it are two chunks of attention, of which each sees the other."""
+NUM_LAYERS = 2
+"""With tables of neighbours, fewer and therefore more steps know more: 2.79 bits per byte after 120 CPU-s, with three 2.84."""
 
 
 @bench.command("diffusion")
@@ -24,24 +26,28 @@ def diffusion(
     seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="CPU seconds to train for.")] = 180.0,
     objective: Annotated[Literal["diffusion", "mixed"], typer.Option(help="mixed: causally as well.")] = "diffusion",
     networks: Annotated[
-        Literal["shared", "own", "plain"], typer.Option(help="One, two, or one that reads the left.")
-    ] = "shared",
+        Literal["shared", "own", "plain"] | None,
+        typer.Option(help="One, two, or one without tables of neighbours.", show_default="shared; of bits plain"),
+    ] = None,
     mask_unit: Annotated[Literal["byte", "bit"], typer.Option(help="What is hidden in training.")] = "byte",
     noise_curriculum: Annotated[bool, typer.Option(help="Hide much at first.")] = False,
     architecture: Architecture = "byte",
     preset: Preset = "small",
+    num_layers: Annotated[int, typer.Option(min=1, max=128, help="Layers of each network.")] = NUM_LAYERS,
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Compute threads.")] = 1,
     json_only: Json = False,
 ) -> None:
     """Learn the first 90 % of a file by diffusion; the rest: an upper bound on bits per byte, and holes restored."""
     content = data.read_bytes() if data else default_text()
-    asked = None if networks == "plain" or (networks == "shared" and architecture == "bit") else networks
+    networks = networks or ("shared" if architecture == "byte" else "plain")
+    kind = None if networks == "plain" else networks
     config = bitlm_core.EngineConfig(
-        model=bitlm_core.preset_config(preset, architecture, diffusion=asked),
+        model=bitlm_core.preset_config(preset, architecture, diffusion=kind, num_layers=num_layers),
         training=bitlm_core.TrainingConfig(batch_size=BATCH_SIZE, window_bytes=WINDOW_BYTES),
         mixing=None,
     )
     plan = bitlm_core.TrainingPlan(objective=objective, seconds=seconds, mask_unit=mask_unit, noise_curriculum=noise_curriculum)
     found = _followed(bitlm_core.diffusion_bench_steps(content, config, plan, threads=threads), "learning")
-    shown = {"objective": objective, "networks": asked or "plain", "mask_unit": mask_unit, "noise_curriculum": noise_curriculum}
-    _report({**found.flat(), **shown}, json_only)
+    shown = {"objective": objective, "networks": networks, "mask_unit": mask_unit, "noise_curriculum": noise_curriculum}
+    sizes = {"architecture": architecture, "preset": preset, "num_layers": num_layers}
+    _report({**found.flat(), **shown, **sizes}, json_only)

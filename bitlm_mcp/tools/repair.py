@@ -31,9 +31,9 @@ def repair_tools(workspace: Workspace) -> list[ToolSpec]:
         text: Text = None,
         data_base64: DataBase64 = None,
         places: Annotated[list[str] | None, Field(max_length=4096, description="Of damage, each offset:length.")] = None,
-        parity: Annotated[bool, Field(description="Data is packed 9-bit groups: those that fail.")] = False,
+        parity: Annotated[bool, Field(description="Of packed 9-bit groups.")] = False,
         surprising: Annotated[int | None, Field(ge=1, le=1_000_000, description="Examine so many odd bytes.")] = None,
-        margin_bits: Annotated[float, Field(ge=0, le=1000, description="Then: gain that a change needs.")] = MARGIN_BITS,
+        margin_bits: Annotated[float, Field(ge=0, le=1000, description="Gain it needs.")] = MARGIN_BITS,
         save_as: Annotated[str | None, Field(pattern=ID_PATTERN, description="Restored, as a new dataset.")] = None,
         wait_s: WaitSeconds = 20,
     ) -> RepairResult:

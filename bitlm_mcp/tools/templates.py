@@ -22,14 +22,14 @@ DenoisingSteps = Annotated[int, Field(ge=1, le=64, description="8 to 16 for qual
 Schedule = Annotated[Literal["linear", "cosine", "exp"], Field(description="How bytes appear.")]
 Prefix = Annotated[str, Field(max_length=65_536, description="Text before.")]
 Suffix = Annotated[str, Field(max_length=65_536, description="Text after.")]
-Gapped = Annotated[str | None, Field(max_length=MAX_TEMPLATE, description="Text with gaps: The ____ of")]
+Gapped = Annotated[str | None, Field(max_length=MAX_TEMPLATE, description="Like: The ____ of")]
 GappedBase64 = Annotated[str | None, Field(max_length=MAX_TEMPLATE, description="The same, as base64.")]
-Gap = Annotated[str, Field(min_length=1, max_length=16, description="Stands for an unknown byte.")]
+Gap = Annotated[str, Field(min_length=1, max_length=16, description="An unknown byte.")]
 Method = Annotated[Literal["mask", "flip"], Field(description="flip: the old way, worse.")]
 Order = Annotated[Literal["spread", "annealed", "confidence", "random"] | None, Field(description="What is revealed first.")]
 Remask = Annotated[float | None, Field(ge=0, lt=1, description="Share hidden again per step.")]
 Temperature = Annotated[float, Field(ge=0, le=10, description="0: the likeliest bytes.")]
-Constraint = Annotated[Literal["none", "utf8"], Field(description="utf8: valid text as a whole.")]
+Constraint = Annotated[Literal["none", "utf8"], Field(description="utf8: valid text.")]
 
 
 def given_template(

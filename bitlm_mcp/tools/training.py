@@ -154,7 +154,7 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         )
 
     async def list_jobs(limit: Limit = 5, offset: Offset = 0) -> JobList:
-        """List jobs: unfinished ones, then ended ones, the latest first."""
+        """List jobs: unfinished, then ended, the latest first."""
         jobs, total = await off_loop(workspace.jobs_page, limit, offset)
         after = offset + len(jobs)
         return JobList(

@@ -105,7 +105,7 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
         return _created(workspace, model_id)
 
     async def list_models(limit: Limit = 5, offset: Offset = 0) -> ModelList:
-        """List the models, the saved checkpoints and the datasets, by name."""
+        """List models, saved checkpoints and datasets, by name."""
         snapshot = workspace.snapshot
         models, checkpoints, datasets = sorted(snapshot.models), sorted(snapshot.checkpoints), sorted(snapshot.datasets)
         totals = {"models": len(models), "checkpoints": len(checkpoints), "datasets": len(datasets)}

@@ -35,7 +35,6 @@ print(peak() - before)
 @pytest.mark.parametrize(
     ("preset", "architecture", "batch_size", "use_autocast", "fields"),
     [
-        ("base", "byte", 4, True, {}),
         ("small", "bit", 1, False, {"dropout": 0.1}),
         ("base", "byte", 4, True, {"attention": "differential", "reversible": True, "max_seq_len": 2048}),
         ("base", "byte", 4, True, {"use_checkpoint": True, "max_seq_len": 2048, "chunk_size": 128, "use_act": True}),

@@ -153,7 +153,9 @@ def calls(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     for name in sorted(chosen):
         arguments[name] = draw(broken(parameters[name]) if draw(chance) < 10 else fitting(name, parameters[name]))
     if draw(chance) < 60:
-        arguments = LIKELY.get(tool["name"], {}) | arguments
+        likely = LIKELY.get(tool["name"], {})
+        kept = {name: value for name, value in arguments.items() if name not in SOURCES or not SOURCES & likely.keys()}
+        arguments = likely | kept
     if draw(chance) < 12:
         arguments[draw(st.text(max_size=10))] = draw(ANYTHING)
     return tool["name"], arguments

@@ -23,7 +23,7 @@ from bitlm_mcp.workspace import Workspace
 ALL_READ = "all of the data was read, each byte once: more steps on it would learn nothing, other data would"
 DRIFTED = (
     "a metric drifted, and halt_on_drift is set: the training ended at that step and was saved. Look at get_telemetry; "
-    "train_step goes on from there, set_telemetry changes what counts as drift"
+    "train_step goes on from there; the page, or set_telemetry (offered with --toolsets all), changes what counts as drift"
 )
 _Shape = CalibrateResult | ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult
 _SHAPES: dict[str, type[_Shape]] = {

@@ -21,6 +21,7 @@ from bitlm_core.models.output import path_nats
 from bitlm_core.reading import Reader, Reading
 from bitlm_core.scoring.bound import Bound, bound_steps
 from bitlm_core.scoring.likelihood import total_nats
+from bitlm_core.steps import finished
 from bitlm_core.telemetry.config import TelemetryConfig
 from bitlm_core.telemetry.drift import DriftAlert
 from bitlm_core.telemetry.metrics import lz_complexity
@@ -218,10 +219,4 @@ def validation_loss(model: LanguageModel | None, mixer: ContextMixer | None, hel
 
 def held_out_bound(model: LanguageModel, held: ByteData, masking: Masking = WHOLE_BYTES) -> Bound:
     """The bound of held-out data, estimated on the same masks at every look."""
-    steps = bound_steps(model, held.array, held.documents(), masking)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            found: Bound = stop.value
-            return found
+    return finished(bound_steps(model, held.array, held.documents(), masking))

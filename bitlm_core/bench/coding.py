@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from bitlm_core.compression.decompress import decompress_steps
-from bitlm_core.compression.lanes import finished
 from bitlm_core.compression.self_contained import compress_steps
 from bitlm_core.errors import BitLMError, ConfigError
+from bitlm_core.steps import finished
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

@@ -27,6 +27,7 @@ from bitlm_core.generation.masked_diffusion import filling_steps
 from bitlm_core.generation.template import Template
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_nats
+from bitlm_core.steps import finished
 from bitlm_core.training.config import Objective, TrainingPlan
 from bitlm_core.training.data import bytes_in_memory
 
@@ -68,14 +69,9 @@ def sample_figures(
         drawn = np.empty((samples, num_bytes), np.uint8)
         order, steps = "", 0
         for row in range(samples):
-            filling = filling_steps(model, template, sampling.model_copy(update={"seed": sampling.seed + row}))
-            while True:
-                try:
-                    next(filling)
-                except StopIteration as stop:
-                    drawn[row] = np.frombuffer(stop.value.data, np.uint8)
-                    order, steps = stop.value.order or "flip", stop.value.steps
-                    break
+            filling = finished(filling_steps(model, template, sampling.model_copy(update={"seed": sampling.seed + row})))
+            drawn[row] = np.frombuffer(filling.data, np.uint8)
+            order, steps = filling.order or "flip", filling.steps
             yield (index + (row + 1) / samples) / len(samplings)
         yield _figures(judge, drawn, order, steps, sampling.temperature)
 

@@ -25,6 +25,7 @@ from bitlm_core.engine_config import EngineConfig
 from bitlm_core.errors import ConfigError
 from bitlm_core.learning import held_out_loss, held_out_mixed_loss
 from bitlm_core.scoring.likelihood import Likelihood
+from bitlm_core.steps import finished
 from bitlm_core.training.config import TrainingPlan
 from bitlm_core.training.data import ByteData, bytes_in_memory
 
@@ -126,10 +127,4 @@ def _losses(engine: Engine, held: ByteData, reached: Container[str]) -> Iterator
 
 def scored(engine: Engine, data: NDArray[np.uint8]) -> Likelihood:
     """The engine's evaluation, run to its end."""
-    scoring = engine.evaluate_steps(data)
-    while True:
-        try:
-            next(scoring)
-        except StopIteration as stop:
-            found: Likelihood = stop.value
-            return found
+    return finished(engine.evaluate_steps(data))

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from bitlm_core.codec.records import record_spans
 from bitlm_core.compression.container import DecoderLimits, Header, TrainedModel, crc_of, damaged, parse
-from bitlm_core.compression.lanes import Run, decode_lanes, finished
+from bitlm_core.compression.lanes import Run, decode_lanes
 from bitlm_core.compression.record_index import check_record, read_index
 from bitlm_core.compression.self_contained import streams_for
 from bitlm_core.errors import ConfigError, ContainerError
+from bitlm_core.steps import finished
 
 if TYPE_CHECKING:  # brings torch, which only models need
     from bitlm_core.compression.model_codec import ModelCodec

@@ -7,7 +7,7 @@ One lane is best for the ratio. Several can run at once: the kernels of a mixer 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from bitlm_core.compression.container import BYTES_PER_CODED_BYTE
 from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder, new_trace
 from bitlm_core.mixing.mixer import ContextMixer
 
-Returned = TypeVar("Returned")
 Run = Callable[[Callable[[int], None], Iterable[int]], Iterator[None]]
 """Calls the function with each number, at once or one after the other."""
 
@@ -75,16 +74,6 @@ class UndoneStream:
             self._own.decode_into(out, decoder, trace=trace)
         finally:
             self._own.undo(self._kept, trace)
-
-
-def finished(steps: Generator[float, None, Returned]) -> Returned:
-    """Run steps to their end at once; what they return."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            returned: Returned = stop.value
-            return returned
 
 
 def encode_lanes(data: NDArray[np.uint8], streams: Sequence[Stream], run: Run = map) -> Generator[float, None, list[bytes]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bitlm_core.codec.records import record_spans
 from bitlm_core.compression.container import DIGEST_BYTES, PROBE_BYTES, TrainedModel, crc_of
-from bitlm_core.compression.lanes import MixerStream, Run, Stream, UndoneStream, encode_lanes, finished
+from bitlm_core.compression.lanes import MixerStream, Run, Stream, UndoneStream, encode_lanes
 from bitlm_core.compression.record_index import pack_index
 from bitlm_core.compression.self_contained import PROBE, check_lanes, check_size, fingerprint, smaller
 from bitlm_core.errors import ConfigError, ContainerError
@@ -25,6 +25,7 @@ from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder, integer_logits
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.predictor import Predictor
 from bitlm_core.models.interface import LanguageModel
+from bitlm_core.steps import finished
 
 _CRC = struct.Struct("<I")
 _PROBED = 24  # bytes of the probe that a network reads

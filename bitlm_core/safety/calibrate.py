@@ -30,6 +30,7 @@ from bitlm_core.mixing.predictor import Predictor
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.safety.floors import MIN_JUDGED_BYTES, CalibratedFloors, Floors, Range
 from bitlm_core.safety.standard import Pairs, byte_counts_of, pair_cost, pair_counts, pair_excess
+from bitlm_core.steps import finished
 from bitlm_core.telemetry.metrics import measure_bits
 
 LENGTHS = (64, 128, 256, 512)
@@ -75,13 +76,9 @@ def calibrate_floors(
     See `calibrate_steps`, which can be stopped on the way.
     """
     steps = calibrate_steps(model, data, quantile, lengths=lengths, seed=seed)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            found: Calibration = stop.value
-            adopt_floors(model, found)
-            return found.floors
+    found = finished(steps)
+    adopt_floors(model, found)
+    return found.floors
 
 
 def adopt_floors(model: Judged, found: Calibration) -> None:

@@ -21,6 +21,7 @@ from bitlm_core.generation.template import Template
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.safety.floors import GateState, Safety, Verdict
 from bitlm_core.safety.session import Gate
+from bitlm_core.steps import finished
 
 MAX_ATTEMPTS = 4
 COOLER = 0.7
@@ -93,13 +94,7 @@ def safe_sample(
     gate: Gate | None = None,
 ) -> SafeSample:
     """Continue a prompt until the gate lets an output pass, see `safe_sample_steps`."""
-    steps = safe_sample_steps(model, prompt, max_new_bytes, sampling, safety=safety, attempts=attempts, gate=gate)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            found: SafeSample = stop.value
-            return found
+    return finished(safe_sample_steps(model, prompt, max_new_bytes, sampling, safety=safety, attempts=attempts, gate=gate))
 
 
 def safe_sample_steps(

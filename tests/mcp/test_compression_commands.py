@@ -5,28 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from bitlm_core import Engine, EngineConfig, MixingConfig, TrainingPlan, bytes_in_memory, preset_config, write_file
-from bitlm_mcp import cli
+from tests.mcp.command_line import done, refused
 
 LINES = b"".join(b"%d, a line of the log, all is well\n" % i for i in range(30))
-
-
-def invoked(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-
-
-def done(*arguments: object) -> str:
-    found = invoked(*arguments)
-    assert found.exit_code == 0, found.output
-    return found.stdout
-
-
-def refused(*arguments: object) -> str:
-    found = invoked(*arguments)
-    assert found.exit_code == 1 and found.stderr.startswith("bitlm: ") and found.stderr.count("\n") == 1, found.output
-    return found.stderr
 
 
 @pytest.fixture

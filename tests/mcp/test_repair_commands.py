@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
 from bitlm_core import (
     Engine,
@@ -19,25 +18,9 @@ from bitlm_core import (
     preset_config,
     write_file,
 )
-from bitlm_mcp import cli
+from tests.mcp.command_line import done, refused
 
 LINES = b"".join(b"%d bottles of beer on the wall, take one down and pass it around\n" % (7 * i % 100) for i in range(40))
-
-
-def invoked(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-
-
-def done(*arguments: object) -> str:
-    found = invoked(*arguments)
-    assert found.exit_code == 0, found.output
-    return found.stdout
-
-
-def refused(*arguments: object) -> str:
-    found = invoked(*arguments)
-    assert found.exit_code == 1 and found.stderr.startswith("bitlm: ") and found.stderr.count("\n") == 1, found.output
-    return found.stderr
 
 
 @pytest.fixture

@@ -172,6 +172,14 @@ def test_no_imports_inside_functions_but_the_lazy_door() -> None:
                 assert set(imports(node)) <= allowed, f"{path}: {node.name}"
 
 
+def test_no_two_test_files_share_a_name() -> None:
+    """Without packages among the tests, a module is known by its file's name alone: the second one would not be collected."""
+    names = [
+        path.name for path in ROOT.glob("tests/**/test_*.py") if ".venv" not in path.parts and "node_modules" not in path.parts
+    ]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_files_and_functions_stay_small() -> None:
     long = []
     for path in files("bitlm_core") + files("bitlm_mcp"):

@@ -121,6 +121,7 @@ class Engine:
         """
         check_training(self.config.model, self.config.training, plan)
         learning.check_data(data, plan, held)
+        learning.prepare(self.model, data)
         self.plan = self._seen(data, plan)
         carried = self._carried_state() if plan.steps_done else None
         self._segments, self._carried = self._open_segments(data) if plan.carry else None, None

@@ -18,7 +18,7 @@ from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.windows import half_overlapping
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_nats
-from bitlm_core.reading import Reader, Reading
+from bitlm_core.reading import Reader, Reading, reserved_from
 from bitlm_core.scoring.bound import Bound, bound_steps
 from bitlm_core.scoring.likelihood import total_nats
 from bitlm_core.steps import finished
@@ -82,6 +82,12 @@ def check_data(data: ByteData, plan: TrainingPlan, held: ByteData | None) -> Non
             f"validate_every={plan.validate_every} looks at held-out data, and there is none (less than 2 bytes): train on "
             "a dataset with a held-out part, or without validation"
         )
+
+
+def prepare(model: LanguageModel | None, data: ByteData) -> None:
+    """What a network needs to know of its data before its first step; the reserved part stays unseen."""
+    if model:
+        model.prepare(np.asarray(data.array[: max(1, reserved_from(len(data)))]))
 
 
 def compile_kernels(mixer: ContextMixer | None) -> None:

@@ -55,19 +55,17 @@ def step(rules: NDArray[np.float64], state: NDArray[np.float64], symbol: Any, en
 
 
 @njit(cache=True, nogil=True)
-def mark_starts(
+def mark_ends(
     rules: NDArray[np.float64],
     states: NDArray[np.float64],
     symbols: NDArray[np.int16],
     entropies: NDArray[np.float32],
-    starts: NDArray[np.bool_],
+    ends: NDArray[np.bool_],
 ) -> None:
-    """Rows [B, T] → starts [B, T]; states [B, NUM_STATE] are taken up, and left after the last symbols."""
+    """Rows [B, T] → ends [B, T]; states [B, NUM_STATE] are taken up, and left after the last symbols."""
     for row in range(symbols.shape[0]):
-        state = states[row]
         for place in range(symbols.shape[1]):
-            starts[row, place] = state[NEXT] != 0.0 or symbols[row, place] == rules[START]
-            step(rules, state, np.int64(symbols[row, place]), np.float64(entropies[row, place]))
+            ends[row, place] = step(rules, states[row], np.int64(symbols[row, place]), np.float64(entropies[row, place]))
 
 
 @njit(cache=True, nogil=True)

@@ -8,8 +8,9 @@ from bitlm_core.models.bit_lm import BitLM
 from bitlm_core.models.byte_lm import ByteLM
 from bitlm_core.models.config import ModelConfig, of_masked_network
 from bitlm_core.models.interface import LanguageModel
+from bitlm_core.models.patch_lm import PatchLM
 
-_ARCHITECTURES: dict[str, type[ByteLM] | type[BitLM]] = {"byte": ByteLM, "bit": BitLM}
+_ARCHITECTURES: dict[str, type[ByteLM] | type[BitLM] | type[PatchLM]] = {"byte": ByteLM, "bit": BitLM, "patch": PatchLM}
 
 
 def build_model(config: ModelConfig, seed: int = 0) -> LanguageModel:
@@ -18,5 +19,6 @@ def build_model(config: ModelConfig, seed: int = 0) -> LanguageModel:
         torch.manual_seed(seed)
         model = _ARCHITECTURES[config.architecture](config)
         if config.diffusion == "own":
-            model.masked_network = _ARCHITECTURES[config.architecture](of_masked_network(config))
+            of_masks = of_masked_network(config)
+            model.masked_network = _ARCHITECTURES[of_masks.architecture](of_masks)
         return model

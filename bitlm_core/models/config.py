@@ -16,8 +16,10 @@ from pydantic import (
 )
 
 from bitlm_core.errors import ConfigError
+from bitlm_core.models.patch_sizes import HEAD_WIDTH, PatchSizes
+from bitlm_core.patching.config import PatchingConfig
 
-Architecture = Literal["byte", "bit", "mix"]
+Architecture = Literal["byte", "bit", "patch", "mix"]
 Attention = Literal["full", "chunked", "differential"]
 Position = Literal["rotary", "sinusoidal"]
 Diffusion = Literal["shared", "own"]
@@ -39,6 +41,7 @@ MIX_BYTES = 1 << 16
 
 class ModelConfig(BaseModel):
     """One network. `max_seq_len`, `chunk_size` and `overlap` count positions: bytes for `byte`, bits (nine a byte) for `bit`.
+    For `patch`, which alone has `patch`, a window is bytes, and chunks are patches.
 
     `reversible` and `use_checkpoint` are ways to run the same weights; everything else decides what the weights are.
     `mix` is no network at all, but context mixing alone: no other field may be given with it, and none is written down.
@@ -46,7 +49,7 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    architecture: Annotated[Architecture, Field(description="one position per byte, or per bit; mix: no network")] = "byte"
+    architecture: Annotated[Architecture, Field(description="a position per byte, bit or patch; mix: no network")] = "byte"
     d_model: Annotated[int, Field(ge=16, le=8192, description="width of the two residual streams")] = 192
     nhead: Annotated[int, Field(ge=1, le=128, description="attention heads; must divide d_model")] = 3
     num_layers: Annotated[int, Field(ge=1, le=128, description="residual blocks")] = 4
@@ -60,10 +63,11 @@ class ModelConfig(BaseModel):
     reversible: Annotated[bool, Field(description="activation memory flat in depth, for about half more time")] = False
     use_checkpoint: Annotated[bool, Field(description="keep only the streams between blocks, compute the rest again")] = False
     act_threshold: Annotated[float | None, Field(gt=0, lt=1, description="sum of p where a position halts; null: never")] = None
-    ngram_rows: Annotated[int, Field(ge=0, le=1 << 20, description="rows per table of hashed 2- and 3-grams; 0: none")] = 0
+    ngram_rows: Annotated[int, Field(ge=0, le=1 << 20, description="rows per table of hashed n-grams; 0: none")] = 0
     diffusion: Annotated[
         Diffusion | None, Field(description="masked mode: the same network, reading both sides, or its own")
     ] = None
+    patch: Annotated[PatchSizes | None, Field(description="what reads bytes where attention reads patches")] = None
 
     @model_validator(mode="after")
     def _mix_has_no_sizes(self) -> Self:
@@ -109,6 +113,16 @@ class ModelConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _patches_fit(self) -> Self:
+        if (self.patch is None) == (self.architecture == "patch"):
+            raise ValueError("architecture='patch' and the sizes of its patch networks (patch) belong together: give both")
+        if self.architecture == "patch" and self.diffusion == "shared":
+            raise ValueError(
+                "diffusion='shared' would have patches cut where bytes are hidden: use 'own', a byte network beside this one"
+            )
+        return self
+
     @property
     def has_network(self) -> bool:
         """Whether there is a network; else every other field is without meaning."""
@@ -119,7 +133,7 @@ class ModelConfig(BaseModel):
         """Whole bytes that one window holds; without a network, the most that is read at once."""
         if not self.has_network:
             return MIX_BYTES
-        return self.max_seq_len if self.architecture == "byte" else self.max_seq_len // BITS_PER_GROUP
+        return self.max_seq_len // self.positions_per_byte
 
     @property
     def positions_per_byte(self) -> int:
@@ -144,15 +158,25 @@ _NGRAM_ROWS: dict[str, int] = {"tiny": 4096, "small": 16_384, "base": 16_384}
 _WINDOWS: dict[str, dict[str, int]] = {
     "byte": {"tiny": 256, "small": 256, "base": 512},
     "bit": {"tiny": 576, "small": 1152, "base": 2304},
+    "patch": {"tiny": 256, "small": 256, "base": 512},
 }
+_PATCH: dict[str, dict[str, Any]] = {
+    "tiny": {"local_width": 64},
+    "small": {"local_width": 96},
+    "base": {"local_width": 128, "decoder_layers": 2},
+}
+_PATCH_NAMES = {"global_layers": "num_layers", "hidden_size": "d_model", "ngram_vocab_size": "ngram_rows"}
+"""The names of the paper for what is a byte-latent network's own, and ours."""
 
 
 def preset_config(preset: Preset | None = None, architecture: Architecture = "byte", **overrides: Any) -> ModelConfig:
     """The preset (`small`, unless another is given) with the given fields replaced; None leaves a field as the preset has it.
 
-    Attention of byte networks is chunked unless another is given; of bit networks it is full. A `chunk_size` or an `overlap`
+    Attention of byte networks is chunked unless another is given; of others it is full. A `chunk_size` or an `overlap`
     without `attention` means chunked. A new `d_model` without `nhead` keeps heads of 64 where it can, and without
     `dim_feedforward` the ratio of 4. `use_act` without `act_threshold` halts at 0.99.
+    With `patch`, fields of PatchSizes and of PatchingConfig may be given too, with `patching` for the scheme, and the names of
+    the paper: `hidden_size, global_layers, ngram_vocab_size`.
     `mix` has no network, so neither a preset nor any field may be given with it.
     Raises ConfigError, naming each field, when a value is out of range or fields do not fit together.
     """
@@ -161,8 +185,13 @@ def preset_config(preset: Preset | None = None, architecture: Architecture = "by
         return _mix_config({**({"preset": preset} if preset else {}), **given})
     preset = preset or DEFAULT_PRESET
     fields = dict(_SIZES[preset], architecture=architecture, max_seq_len=_WINDOWS[architecture][preset])
+    if architecture != "bit":
+        fields["ngram_rows"] = _NGRAM_ROWS[preset]
     if architecture == "byte":
-        fields |= {"attention": "chunked", "chunk_size": _CHUNKS[preset], "ngram_rows": _NGRAM_ROWS[preset]}
+        fields |= {"attention": "chunked", "chunk_size": _CHUNKS[preset]}
+    if architecture == "patch":
+        given = {_PATCH_NAMES.get(name, name): value for name, value in given.items()}
+        given["patch"] = {**_PATCH[preset], **_patch_fields(given)}
     if "d_model" in given:
         given.setdefault("nhead", max(1, given["d_model"] // 64))
         given.setdefault("dim_feedforward", 4 * given["d_model"])
@@ -181,6 +210,17 @@ def preset_config(preset: Preset | None = None, architecture: Architecture = "by
         return ModelConfig(**{**fields, **given})
     except ValidationError as error:
         raise ConfigError(describe_invalid(error)) from None
+
+
+def _patch_fields(given: dict[str, Any]) -> dict[str, Any]:
+    """Takes what PatchSizes and PatchingConfig know out of `given`; as PatchSizes has it."""
+    if "patching" in given:
+        given["scheme"] = given.pop("patching")
+    cutting = {name: given.pop(name) for name in (*PatchingConfig.model_fields, "use_monotonic") if name in given}
+    sizes = {name: given.pop(name) for name in PatchSizes.model_fields if name in given}
+    if "local_width" in sizes:
+        sizes.setdefault("local_heads", max(1, sizes["local_width"] // HEAD_WIDTH))
+    return {**sizes, "patching": cutting}
 
 
 def _mix_config(given: Mapping[str, Any]) -> ModelConfig:
@@ -202,7 +242,9 @@ def describe_invalid(error: ValidationError) -> str:
 
 def of_masked_network(config: ModelConfig) -> ModelConfig:
     """What the network for masked predictions is, where a model has one of its own."""
-    return config.model_copy(update={"diffusion": "shared" if config.architecture == "byte" else None})
+    if config.architecture == "bit":
+        return config.model_copy(update={"diffusion": None})
+    return config.model_copy(update={"architecture": "byte", "patch": None, "diffusion": "shared"})
 
 
 def count_parameters(config: ModelConfig) -> int:
@@ -218,8 +260,21 @@ def count_parameters(config: ModelConfig) -> int:
         block += 4 * (d // config.nhead // 2)
     if config.act_threshold is not None:
         block += d + 1
+    if config.patch is not None:
+        return config.num_layers * block + _around_patches(config.patch, d, config.ngram_rows)
     rows, head = (258 + 9, 256 * d) if config.architecture == "byte" else (4 + 9, d)
     if config.diffusion == "shared":
         rows += len(PLACES) * 258 + len(GROUPS) * config.ngram_rows
     embedding = (rows + len(NGRAM_ORDERS) * config.ngram_rows) * d
     return config.num_layers * block + embedding + head
+
+
+def _around_patches(sizes: PatchSizes, d_model: int, ngram_rows: int) -> int:
+    """Parameters of what stands around the transformer over patches."""
+    w = sizes.local_width
+    blocks = (sizes.encoder_layers + sizes.decoder_layers) * 12 * w * w
+    embedding = (258 + 9 + len(sizes.ngram_orders) * ngram_rows) * w
+    pooling = 3 * w * w + 2 * w * d_model
+    reading = 2 * w * w + 2 * sizes.slots * w * d_model
+    memory = 3 * d_model * d_model + d_model if sizes.memory_span else 0
+    return blocks + embedding + pooling + reading + memory + 256 * w

@@ -8,7 +8,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bitlm_core.errors import ConfigError
@@ -87,9 +89,17 @@ class LanguageModel(nn.Module, ABC):
         return [self] if self.masked_network is None else [self, self.masked_network]
 
     @property
+    def stacks(self) -> list[BlockStack]:
+        """All of this network's, in the order of the data."""
+        return [self.stack]
+
+    @property
     def positions_per_byte(self) -> int:
         """Positions that one byte takes."""
         return self.config.positions_per_byte
+
+    def prepare(self, data: NDArray[np.uint8]) -> None:
+        """Take from training data [N ≥ 1] what must be known before the first step; what is known already stays."""
 
     @abstractmethod
     def symbols(self, data_BT: Tensor) -> Tensor:
@@ -171,12 +181,14 @@ class LanguageModel(nn.Module, ABC):
             )
         for network in self.networks:
             network.config = network.config.model_copy(update={"max_seq_len": max_seq_len})
-            network.stack.expand_positional_encoding(max_seq_len + 1)
+            for stack in network.stacks:
+                stack.expand_positional_encoding(max_seq_len + 1)
 
     def set_dropout(self, dropout: float) -> None:
         """Share of activations dropped in training from now on."""
         for network in self.networks:
-            network.stack.set_dropout(dropout)
+            for stack in network.stacks:
+                stack.set_dropout(dropout)
 
     def _inputs(self, symbols_BN: Tensor, documents_BT: Tensor | None, carried: Carried | None) -> Tensor:
         """The symbols, each one position later: what stands before a row or a document comes first."""

@@ -40,11 +40,12 @@ class PatchStatistics:
     histogram: tuple[int, ...]
 
 
-def patch_starts(
+def patch_ends(
     symbols_BT: Tensor, entropies_BT: Tensor | None, config: PatchingConfig, theta: float, *, states_BS: Tensor | None = None
 ) -> Tensor:
-    """[B, T] symbols and the entropies after them, in bits → bool [B, T], where the symbols are: True where a patch starts.
+    """[B, T] symbols and the entropies after them, in bits → bool [B, T], where the symbols are: True where a patch ends.
 
+    That is, where the symbols up to this one say that the next one starts a patch; a START that comes unforeseen also does.
     Only scheme="entropy" reads the entropies and θ. `states_BS`: as `open_states` gave them; the rows go on there, and they are
     left where the rows end. Computed on the CPU.
     """
@@ -59,9 +60,24 @@ def patch_starts(
             )
         entropies = _rows(entropies_BT, torch.float32)
     states = (open_states(len(symbols_BT)) if states_BS is None else states_BS).numpy()
-    starts = np.empty(symbols.shape, np.bool_)
-    patch_rules.mark_starts(rules_of(config, theta), states, symbols, entropies, starts)
-    return torch.from_numpy(starts).to(symbols_BT.device)
+    ends = np.empty(symbols.shape, np.bool_)
+    patch_rules.mark_ends(rules_of(config, theta), states, symbols, entropies, ends)
+    return torch.from_numpy(ends).to(symbols_BT.device)
+
+
+def starts_after(ends_BT: Tensor, symbols_BT: Tensor, first_B1: Tensor | None = None) -> Tensor:
+    """Where patches start, from where they end: the first symbol (unless `first` says otherwise), START, and what follows an
+    end."""
+    first_B1 = torch.ones_like(ends_BT[:, :1]) if first_B1 is None else first_B1.to(ends_BT.device)
+    return torch.cat([first_B1, ends_BT[:, :-1]], dim=1) | (symbols_BT == START)
+
+
+def patch_starts(
+    symbols_BT: Tensor, entropies_BT: Tensor | None, config: PatchingConfig, theta: float, *, states_BS: Tensor | None = None
+) -> Tensor:
+    """True where a patch starts: `starts_after` `patch_ends`."""
+    first_B1 = None if states_BS is None else states_BS[:, patch_rules.NEXT, None] != 0
+    return starts_after(patch_ends(symbols_BT, entropies_BT, config, theta, states_BS=states_BS), symbols_BT, first_B1)
 
 
 def open_states(batch: int) -> Tensor:

@@ -121,12 +121,14 @@ class Trainer:
                 "train with compile=false"
             )
         for network in self.model.networks:
-            network.stack.compiled = self.config.compile
+            for stack in network.stacks:
+                stack.compiled = self.config.compile
         try:
             yield
         finally:
             for network in self.model.networks:
-                network.stack.compiled = False
+                for stack in network.stacks:
+                    stack.compiled = False
 
     def configure(self, config: TrainingConfig) -> None:
         """Use other settings from the next step on. The moments stay, unless another optimizer is asked for."""

@@ -67,6 +67,8 @@ class EntropyModel(nn.Module):
     def fit(self, data: NDArray[np.uint8]) -> EntropyFit:
         """Count bytes [N], at most `FIT_BYTES` taken evenly, and choose θ unless the configuration has one.
 
+        They count as one stream: at the joints of pieces and documents a few contexts are met that there are not.
+
         Where few entropies are told apart (a constant file), no θ gives the wanted size: the nearest is taken, and the result
         says what came of it. Raises ConfigError for data without a byte.
         """

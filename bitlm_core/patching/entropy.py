@@ -95,7 +95,6 @@ class EntropyModel(nn.Module):
         no_second, no_third = second > 255, third > 255
         if self.resets:
             no_second, no_third = no_second | (last == _NEWLINE), no_third | (second == _NEWLINE)
-        no_third = no_third | no_second
         pair = ((second << 8) + last) & 0xFFFF
         triple = ((third & 255) << 16) + pair
         row = byte_entropy.row_of.py_func(triple, self.shift)

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from bitlm_core.errors import ConfigError, ResourceLimitError
-from bitlm_core.kernels import patch_rules
 from bitlm_core.layers.embedding import START
 from bitlm_core.patching.boundaries import ADAPTIVE_RATE, PatchStatistics, patch_starts, patch_statistics
 from bitlm_core.patching.config import PatchingConfig
@@ -54,8 +53,7 @@ class PatchInspection:
         theta, rate, share = self.theta, ADAPTIVE_RATE if self.config.adaptive else 0.0, 1 / self.config.mean_patch_size
         for place in range(1, len(found)):
             found[place] = theta + (float(self.entropies[place - 1]) if self.config.monotonic else 0.0)
-            moved = theta + rate * (float(self.starts[place]) - share)
-            theta = min(max(moved, -patch_rules.LARGEST_THETA), patch_rules.LARGEST_THETA)
+            theta += rate * (float(self.starts[place]) - share)
         return found
 
 

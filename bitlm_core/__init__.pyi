@@ -71,6 +71,11 @@ from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
 from .models.config import ModelConfig, count_parameters, preset_config
+from .patching.boundaries import PatchStatistics, patch_starts, patch_statistics
+from .patching.config import PatchingConfig
+from .patching.entropy import EntropyFit, EntropyModel
+from .patching.inspection import PatchInspection, inspect_patches
+from .patching.patcher import Patcher
 from .repair.damage import Damage, damaged_ranges, failed_parity, packed_groups
 from .repair.settings import MARGIN_BITS, RepairSettings
 from .repair.steps import Repair, fresh_mixer, repair_steps
@@ -85,6 +90,7 @@ from .scoring.score import RecordScore, Score, self_score_steps
 from .scoring.surprise import Span
 from .telemetry.config import TelemetryConfig
 from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score, measure_bits
+from .telemetry.patch_plot import draw_patches
 from .telemetry.plot import draw_run
 from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
@@ -118,6 +124,8 @@ __all__ = [
     "DiffusionSampling",
     "Engine",
     "EngineConfig",
+    "EntropyFit",
+    "EntropyModel",
     "Filling",
     "FillingState",
     "Floors",
@@ -135,6 +143,10 @@ __all__ = [
     "ModelConfig",
     "ModelStateError",
     "ParityError",
+    "PatchInspection",
+    "PatchStatistics",
+    "Patcher",
+    "PatchingConfig",
     "RecordScore",
     "Repair",
     "RepairReport",
@@ -187,6 +199,7 @@ __all__ = [
     "describe",
     "diffusion_bench_steps",
     "digest_of",
+    "draw_patches",
     "draw_run",
     "estimate_engine_bytes",
     "failed_parity",
@@ -200,6 +213,7 @@ __all__ = [
     "grid",
     "halting_steps",
     "heat_map",
+    "inspect_patches",
     "int8_cost_steps",
     "learn_and_sample_steps",
     "learn_steps",
@@ -209,6 +223,8 @@ __all__ = [
     "measure_bits",
     "nanogpt_steps",
     "packed_groups",
+    "patch_starts",
+    "patch_statistics",
     "preset_config",
     "read_file",
     "read_header",

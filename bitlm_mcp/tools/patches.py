@@ -38,7 +38,7 @@ def patch_tools(workspace: Workspace) -> list[ToolSpec]:
         stride: Annotated[int | None, Field(ge=1, le=1024, description="Bytes of fixed ones.")] = None,
         min_patch_size: Annotated[int | None, Field(ge=1, le=1024, description="At least, bytes.")] = None,
         max_patch_size: Annotated[int | None, Field(ge=1, le=1024, description="At most, else 24.")] = None,
-        first: Annotated[int, Field(ge=0, le=256, description="Tell so many patches.")] = 8,
+        first: Annotated[int, Field(ge=0, le=256, description="Tell so many patches.")] = 6,
         wait_s: WaitSeconds = 20,
     ) -> PatchesResult:
         """Cut data into patches as a patch model would, by entropies fitted to that data: sizes, and the first patches.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -54,6 +55,17 @@ async def test_it_tells_what_the_core_finds(made: Server) -> None:
         (begin, end - begin) for begin, end in wanted.spans(3)
     ]
     assert "".join(patch["text"] for patch in found["patches"]) == TEXT[: wanted.spans(3)[-1][1]].decode()
+
+
+@pytest.mark.anyio
+async def test_a_default_answer_is_short_at_its_longest(made: Server) -> None:
+    """Long patches of bytes that cannot be shown, each of another length."""
+    noise = np.random.default_rng(5).integers(128, 256, 400_000, dtype=np.uint8).tobytes()
+    async with client(made) as asked:
+        data = {"data_base64": base64.b64encode(noise).decode()}
+        answer = await asked.call_tool("inspect_patches", data | {"mean_patch_size": 23.5})
+        (text,) = [getattr(part, "text", "") for part in answer.content]
+        assert not answer.is_error and 900 < len(text.encode()) <= 2048
 
 
 @pytest.mark.anyio

@@ -158,9 +158,7 @@ def listed(schema: dict[str, Any]) -> dict[str, Any]:
         return {
             key: walk(value) if key == "items" else value
             for key, value in node.items()
-            if key not in _UNLISTED
-            and not (key == "maximum" and value >= _FAR)
-            and not (key == "minimum" and value in _NEAR)
+            if key not in _UNLISTED and not (key == "maximum" and value >= _FAR) and not (key == "minimum" and value in _NEAR)
         }
 
     return schema | {"properties": {name: walk(node) for name, node in schema["properties"].items()}}

@@ -62,9 +62,10 @@ def test_rows_are_cut_as_the_rules_tell(rules: np.ndarray, symbols: list[int]) -
     entropies = entropies_for(symbols)
     states = np.zeros((1, kernel.NUM_STATE))
     states[0, kernel.NEXT] = 1
-    starts = np.empty((1, len(symbols)), np.bool_)
+    ends = np.empty((1, len(symbols)), np.bool_)
     kernel.mark_ends(rules, states, np.array([symbols], np.int16), entropies[None], ends)
-    assert starts[0].tolist() == starts_as_told(rules, symbols, entropies.tolist())
+    starts = [after or symbol == START for after, symbol in zip([True, *ends[0, :-1].tolist()], symbols, strict=True)]
+    assert starts == starts_as_told(rules, symbols, entropies.tolist())
 
 
 @EXAMPLES

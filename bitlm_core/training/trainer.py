@@ -40,12 +40,18 @@ class StepResult:
     trace: Trace
 
 
-FRESH_PASSES, MANY_PASSES, MOST_DROPOUT = 1.5, 3.0, 0.15
+FRESH_PASSES, MANY_PASSES, MANY_DROPOUT = 1.5, 3.0, 0.15
+DROPOUT_PER_DOUBLING, MOST_DROPOUT = 0.1, 0.5
 
 
 def dropout_after(passes: float) -> float:
-    """Dropout when data was read so often: none while it is new, then more, as a network begins to know it by heart."""
-    return MOST_DROPOUT * min(1.0, max(0.0, (passes - FRESH_PASSES) / (MANY_PASSES - FRESH_PASSES)))
+    """Dropout when data was read so often: none while it is new, then more, as a network begins to know it by heart.
+
+    0 up to `FRESH_PASSES`, `MANY_DROPOUT` at `MANY_PASSES`, and `DROPOUT_PER_DOUBLING` more whenever they have doubled since.
+    """
+    if passes <= MANY_PASSES:
+        return MANY_DROPOUT * max(0.0, (passes - FRESH_PASSES) / (MANY_PASSES - FRESH_PASSES))
+    return min(MOST_DROPOUT, MANY_DROPOUT + DROPOUT_PER_DOUBLING * math.log2(passes / MANY_PASSES))
 
 
 class Trainer:

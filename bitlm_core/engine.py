@@ -14,7 +14,7 @@ With architecture='mix' the network and the optimizer are None: the context mixe
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -235,7 +235,7 @@ class Engine:
         """
         predictor = Predictor(self.model, self.mixer, adaptive=False, weights=weights)
         generation = yield from generate_steps(predictor, prompt, max_new_bytes, sampling)
-        return generation, self._judge(generation, safety)
+        return generation, self._judge(bytes_to_bits(generation.data), safety, generation.costs)
 
     def infer_long_steps(
         self, data: NDArray[np.uint8], *, ctx_bits: int, overlap: int, carry: bool = False
@@ -250,15 +250,15 @@ class Engine:
         """Fill the gaps of a template, see `generation.masked_diffusion`; what was drawn is judged."""
         model = self._network("diffusion_sample", "continue a prompt with infer, or ")
         filling = yield from filling_steps(model, template, sampling or DiffusionSampling())
-        return filling, judged(filling.bits, self.reference, self.config.floors, safety)
+        return filling, self._judge(filling.bits, safety)
 
     def known_reference(self) -> NDArray[np.float64]:
         """The training data's byte counts; uniform before any training."""
         return self.reference if self.reference.any() else np.ones(256)
 
-    def _judge(self, generation: Generation, safety: Safety) -> Verdict | None:
-        bits, floors = bytes_to_bits(generation.data), self.config.floors
-        return judged(bits, self.reference, floors, safety, self.standard, generation.costs)
+    def _judge(self, bits: NDArray[np.uint8], safety: Safety, costs: Sequence[float] = ()) -> Verdict | None:
+        demanded, profile = self.config.floors, self.config.telemetry.profile
+        return judged(bits, self.reference, demanded, safety, self.standard, costs, profile)
 
     # Keeping
 

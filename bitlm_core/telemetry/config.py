@@ -17,7 +17,9 @@ class TelemetryConfig(BaseModel):
     """Settings of telemetry. Raises ConfigError when all λ are 0.
 
     profile: legacy watches the transition rate where C stands otherwise, as an earlier system did under that name: 0101… counts
-    as most complex then. What is measured is never scaled by λ; only the composite score is.
+    as most complex then; the safety gate holds it against the floor of C.
+
+    What is measured is never scaled by λ; only the composite score is.
 
     drift_threshold: seven standard deviations of what chance does to C in a healthy run (0.04 a measurement), and far enough
     below 0.2 that a shift by as much is found; at 0.2 itself it would be a toss-up.

@@ -93,3 +93,20 @@ async def test_drift_ends_a_training_that_is_saved_and_says_so(tmp_path: Path) -
         assert on["steps_done"] == 3 and "note" not in on
         with anyio.fail_after(30):
             assert "drift_window" in await made.refusal("set_telemetry", drift_window=0)
+
+
+@pytest.mark.anyio
+async def test_the_legacy_profile_is_what_the_gate_judges_by(tmp_path: Path) -> None:
+    collapsed = {"prompt": "The", "max_new_bytes": 80, "temperature": 0, "safety": "warn"}
+    async with stage(tmp_path) as made:
+        assert (await made.call("infer", **collapsed))["verdict"]["reasons"][0].startswith("C 0.")
+        settings = (await made.call("set_telemetry", profile="legacy"))["settings"]
+        assert (settings["profile"], settings["floor_k"], settings["floor_c"], settings["floor_s"]) == ("legacy", 0, 0.3, 0.5)
+        legacy = await made.call("infer", **collapsed)
+        assert legacy["telemetry"]["transition_rate"] > 0.3
+        assert not any(reason.startswith("C ") for reason in legacy["verdict"]["reasons"])
+        await made.call("set_telemetry", floor_c=0.9)
+        stricter = await made.call("infer", **collapsed)
+        assert (
+            stricter["verdict"]["reasons"][0].startswith("transition rate 0.") and "< 0.9" in stricter["verdict"]["reasons"][0]
+        )

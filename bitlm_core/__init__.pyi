@@ -44,7 +44,7 @@ from .durable import (
     write_whole,
 )
 from .engine import Engine
-from .engine_config import EngineConfig, check_training, estimate_engine_bytes
+from .engine_config import EngineConfig, check_telemetry, check_training, estimate_engine_bytes
 from .errors import (
     BitLMError,
     CheckpointCorruptError,
@@ -170,6 +170,7 @@ __all__ = [
     "calibrate_steps",
     "change_within",
     "check_records",
+    "check_telemetry",
     "check_training",
     "choose_defaults",
     "composite_score",

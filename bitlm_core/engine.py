@@ -99,8 +99,8 @@ class Engine:
 
     def set_telemetry(self, telemetry: TelemetryConfig, floors: Floors | None = None) -> None:
         """Watch in another way from the next step on, and demand other floors; what drift has seen so far stays."""
+        self.config = self.config.watching(telemetry, floors or self.config.floors)
         self.drift = telemetry.drift_detector(self.drift.state())
-        self.config = self.config.model_copy(update={"telemetry": telemetry, "floors": floors or self.config.floors})
 
     def expand_positional_encoding(self, max_seq_len: int) -> None:
         """Let windows have `max_seq_len` positions, see `LanguageModel.expand_positional_encoding`."""
@@ -162,7 +162,8 @@ class Engine:
         batch = segments.next_batch() if segments else learning.sample_batch(self._reader, data, self.config, self.step)
         carried = segments.carried if segments else None
         passes = plan.steps_done * batch.num_bytes / len(data)
-        result = self.trainer.step(batch, **plan.now, step=self.step, passes=passes, carried=carried)
+        composite = learning.composite_term(self.config, self.reference)
+        result = self.trainer.step(batch, **plan.now, step=self.step, passes=passes, carried=carried, composite=composite)
         if segments:
             segments.commit(batch)
         self.step += 1

@@ -23,6 +23,8 @@ class TelemetryConfig(BaseModel):
 
     drift_threshold: seven standard deviations of what chance does to C in a healthy run (0.04 a measurement), and far enough
     below 0.2 that a shift by as much is found; at 0.2 itself it would be a toss-up.
+
+    composite_loss: C takes no part in the term, for it has no gradient; nor has S, of bit models (see `training.composite`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +38,9 @@ class TelemetryConfig(BaseModel):
     drift_threshold: Annotated[float, Field(ge=0, le=1, description="a larger difference of their means is drift")] = 0.12
     halt_on_drift: Annotated[bool, Field(description="drift ends a training, which is saved first")] = False
     profile: Profile = "standard"
+    composite_loss: Annotated[
+        float, Field(ge=0, le=100, description="networks also minimise this many nats times 1 − the score of K and S; 0: off")
+    ] = 0.0
 
     @model_validator(mode="after")
     def _weighs_something(self) -> Self:
@@ -43,6 +48,12 @@ class TelemetryConfig(BaseModel):
             raise ConfigError(
                 "lambda_k, lambda_c and lambda_s are all 0, and nothing is weighed: set one above 0",
                 lambdas=self.lambdas,
+            )
+        if self.composite_loss and not (self.lambda_k or self.lambda_s):
+            raise ConfigError(
+                f"composite_loss={self.composite_loss:g} is of K and S alone, and lambda_k and lambda_s are both 0: set one "
+                "above 0, or composite_loss to 0",
+                composite_loss=self.composite_loss,
             )
         return self
 

@@ -113,6 +113,7 @@ def telemetry_tools(workspace: Workspace) -> list[ToolSpec]:
         drift_threshold: Annotated[float | None, Field(description="A larger move alerts.")] = None,
         halt_on_drift: Annotated[bool | None, Field(description="Alerts end a training.")] = None,
         profile: Annotated[Literal["standard", "legacy"] | None, Field(description="legacy: without LZ76.")] = None,
+        composite_loss: Annotated[float | None, Field(description="Trained for the score too; 0 off.")] = None,
     ) -> SettingsResult:
         """Change how a model is watched; the rest stays."""
         given = {name: value for name, value in locals().items() if name in _SETTABLE and value is not None}

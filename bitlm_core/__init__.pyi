@@ -83,6 +83,7 @@ from .scoring.heatmap import heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
 from .scoring.surprise import Span
+from .steps import finished
 from .telemetry.config import TelemetryConfig
 from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score, measure_bits
 from .telemetry.plot import draw_run
@@ -193,6 +194,7 @@ __all__ = [
     "failed_parity",
     "file_figures",
     "file_part",
+    "finished",
     "free_memory_bytes",
     "fresh_mixer",
     "generate_many",

@@ -100,6 +100,7 @@ SERVER = [
     "compression_commands",
     "telemetry_commands",
     "repair_commands",
+    "sample_commands",
     "cli",
     "__main__",
 ]

@@ -50,6 +50,7 @@ UseAct = Annotated[str, typer.Option(help="true, false, or both with a comma.")]
 UseCheckpoint = Annotated[str, typer.Option(help="true, false, or both with a comma.")]
 Dtype = Annotated[str, typer.Option(help="bfloat16, float32, or both with a comma.")]
 BatchSize = Annotated[str, typer.Option(help="Windows per step; several with commas.")]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute; cuda counts wall seconds.")]
 Steps = Annotated[int, typer.Option(min=2, max=10_000, help="Steps per case.")]
 
 
@@ -101,7 +102,7 @@ def learn(
     optimizer: Annotated[Literal["muon", "adamw"] | None, typer.Option(help="Of the blocks' matrices.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, max=4096, help="Windows per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=1e-9, max=1, help="Peak of the schedule.")] = None,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute; cuda counts wall seconds.")] = "cpu",
+    device: Device = "cpu",
     peer: Annotated[Literal["nanogpt"] | None, typer.Option(help="Train this one too, for the same CPU seconds.")] = None,
     peer_path: Annotated[Path | None, typer.Option(help="Checkout of the peer; its model.py is executed.")] = None,
     json_only: Json = False,
@@ -137,6 +138,7 @@ def train(
     threads: Threads = "1",
     batch_size: BatchSize = "",
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile the sub-blocks.")] = False,
+    device: Device = "cpu",
     steps: Steps = 20,
     json_only: Json = False,
 ) -> None:
@@ -144,7 +146,7 @@ def train(
     ranges = _ranges(max_seq_len, chunk_size, reversible, use_act, use_checkpoint, dtype)
     ranges |= {"threads": _values(threads, _number), "batch_size": _values(batch_size, _number)}
     cases = list(bitlm_core.grid(preset, architecture, ranges, {"compile": compiled}))
-    speeds = _listed(bitlm_core.train_speeds(cases, steps=steps), len(cases))
+    speeds = _listed(bitlm_core.train_speeds(cases, steps=steps, device=device), len(cases))
     columns = ("bytes_per_second", "step_ms", "gemm_gflops", "gemm_share")
     if not json_only:
         _table([(dict(speed.case.named), {name: getattr(speed, name) for name in columns}) for speed in speeds])
@@ -152,7 +154,7 @@ def train(
     figures = {name: round(getattr(best, name), 4) for name in columns}
     shown = {"preset": preset, "architecture": architecture, **best.case.named}
     shown |= {"threads": best.case.threads, "batch_size": best.case.training.batch_size}
-    _report({**figures, **shown, "num_parameters": best.num_parameters, "machine": bitlm_core.describe()}, json_only=True)
+    _report({**figures, **shown, "num_parameters": best.num_parameters, "machine": bitlm_core.describe(device)}, json_only=True)
 
 
 @bench.command()

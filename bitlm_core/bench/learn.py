@@ -18,11 +18,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bitlm_core.bench.machine import describe
+from bitlm_core.bench.machine import clock, describe, require
 from bitlm_core.bench.report import Report
 from bitlm_core.engine import Engine
 from bitlm_core.engine_config import EngineConfig
-from bitlm_core.errors import ConfigError
 from bitlm_core.learning import held_out_loss, held_out_mixed_loss
 from bitlm_core.scoring.likelihood import Likelihood
 from bitlm_core.steps import finished
@@ -76,12 +75,11 @@ def learn_steps(
 
     Raises ConfigError where there is no such device, and for data too short to learn from.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"torch {torch.__version__} finds no CUDA device on this machine: use the device cpu")
+    require(device)
     torch.set_num_threads(threads)
     engine = Engine(config, device)
     train, held = (bytes_in_memory(part) for part in split(data))
-    now = time.perf_counter if device == "cuda" else time.process_time
+    now = clock(1, device)
     started, wall, paused = now(), time.perf_counter(), 0.0
     # The plan counts wall seconds; the schedule must follow the CPU clock instead, so the plan is moved along by hand.
     plan, seen, used, looks = TrainingPlan(seconds=seconds), 0, 0.0, 0
@@ -113,7 +111,7 @@ def learn_steps(
         bytes_per_cpu_second=seen / used,
         num_parameters=engine.num_parameters,
         threads=threads,
-        machine=describe(),
+        machine=describe(device),
     )
 
 

@@ -83,7 +83,7 @@ from .scoring.heatmap import heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
 from .scoring.surprise import Span
-from .steps import finished
+from .steps import finished, scaled
 from .telemetry.config import TelemetryConfig
 from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score, measure_bits
 from .telemetry.plot import draw_run
@@ -229,6 +229,7 @@ __all__ = [
     "safe_sample",
     "safe_sample_steps",
     "safety_steps",
+    "scaled",
     "self_score_steps",
     "suspected_steps",
     "sweep_folders",

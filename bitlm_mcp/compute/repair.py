@@ -63,9 +63,11 @@ def repaired_steps(
         seen = 0.1
         how: dict[str, Any] = {"adaptive": settings.adaptive, "margin_bits": asked.margin_bits, "document_starts": starts}
         looking = bitlm_core.suspected_steps(model, mixer, data, found, **how)
-        damage = yield from _scaled(looking, 0.0, seen)
+        damage = yield from bitlm_core.scaled(looking, 0.0, seen)
     masked = engine is not None and engine.diffusion_steps > 0
-    repair: Repair = yield from _scaled(bitlm_core.repair_steps(model, mixer, damage, settings, masked=masked), seen, 1 - seen)
+    repair: Repair = yield from bitlm_core.scaled(
+        bitlm_core.repair_steps(model, mixer, damage, settings, masked=masked), seen, 1.0
+    )
     return repair
 
 
@@ -103,13 +105,3 @@ def repair_steps(engines: Engines, command: commands.Repair) -> Generator[float,
         num_proposals=len(repair.offsets),
         proposals=tuple(answers.RepairedByte(**row) for row in proposals_of(repair, command.first)),
     )
-
-
-def _scaled(steps: Generator[float, None, Any], start: float, share: float) -> Generator[float, None, Any]:
-    """The same steps as a part of something larger."""
-    while True:
-        try:
-            done = next(steps)
-        except StopIteration as ended:
-            return ended.value
-        yield start + share * done

@@ -19,8 +19,8 @@
                     demo  doctor  host_config  shell: what it does besides serving
                     score_commands  compression_commands  repair_commands
                     sample_commands  telemetry_commands: the same with files
-                    bench  bench_commands  bench_compression  bench_decoding  bench_diffusion
-                    bench_samples  bench_safety  bench_repair: measuring
+                    bench  bench_app  bench_reports  bench_commands  bench_compression  bench_decoding
+                    bench_diffusion  bench_samples  bench_safety  bench_repair: measuring
 
 Importing this package does nothing.
 """

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -14,7 +13,7 @@ from mcp import Client
 
 from bitlm_core import GateState, Verdict
 from bitlm_core.telemetry.drift import DriftAlert
-from bitlm_mcp.assembly import all_tools, offered_tools
+from bitlm_mcp.assembly import offered_tools
 from bitlm_mcp.compute.answers import GeneratedTelemetry, GenerationOutcome
 from bitlm_mcp.doctor import MAX_INSTRUCTIONS_BYTES, MAX_LIST_BYTES
 from bitlm_mcp.operations.data import Source, add_dataset
@@ -24,6 +23,7 @@ from bitlm_mcp.safety import Sample
 from bitlm_mcp.server import build_server
 from bitlm_mcp.snapshot import HistoryPoint, JobView
 from bitlm_mcp.tools.gate_results import CalibrateResult, FloorsResult
+from tests.mcp.stages import client
 from tests.mcp.workspaces import TEXT, Server, server
 
 MAX_TEXT_BYTES = 2048
@@ -58,12 +58,6 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         model.history.warn([ALERT] * 10)
         made.workspace.refresh()
         yield made
-
-
-@asynccontextmanager
-async def client(made: Server) -> AsyncIterator[Client]:
-    async with Client(build_server(all_tools(made.workspace))) as found:
-        yield found
 
 
 @pytest.mark.anyio

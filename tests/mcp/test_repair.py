@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 from mcp import Client
-from workspaces import Server, server
 
 from bitlm_core import bytes_to_bits
-from bitlm_mcp.assembly import all_tools
 from bitlm_mcp.operations.data import add_dataset
-from bitlm_mcp.server import build_server
+from tests.mcp.stages import client
+from tests.mcp.workspaces import Server
 
 LINES = b"".join(b"%d bottles of beer on the wall, take one down and pass it around\n" % (7 * i % 100) for i in range(40))
 PLACES = [*range(700, 2300, 80)]
@@ -27,21 +24,6 @@ def damaged() -> bytes:
     for place in PLACES:
         data[place] = 35
     return bytes(data)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with server(tmp_path_factory.mktemp("state")) as one:
-        one.data()
-        one.create("m", mixing=True)
-        one.trained("m", steps=2)
-        yield one
-
-
-@asynccontextmanager
-async def client(made: Server) -> AsyncIterator[Client]:
-    async with Client(build_server(all_tools(made.workspace))) as found:
-        yield found
 
 
 async def told(asked: Client, **arguments: Any) -> dict[str, Any]:

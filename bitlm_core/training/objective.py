@@ -95,11 +95,13 @@ def _diffusion(
     loss = (nats_B * weight_B).sum() / weight_B.sum()
     if prediction.parity is not None:
         loss = loss + _parity_loss(prediction.parity, data_BT, known_BT != 255)
-    if composite:
-        nodes, hidden = prediction.nodes[known_BT != 255], data_BT[known_BT != 255]
-        found = Predictions(path_logits(nodes, hidden), spread(nodes, COMPOSITE_BYTES))
+    logits = path_logits(prediction.nodes, data_BT)
+    if composite:  # of the hidden bytes alone: what is predicted of known ones nobody asks for
+        hidden_BT = known_BT != 255
+        rows, places = (spread(each, COMPOSITE_BYTES) for each in hidden_BT.nonzero(as_tuple=True))
+        found = Predictions(logits[hidden_BT], prediction.nodes[rows, places])
         loss = loss + composite_loss(found, data_BT, composite)
-    return BatchLoss(loss, nats_B.mean(), path_logits(prediction.nodes, data_BT), trace)
+    return BatchLoss(loss, nats_B.mean(), logits, trace)
 
 
 def _joined(even: BatchLoss, odd: BatchLoss) -> BatchLoss:

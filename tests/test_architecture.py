@@ -87,6 +87,7 @@ SERVER = [
     "doctor",
     "shell",
     "bench",
+    "bench_reports",
     "bench_commands",
     "bench_compression",
     "bench_decoding",
@@ -100,6 +101,8 @@ SERVER = [
     "compression_commands",
     "telemetry_commands",
     "repair_commands",
+    "sample_commands",
+    "bench_app",
     "cli",
     "__main__",
 ]

@@ -10,7 +10,7 @@ import typer
 
 import bitlm_core
 from bitlm_mcp.bench_commands import BenchError, Json, Preset, _bar, _number, _report, _table, _values
-from bitlm_mcp.bench_diffusion import BATCH_SIZE, WINDOW_BYTES, bench
+from bitlm_mcp.bench_diffusion import BATCH_SIZE, WINDOW_BYTES, bench, network_of
 from bitlm_mcp.demo import default_text
 from bitlm_mcp.tools.templates import given_sampling
 
@@ -27,14 +27,14 @@ def samples(
     orders: Annotated[str, typer.Option(help="In which bytes are revealed, or flip; several with commas.")] = ORDERS,
     steps: Annotated[str, typer.Option(help="Passes per sample; several with commas.")] = "16",
     temperature: Annotated[str, typer.Option(help="Of the draws; several with commas.")] = "",
-    preset: Preset = "small",
+    preset: Preset = "tiny",
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Compute threads.")] = 1,
     json_only: Json = False,
 ) -> None:
     """Draw by diffusion, judge by a causal network: bits per byte, byte entropy, distinct 4-grams. JSON: the first way."""
     content = data.read_bytes() if data else default_text()
     config = bitlm_core.EngineConfig(
-        model=bitlm_core.preset_config(preset, diffusion="shared"),
+        model=network_of(preset, diffusion="shared"),
         training=bitlm_core.TrainingConfig(batch_size=BATCH_SIZE, window_bytes=WINDOW_BYTES),
         mixing=None,
     )

@@ -26,7 +26,7 @@ from bitlm_core.errors import ConfigError
 from bitlm_core.learning import held_out_loss, held_out_mixed_loss
 from bitlm_core.scoring.likelihood import Likelihood
 from bitlm_core.steps import finished
-from bitlm_core.training.config import TrainingPlan
+from bitlm_core.training.config import Objective, TrainingPlan
 from bitlm_core.training.data import ByteData, bytes_in_memory
 
 TRAIN_SHARE = 0.9
@@ -44,12 +44,14 @@ class LearnReport(Report):
     """The outcome; bits per byte, seconds of process CPU time, bytes.
 
     `bpb_network`: None where there is no network. `seconds_to_2739`: when the network alone was first at `TARGET` on a sample
-    of the held-out bytes, `seconds_to_2739_mixed` the same with context mixing, frozen; None: never.
+    of the held-out bytes, `seconds_to_2739_mixed` the same with context mixing, frozen; None: never. `bpb_bound`: where
+    masked diffusion was learned too, see `scoring.bound`.
     """
 
     bpb_network: float | None
     bpb_static: float
     bpb_online: float
+    bpb_bound: float | None
     seconds_to_2739: float | None
     seconds_to_2739_mixed: float | None
     cpu_seconds: float
@@ -70,11 +72,18 @@ def split(data: bytes) -> tuple[bytes, bytes]:
 
 
 def learn_steps(
-    data: bytes, config: EngineConfig, *, seconds: float, threads: int, device: str = "cpu"
+    data: bytes,
+    config: EngineConfig,
+    *,
+    seconds: float,
+    threads: int,
+    device: str = "cpu",
+    objective: Objective = "causal",
 ) -> Iterator[float | LearnReport]:
     """Yields the share of the CPU seconds used after each step, and last the report. On a GPU seconds are of the wall.
 
-    Raises ConfigError where there is no such device, and for data too short to learn from.
+    objective `mixed` learns masked diffusion in the same time. Raises ConfigError where there is no such device, and for data
+    too short to learn from.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"torch {torch.__version__} finds no CUDA device on this machine: use the device cpu")
@@ -84,7 +93,7 @@ def learn_steps(
     now = time.perf_counter if device == "cuda" else time.process_time
     started, wall, paused = now(), time.perf_counter(), 0.0
     # The plan counts wall seconds; the schedule must follow the CPU clock instead, so the plan is moved along by hand.
-    plan, seen, used, looks = TrainingPlan(seconds=seconds), 0, 0.0, 0
+    plan, seen, used, looks = TrainingPlan(seconds=seconds, objective=objective), 0, 0.0, 0
     reached: dict[str, float] = {}
     for report in engine.train_steps(train, plan):
         seen += report.num_bytes
@@ -103,6 +112,7 @@ def learn_steps(
         bpb_network=found.bits_per_byte_network,
         bpb_static=found.bits_per_byte_static,
         bpb_online=found.bits_per_byte,
+        bpb_bound=found.bits_per_byte_bound,
         seconds_to_2739=reached.get("network"),
         seconds_to_2739_mixed=reached.get("mixed"),
         cpu_seconds=used,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bitlm_core.diffusion.schedule import hidden_counts
-from bitlm_core.generation.diffusion_sampling import DEFAULT_ORDER, DEFAULT_REMASK, DiffusionSampling, Order
+from bitlm_core.generation.diffusion_sampling import DEFAULT_REMASK, DiffusionSampling, Order
 from bitlm_core.generation.template import KNOWN
 from bitlm_core.generation.utf8_gaps import Utf8Gaps
 from bitlm_core.models.interface import LanguageModel
@@ -91,7 +91,7 @@ def mask_steps(
         drawn = _draw(log_probs, canvas, sampling, generator, utf8)
         log_prob = log_probs.gather(1, drawn[:, None]).squeeze(1)
         index = (torch.cumsum(canvas.given != KNOWN, dim=0) - 1)[hidden]
-        rank = _rank(log_prob, index, passes, sampling.order or DEFAULT_ORDER, fading, generator)
+        rank = _rank(log_prob, index, passes, sampling.order_used, fading, generator)
         first = rank.topk(len(rank) - left).indices
         places = hidden.nonzero().squeeze(1)[first]
         canvas.data[places], canvas.known[places], canvas.log_prob[places] = drawn[first], KNOWN, log_prob[first]

@@ -17,7 +17,7 @@ from bitlm_core.codec.bits import bytes_to_bits
 from bitlm_core.codec.parity import enforce_parity
 from bitlm_core.errors import ConfigError
 from bitlm_core.generation.denoising import Canvas, flip_steps, mask_steps, num_passes
-from bitlm_core.generation.diffusion_sampling import DEFAULT_ORDER, DiffusionSampling
+from bitlm_core.generation.diffusion_sampling import DiffusionSampling
 from bitlm_core.generation.filling import Filling, FillingState
 from bitlm_core.generation.template import KNOWN, Template
 from bitlm_core.generation.utf8_gaps import Utf8Gaps
@@ -61,7 +61,7 @@ def filling_steps(
         steps=done,
         windows=len(windows),
         rehidden=rehidden,
-        order=None if sampling.method == "flip" else sampling.order or DEFAULT_ORDER,
+        order=None if sampling.method == "flip" else sampling.order_used,
     )
 
 

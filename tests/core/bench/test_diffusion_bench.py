@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bitlm_core import ConfigError, DiffusionReport, EngineConfig, TrainingPlan, diffusion_bench_steps
-from bitlm_core.bench import diffusion
+from bitlm_core.bench import diffusion, diffusion_samples
 from bitlm_core.bench.diffusion import fill_greedily
 from bitlm_core.models.output import byte_log_probs
 from tests.core.models.networks import a_model, some_bytes
@@ -28,6 +28,20 @@ def test_it_trains_on_the_first_part_and_fills_the_rest(
     assert report.bytes_scored == 2_000 and report.cpu_seconds >= 0.4 and 3 < report.bpb_bound < 8.5
     assert (report.bpb_causal is not None) == (objective == "mixed")
     assert all(0 <= share <= 1 for share in (report.holes_1, report.holes_2, report.holes_4))
+    assert report.samples_bpb is None
+
+
+def test_samples_are_judged_after_as_long_again(
+    config_of: Callable[..., EngineConfig], text: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diffusion, "HOLES", 2)
+    monkeypatch.setattr(diffusion_samples, "SAMPLES", 2)
+    plan = TrainingPlan(seconds=0.2, objective="diffusion")
+    config = config_of("byte", mixing=None)
+    *shares, report = diffusion_bench_steps(text[:20_000], config, plan, threads=1, sampled=True)
+    assert isinstance(report, DiffusionReport) and report.steps < len(shares)
+    assert shares == sorted(shares) and shares[report.steps - 1] == 0.5 and shares[-1] == 1.0  # type: ignore[type-var]
+    assert report.samples_bpb and report.samples_byte_entropy and report.samples_distinct_4grams
 
 
 @torch.no_grad()

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -107,23 +108,23 @@ def learn_steps(
             paused += now() - looked
         yield min(1.0, used / seconds)
     wall = time.perf_counter() - wall
+    times = {"cpu_seconds": used, "wall_seconds": wall, "bytes_per_cpu_second": seen / used}
+    yield _report(engine, held, reached, steps=plan.steps_done, bytes_seen=seen, threads=threads, **times)
+
+
+def _report(engine: Engine, held: ByteData, reached: Mapping[str, float], **told: Any) -> LearnReport:
     found = scored(engine, held.array)
-    yield LearnReport(
+    return LearnReport(
         bpb_network=found.bits_per_byte_network,
         bpb_static=found.bits_per_byte_static,
         bpb_online=found.bits_per_byte,
         bpb_bound=found.bits_per_byte_bound,
         seconds_to_2739=reached.get("network"),
         seconds_to_2739_mixed=reached.get("mixed"),
-        cpu_seconds=used,
-        wall_seconds=wall,
-        steps=plan.steps_done,
-        bytes_seen=seen,
         bytes_scored=found.num_bytes,
-        bytes_per_cpu_second=seen / used,
         num_parameters=engine.num_parameters,
-        threads=threads,
         machine=describe(),
+        **told,
     )
 
 

@@ -7,10 +7,20 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from bitlm_core import ConfigError, DiffusionReport, EngineConfig, TrainingPlan, diffusion_bench_steps
+from bitlm_core import (
+    ConfigError,
+    DiffusionReport,
+    DiffusionSampling,
+    Engine,
+    EngineConfig,
+    Template,
+    TrainingPlan,
+    diffusion_bench_steps,
+)
 from bitlm_core.bench import diffusion, diffusion_samples
 from bitlm_core.bench.diffusion import fill_greedily
 from bitlm_core.models.output import byte_log_probs
+from bitlm_core.steps import finished
 from tests.core.models.networks import a_model, some_bytes
 
 
@@ -60,6 +70,18 @@ def test_a_hole_is_filled_most_certain_first_and_never_seen() -> None:
             place = max((p for p in (10, 11) if known[0, p] == 0), key=lambda p: float(found[p].max()))
             now[0, place], known[0, place] = found[place].argmax(), 255
         assert torch.equal(now[0], filled[row])
+
+
+def test_holes_are_filled_as_diffusion_sample_fills_them_at_temperature_0(byte_engine: Engine, text: bytes) -> None:
+    model, window = byte_engine.model, 32
+    assert model is not None
+    rows = [text[start : start + window] for start in (50_000, 60_000, 70_000)]
+    data = torch.tensor([list(row) for row in rows])
+    found = fill_greedily(model, data, slice(14, 18))
+    for row, told in zip(rows, found, strict=True):
+        gap = Template.between(row[:14], 4, row[18:])
+        filling, _ = finished(byte_engine.diffusion_sample_steps(gap, DiffusionSampling(temperature=0.0)))
+        assert list(filling.data) == told[14:18].tolist() and filling.order == "confidence"
 
 
 def test_what_cannot_be_done_is_refused(config_of: Callable[..., EngineConfig], text: bytes) -> None:

@@ -1,8 +1,8 @@
 """How well a network that learns by diffusion knows data after a number of CPU seconds: the bound, and holes restored.
 
 The first 90 % are learned, the last 10 % scored. The clock is process CPU time and runs while training, not while scoring.
-Holes stand in the middle of windows of held-out data and are filled byte by byte, the likeliest byte of the place where the
-network is most certain first; told is the mean share of their bytes that come back exactly.
+Holes stand in the middle of windows of held-out data and are filled as diffusion_sample fills them at temperature 0; told is
+the mean share of their bytes that come back exactly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bitlm_core.bench.clock import Trained, train_on_cpu_clock
 from bitlm_core.bench.diffusion_samples import SampleFigures, judge_steps
@@ -25,9 +24,11 @@ from bitlm_core.engine import Engine
 from bitlm_core.engine_config import EngineConfig
 from bitlm_core.errors import ConfigError
 from bitlm_core.generation.diffusion_sampling import DiffusionSampling
+from bitlm_core.generation.likeliest import likeliest_steps
+from bitlm_core.generation.template import HIDDEN, KNOWN
 from bitlm_core.learning import held_out_bound, held_out_loss
 from bitlm_core.models.interface import LanguageModel
-from bitlm_core.models.output import byte_log_probs
+from bitlm_core.steps import finished
 from bitlm_core.training.config import TrainingPlan
 from bitlm_core.training.data import ByteData, bytes_in_memory
 
@@ -147,20 +148,7 @@ def restored(model: LanguageModel, data: NDArray[np.uint8], size: int) -> float:
     right = 0
     for begin in range(0, len(starts), _ROWS):
         rows = torch.from_numpy(np.stack([data[at : at + window] for at in starts[begin : begin + _ROWS]]).astype(np.int64))
-        right += int((fill_greedily(model, rows, places)[:, places] == rows[:, places]).sum())
+        known = torch.full_like(rows, KNOWN)
+        known[:, places] = HIDDEN
+        right += int((finished(likeliest_steps(model, rows * (known > 0), known)).bytes == rows[:, places]).sum())
     return right / (size * len(starts))
-
-
-@torch.no_grad()
-def fill_greedily(model: LanguageModel, data_BT: Tensor, places: slice) -> Tensor:
-    """[B, T] the same with the bytes at `places` told by the model, which does not see them; the most certain one first."""
-    data_BT, known_BT = data_BT.clone(), torch.full_like(data_BT, 255)
-    known_BT[:, places] = 0
-    rows = torch.arange(len(data_BT))
-    for _ in range(places.stop - places.start):
-        nodes = model.predict_masked(data_BT, known_BT).nodes[:, places].cpu()
-        certainty, byte = byte_log_probs(nodes).max(dim=-1)
-        chosen = certainty.masked_fill(known_BT[:, places] == 255, -torch.inf).argmax(dim=1)
-        data_BT[rows, places.start + chosen] = byte[rows, chosen]
-        known_BT[rows, places.start + chosen] = 255
-    return data_BT

@@ -17,10 +17,12 @@ from torch import Tensor
 
 from bitlm_core.diffusion.schedule import hidden_counts
 from bitlm_core.generation.diffusion_sampling import DEFAULT_REMASK, DiffusionSampling, Order
+from bitlm_core.generation.likeliest import likeliest_steps
 from bitlm_core.generation.template import KNOWN
 from bitlm_core.generation.utf8_gaps import Utf8Gaps
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import conditioned_log_probs, path_bits, path_logits, path_nats
+from bitlm_core.steps import finished
 
 NOISE = 4.0
 """Scale of the Gumbel noise that order `annealed` begins with, on log-probabilities in nats."""
@@ -98,6 +100,20 @@ def mask_steps(
         if prediction.parity is not None:
             canvas.ninth[places] = (prediction.parity[0].cpu()[places] > 0).long()
         yield rehidden
+
+
+def likeliest_canvas_steps(model: LanguageModel, canvas: Canvas) -> Generator[int]:
+    """Fill a window with what most likely stood there, see `likeliest`: at once after a pass per byte; yields 0 for each."""
+    steps = likeliest_steps(model, canvas.data[None], canvas.known[None])
+    for _ in range(canvas.num_open - 1):
+        next(steps)
+        yield 0
+    found = finished(steps)
+    places = found.places[0]
+    canvas.data[places], canvas.known[places], canvas.log_prob[places] = found.bytes[0], KNOWN, found.prob[0].log()
+    if found.first.parity is not None:
+        canvas.ninth[places] = (found.first.parity[0].cpu()[places] > 0).long()
+    yield 0
 
 
 def _hide_again(canvas: Canvas, share: float) -> int:

@@ -30,7 +30,8 @@ class DiffusionSampling(BaseModel):
     order: which of the drawn bytes are revealed. `spread`: every N-th of those to be filled, then their right neighbours, for
     bytes drawn side by side do not know of each other and should be far apart; `confidence`: the likeliest, which tends to
     repeat itself; `annealed`: the likeliest after noise on their log-probabilities that fades from step to step; `random`.
-    Without an order, `confidence` at temperature 0, which asks for what most likely stood there, and else `spread`.
+    Without an order, `confidence` at temperature 0, which asks for what most likely stood there, and else `spread`. In that
+    order at that temperature, and with a step for every byte, several beginnings are tried, see `likeliest`.
     remask: of the bytes revealed, the share whose probabilities were lowest is hidden again before each step, to be drawn with
     more known around it; it fades from step to step.
     parity `compute`: the ninth bit follows from the eight others, and it is counted how often the network would have set it
@@ -53,6 +54,12 @@ class DiffusionSampling(BaseModel):
     def order_used(self) -> Order:
         """The order of method mask."""
         return self.order or (DEFAULT_ORDER if self.temperature else "confidence")
+
+    @property
+    def is_search(self) -> bool:
+        """Whether what most likely stood there is asked for, and nothing else of it."""
+        sharp = self.method == "mask" and self.temperature == 0 and self.order_used == "confidence"
+        return sharp and not self.remask and self.constraint == "none"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

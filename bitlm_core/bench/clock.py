@@ -29,7 +29,7 @@ def train_on_cpu_clock(engine: Engine, data: ByteData, plan: TrainingPlan) -> Ge
     """
     if plan.seconds is None:
         raise ConfigError("seconds=None: training on the CPU clock ends by it, so give seconds")
-    seen, used = 0, 0.0
+    seconds, seen, used = plan.seconds, 0, 0.0
     started, wall = time.process_time(), time.perf_counter()
     # The plan counts wall seconds; the schedule must follow the CPU clock instead, so the plan is moved along by hand.
     for report in engine.train_steps(data, plan):
@@ -37,5 +37,5 @@ def train_on_cpu_clock(engine: Engine, data: ByteData, plan: TrainingPlan) -> Ge
         used = time.process_time() - started
         plan = plan.model_copy(update={"steps_done": plan.steps_done + 1, "seconds_done": used})
         engine.plan = plan
-        yield min(1.0, used / plan.seconds)
+        yield min(1.0, used / seconds)
     return Trained(plan.steps_done, seen, used, time.perf_counter() - wall)

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from bitlm_core.errors import ConfigError
+from bitlm_core.layers.sizes import rows_of
 
 Architecture = Literal["byte", "bit", "mix"]
 Attention = Literal["full", "chunked", "differential"]
@@ -220,6 +221,6 @@ def count_parameters(config: ModelConfig) -> int:
         block += d + 1
     rows, head = (258 + 9, 256 * d) if config.architecture == "byte" else (4 + 9, d)
     if config.diffusion == "shared":
-        rows += len(PLACES) * 258 + len(GROUPS) * config.ngram_rows
+        rows += len(PLACES) * 258 + sum(rows_of(group, config.ngram_rows) for group in GROUPS)
     embedding = (rows + len(NGRAM_ORDERS) * config.ngram_rows) * d
     return config.num_layers * block + embedding + head

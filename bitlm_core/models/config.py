@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from bitlm_core.errors import ConfigError
+from bitlm_core.layers.sizes import rows_of
 from bitlm_core.models.patch_sizes import HEAD_WIDTH, PatchSizes
 from bitlm_core.patching.config import PatchingConfig
 
@@ -284,7 +285,7 @@ def count_parameters(config: ModelConfig) -> int:
         return config.num_layers * block + _around_patches(config.patch, d, config.ngram_rows)
     rows, head = (258 + 9, 256 * d) if config.architecture == "byte" else (4 + 9, d)
     if config.diffusion == "shared":
-        rows += len(PLACES) * 258 + len(GROUPS) * config.ngram_rows
+        rows += len(PLACES) * 258 + sum(rows_of(group, config.ngram_rows) for group in GROUPS)
     embedding = (rows + len(NGRAM_ORDERS) * config.ngram_rows) * d
     return config.num_layers * block + embedding + head
 

@@ -71,6 +71,7 @@ from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
 from .models.config import ModelConfig, count_parameters, preset_config
+from .models.flops import flops_per_byte
 from .repair.damage import Damage, damaged_ranges, failed_parity, packed_groups
 from .repair.settings import MARGIN_BITS, RepairSettings
 from .repair.steps import Repair, fresh_mixer, repair_steps
@@ -192,6 +193,7 @@ __all__ = [
     "failed_parity",
     "file_figures",
     "file_part",
+    "flops_per_byte",
     "free_memory_bytes",
     "fresh_mixer",
     "generate_many",

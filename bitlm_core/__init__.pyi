@@ -13,6 +13,7 @@ from .bench.learn import LearnReport, learn_steps
 from .bench.long_context import long_costs
 from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
+from .bench.patches import PatchesReport, PatchTrial, patches_steps
 from .bench.peer import nanogpt_steps
 from .bench.records import read_records, records_report
 from .bench.repair import RepairReport, RepairTrial, repair_bench_steps
@@ -136,6 +137,8 @@ __all__ = [
     "ModelConfig",
     "ModelStateError",
     "ParityError",
+    "PatchTrial",
+    "PatchesReport",
     "RecordScore",
     "Repair",
     "RepairReport",
@@ -211,6 +214,7 @@ __all__ = [
     "measure_bits",
     "nanogpt_steps",
     "packed_groups",
+    "patches_steps",
     "preset_config",
     "read_file",
     "read_header",

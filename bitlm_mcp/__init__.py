@@ -19,7 +19,7 @@
                     demo  doctor  host_config  shell: what it does besides serving
                     score_commands  compression_commands  repair_commands  telemetry_commands: the same with files
                     bench  bench_commands  bench_compression  bench_decoding  bench_diffusion
-                    bench_samples  bench_safety  bench_repair: measuring
+                    bench_samples  bench_safety  bench_repair  bench_patches: measuring
 
 Importing this package does nothing.
 """

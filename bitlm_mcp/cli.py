@@ -24,7 +24,7 @@ import bitlm_core
 from bitlm_mcp import options
 from bitlm_mcp.app import build_app
 from bitlm_mcp.assembly import assemble
-from bitlm_mcp.bench_repair import bench
+from bitlm_mcp.bench_patches import bench
 from bitlm_mcp.compression_commands import compress, decompress
 from bitlm_mcp.database import DatabaseError
 from bitlm_mcp.demo import DemoError, DemoSettings, run_demo

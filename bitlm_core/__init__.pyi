@@ -71,8 +71,10 @@ from .generation.template import Template
 from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
+from .models.blt_config import BLTConfig
 from .models.config import ModelConfig, count_parameters, preset_config
 from .models.flops import flops_per_byte
+from .patching.config import PatchingConfig
 from .repair.damage import Damage, damaged_ranges, failed_parity, packed_groups
 from .repair.settings import MARGIN_BITS, RepairSettings
 from .repair.steps import Repair, fresh_mixer, repair_steps
@@ -98,6 +100,7 @@ __all__ = [
     "RECORDS_PATTERN",
     "AnomalyReport",
     "Attempt",
+    "BLTConfig",
     "BitLMError",
     "ByteData",
     "Calibration",
@@ -139,6 +142,7 @@ __all__ = [
     "ParityError",
     "PatchTrial",
     "PatchesReport",
+    "PatchingConfig",
     "RecordScore",
     "Repair",
     "RepairReport",

@@ -60,6 +60,12 @@ class ScoreOutcome(Message):
     num_bytes: int
     num_windows: int
     bits_per_byte_bound: float | None
+    perplexity: float
+    accuracy: float | None
+    byte_accuracy: float | None
+    confidence_mean: float | None
+    confidence_min: float | None
+    confidence_max: float | None
     num_records: int
     num_learned: int | None
     records: tuple[OddRecord, ...]

@@ -203,7 +203,7 @@ def _measured(
     yield PatchFigures(
         name=name,
         bpb=bpb,
-        train_bytes_per_second=steps * trial.training.batch_size * length / used,
+        train_bytes_per_second=steps * trial.training.num_windows(length) * length / used,
         generate_bytes_per_second=speed,
         generate_engine=drawn_by,
         flops_per_byte=flops_per_byte(config, mean),

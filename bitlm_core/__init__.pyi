@@ -75,6 +75,7 @@ from .models.blt_config import BLTConfig
 from .models.config import ModelConfig, count_parameters, preset_config
 from .models.flops import flops_per_byte
 from .patching.config import PatchingConfig
+from .patching.patcher import Patcher
 from .repair.damage import Damage, damaged_ranges, failed_parity, packed_groups
 from .repair.settings import MARGIN_BITS, RepairSettings
 from .repair.steps import Repair, fresh_mixer, repair_steps
@@ -141,6 +142,7 @@ __all__ = [
     "ModelStateError",
     "ParityError",
     "PatchTrial",
+    "Patcher",
     "PatchesReport",
     "PatchingConfig",
     "RecordScore",

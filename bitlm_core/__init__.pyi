@@ -94,6 +94,7 @@ from .telemetry.plot import draw_run
 from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
+from .training.statistics import DataStatistics, data_statistics
 
 __all__ = [
     "MARGIN_BITS",
@@ -118,6 +119,7 @@ __all__ = [
     "ContainerInfo",
     "ContextMixer",
     "Damage",
+    "DataStatistics",
     "DecoderLimits",
     "Defaults",
     "DiffusionReport",
@@ -190,6 +192,7 @@ __all__ = [
     "count_parameters",
     "create_text",
     "damaged_ranges",
+    "data_statistics",
     "decompress_record",
     "decompress_record_steps",
     "decompress_steps",

@@ -148,7 +148,10 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class DatasetView:
-    """One dataset: its sizes in bytes, the SHA-256 of all of it, and how many files it was made of."""
+    """One dataset: its sizes in bytes, the SHA-256 of all of it, and how many files it was made of.
+
+    `statistics`: of the part to learn from, see `bitlm_core.DataStatistics`; None for datasets of older versions.
+    """
 
     dataset_id: str
     num_bytes: int
@@ -157,6 +160,7 @@ class DatasetView:
     sha256: str
     source: str
     num_documents: int = 1
+    statistics: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from .bench.learn import LearnReport, learn_steps
 from .bench.long_context import long_costs
 from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
-from .bench.patches import PatchesReport, PatchTrial, patches_steps
+from .bench.patches import PatchesReport, PatchTrial, patch_bench_steps
 from .bench.peer import nanogpt_steps
 from .bench.records import read_records, records_report
 from .bench.repair import RepairReport, RepairTrial, repair_bench_steps
@@ -74,7 +74,10 @@ from .mixing.mixer import ContextMixer
 from .models.blt_config import BLTConfig
 from .models.config import ModelConfig, count_parameters, preset_config
 from .models.flops import flops_per_byte
+from .patching.boundaries import PatchStatistics, patch_starts, patch_statistics
 from .patching.config import PatchingConfig
+from .patching.entropy import EntropyFit, EntropyModel
+from .patching.inspection import PatchInspection, inspect_patches
 from .patching.patcher import Patcher
 from .repair.damage import Damage, damaged_ranges, failed_parity, packed_groups
 from .repair.settings import MARGIN_BITS, RepairSettings
@@ -90,6 +93,7 @@ from .scoring.score import RecordScore, Score, self_score_steps
 from .scoring.surprise import Span
 from .telemetry.config import TelemetryConfig
 from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score, measure_bits
+from .telemetry.patch_plot import draw_patches
 from .telemetry.plot import draw_run
 from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
@@ -126,6 +130,8 @@ __all__ = [
     "DiffusionSampling",
     "Engine",
     "EngineConfig",
+    "EntropyFit",
+    "EntropyModel",
     "Filling",
     "FillingState",
     "Floors",
@@ -143,6 +149,8 @@ __all__ = [
     "ModelConfig",
     "ModelStateError",
     "ParityError",
+    "PatchInspection",
+    "PatchStatistics",
     "PatchTrial",
     "Patcher",
     "PatchesReport",
@@ -200,6 +208,7 @@ __all__ = [
     "describe",
     "diffusion_bench_steps",
     "digest_of",
+    "draw_patches",
     "draw_run",
     "estimate_engine_bytes",
     "failed_parity",
@@ -214,6 +223,7 @@ __all__ = [
     "grid",
     "halting_steps",
     "heat_map",
+    "inspect_patches",
     "int8_cost_steps",
     "learn_and_sample_steps",
     "learn_steps",
@@ -223,7 +233,9 @@ __all__ = [
     "measure_bits",
     "nanogpt_steps",
     "packed_groups",
-    "patches_steps",
+    "patch_bench_steps",
+    "patch_starts",
+    "patch_statistics",
     "preset_config",
     "read_file",
     "read_header",

@@ -63,7 +63,7 @@ def patches(
         of_all=_given(max_seq_len=max_seq_len),
         training=bitlm_core.TrainingConfig(**_given(batch_size=batch_size)),
     )
-    steps = bitlm_core.patches_steps(data.read_bytes() if data else default_text(), trial)
+    steps = bitlm_core.patch_bench_steps(data.read_bytes() if data else default_text(), trial)
     found = _followed(steps, "learning")
     if not json_only:
         _table([_row(network) for network in found.networks])

@@ -32,6 +32,7 @@ from bitlm_mcp.doctor import examine
 from bitlm_mcp.errors import PortError
 from bitlm_mcp.host_config import Host, Launch, snippet_for
 from bitlm_mcp.logs import log_to_stderr
+from bitlm_mcp.patch_commands import patches
 from bitlm_mcp.repair_commands import repair
 from bitlm_mcp.score_commands import score
 from bitlm_mcp.server import package_version
@@ -46,6 +47,7 @@ app.command()(score)
 app.command()(compress)
 app.command()(decompress)
 app.command()(repair)
+app.command()(patches)
 
 
 def default_state_dir() -> Path:

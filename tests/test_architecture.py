@@ -101,6 +101,7 @@ SERVER = [
     "compression_commands",
     "telemetry_commands",
     "repair_commands",
+    "patch_commands",
     "cli",
     "__main__",
 ]

@@ -113,7 +113,7 @@ class PatchesReport(Report):
         return found | {"cpu_seconds": self.cpu_seconds, "bytes_scored": self.bytes_scored, "machine": self.machine}
 
 
-def patches_steps(data: bytes, trial: PatchTrial) -> Iterator[float | PatchesReport]:
+def patch_bench_steps(data: bytes, trial: PatchTrial) -> Iterator[float | PatchesReport]:
     """Yields the share of all CPU seconds used after each step, and last the report.
 
     Raises ConfigError, before anything is trained, for sizes that cannot be made equal, for names of no variant, and for data

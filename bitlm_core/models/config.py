@@ -183,12 +183,9 @@ def preset_config(preset: Preset | None = None, architecture: Architecture = "by
     given = {name: value for name, value in overrides.items() if value is not None}
     if architecture == "mix":
         return _mix_config({**({"preset": preset} if preset else {}), **given})
+    _check_patch_names(given, architecture)
     preset = preset or DEFAULT_PRESET
-    fields = dict(_SIZES[preset], architecture=architecture, max_seq_len=_WINDOWS[architecture][preset])
-    if architecture != "bit":
-        fields["ngram_rows"] = _NGRAM_ROWS[preset]
-    if architecture == "byte":
-        fields |= {"attention": "chunked", "chunk_size": _CHUNKS[preset]}
+    fields = _preset_fields(preset, architecture)
     if architecture == "patch":
         given = {_PATCH_NAMES.get(name, name): value for name, value in given.items()}
         given["patch"] = {**_PATCH[preset], **_patch_fields(given)}
@@ -210,6 +207,29 @@ def preset_config(preset: Preset | None = None, architecture: Architecture = "by
         return ModelConfig(**{**fields, **given})
     except ValidationError as error:
         raise ConfigError(describe_invalid(error)) from None
+
+
+def _preset_fields(preset: Preset, architecture: Architecture) -> dict[str, Any]:
+    fields = dict(_SIZES[preset], architecture=architecture, max_seq_len=_WINDOWS[architecture][preset])
+    if architecture != "bit":
+        fields["ngram_rows"] = _NGRAM_ROWS[preset]
+    if architecture == "byte":
+        fields |= {"attention": "chunked", "chunk_size": _CHUNKS[preset]}
+    return fields
+
+
+def _check_patch_names(given: Mapping[str, Any], architecture: Architecture) -> None:
+    """Raise ConfigError for what only byte-latent networks have, and for one thing under two names."""
+    if architecture != "patch":
+        only = (*_PATCH_NAMES, *PatchSizes.model_fields, *PatchingConfig.model_fields, "use_monotonic")
+        named = ", ".join(f"{name}={given[name]!r}" for name in only if name in given)
+        if named:
+            raise ConfigError(
+                f"{named}: architecture={architecture!r} has no patches: leave that out, or use architecture='patch'"
+            )
+    for theirs, ours in _PATCH_NAMES.items():
+        if theirs in given and ours in given:
+            raise ConfigError(f"{theirs}={given[theirs]!r} and {ours}={given[ours]!r} are one thing: give one of them")
 
 
 def _patch_fields(given: dict[str, Any]) -> dict[str, Any]:

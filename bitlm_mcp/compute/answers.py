@@ -202,13 +202,36 @@ class RepairOutcome(Message):
     proposals: tuple[RepairedByte, ...]
 
 
+class Patch(Message):
+    """One patch: `text` has a point for each byte that cannot be shown; `bits`: the entropy of each byte before it came."""
+
+    offset: int
+    text: str
+    bits: tuple[float, ...]
+
+
+class PatchesOutcome(Message):
+    """Sizes in bytes; entry i of `histogram` counts the patches of i + 1, the last one longer ones too. threshold: bits."""
+
+    answer: Literal["patches"] = "patches"
+    num_bytes: int
+    threshold: float | None
+    num_patches: int
+    mean: float
+    spread: float
+    shortest: int
+    longest: int
+    histogram: tuple[int, ...]
+    patches: tuple[Patch, ...]
+
+
 class Dropped(Message):
     """The model is forgotten."""
 
     answer: Literal["dropped"] = "dropped"
 
 
-_Made = CompressOutcome | DecompressOutcome | RepairOutcome
+_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome
 Answer = Annotated[
     Loaded | Written | Calibrated | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Dropped,
     Field(discriminator="answer"),

@@ -12,6 +12,7 @@ from bitlm_core import (
     DiffusionSampling,
     EngineConfig,
     Floors,
+    PatchingConfig,
     SamplingConfig,
     TelemetryConfig,
     TrainingConfig,
@@ -196,6 +197,15 @@ class Repair(Asked):
     restored: Path | None = None
 
 
+class InspectPatches(Asked):
+    """Cut data into patches, by entropies fitted to it. Answer: `PatchesOutcome` with the `first` patches."""
+
+    kind: Literal["inspect_patches"] = "inspect_patches"
+    data: DataPart
+    patching: PatchingConfig
+    first: int
+
+
 class Drop(Asked):
     """Forget a model. Answer: `Dropped`."""
 
@@ -217,6 +227,7 @@ Command = Annotated[
     | Compress
     | Decompress
     | Repair
+    | InspectPatches
     | Drop,
     Field(discriminator="kind"),
 ]

@@ -25,6 +25,7 @@ from bitlm_mcp.compute.answers import Progress
 from bitlm_mcp.compute.compression import compress_steps, decompress_steps
 from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.messages import Message, Saved
+from bitlm_mcp.compute.patches import patches_steps
 from bitlm_mcp.compute.points import filled, point_of
 from bitlm_mcp.compute.repair import repair_steps
 from bitlm_mcp.compute.safety import adopted, infer_steps
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 Steps = Generator[Progress, None, Message]
 
+_MAKERS = {commands.Compress: compress_steps, commands.Decompress: decompress_steps, commands.Repair: repair_steps}
 MAX_SAVING_SHARE = 0.02
 """Of a training's time, at most this is spent on saving, however short the interval that was asked for."""
 
@@ -151,16 +153,13 @@ class Executor:
         return filled(engine, (yield from _shares(engine.diffusion_sample_steps(template, command.sampling), command)))
 
     @execute.register
-    def _compress(self, command: commands.Compress) -> Steps:
-        return (yield from _shares(compress_steps(self.engines, command), command))  # type: ignore[no-any-return]
+    def _make(self, command: commands.Compress | commands.Decompress | commands.Repair) -> Steps:
+        steps: Any = _MAKERS[type(command)]
+        return (yield from _shares(steps(self.engines, command), command))  # type: ignore[no-any-return]
 
     @execute.register
-    def _decompress(self, command: commands.Decompress) -> Steps:
-        return (yield from _shares(decompress_steps(self.engines, command), command))  # type: ignore[no-any-return]
-
-    @execute.register
-    def _repair(self, command: commands.Repair) -> Steps:
-        return (yield from _shares(repair_steps(self.engines, command), command))  # type: ignore[no-any-return]
+    def _inspect_patches(self, command: commands.InspectPatches) -> Steps:
+        return (yield from _shares(patches_steps(command), command))  # type: ignore[no-any-return]
 
     @execute.register
     def _infer_long(self, command: commands.InferLong) -> Steps:

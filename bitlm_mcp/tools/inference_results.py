@@ -190,6 +190,34 @@ class RepairResult(Result):
     next: str | None = None
 
 
+class PatchResult(Result):
+    """One patch; `bits`: the entropy of each of its bytes before it came."""
+
+    offset: int
+    text: str
+    bits: list[float]
+
+
+class PatchesResult(Result):
+    """Data cut into patches: sizes in bytes, `threshold` in bits, and the first patches. Or the job.
+
+    Entry i of `histogram` counts the patches of i + 1 bytes; the last of 32, the longer ones too.
+    """
+
+    job_id: str
+    status: Status
+    num_bytes: int | None = None
+    threshold: float | None = None
+    num_patches: int | None = None
+    mean: float | None = None
+    spread: float | None = None
+    shortest: int | None = None
+    longest: int | None = None
+    histogram: list[int] | None = None
+    patches: list[PatchResult] | None = None
+    next: str | None = None
+
+
 def text_or_none(data: bytes) -> str | None:
     """The bytes as text, None when they are not UTF-8."""
     try:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bitlm_core import ConfigError, PatchesReport, PatchTrial, TrainingConfig, flops_per_byte, patches_steps
+from bitlm_core import ConfigError, PatchesReport, PatchTrial, TrainingConfig, flops_per_byte, patch_bench_steps
 from bitlm_core.bench import patches
 from bitlm_core.bench.patches import EQUAL, VARIANTS, compared, mean_patch_size, outside_tables
 from bitlm_core.models.build import build_model
@@ -57,7 +57,7 @@ def short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_trains_all_of_them_and_scores_the_rest(text: bytes) -> None:
     trial = PatchTrial(0.15, (1, 4), fixed=True, **SMALL)
-    *shares, report = patches_steps(text[:6_000], trial)
+    *shares, report = patch_bench_steps(text[:6_000], trial)
     assert isinstance(report, PatchesReport) and report.bytes_scored == 600
     assert shares == sorted(shares) and shares[-1] == 1.0  # type: ignore[type-var]
     names = ["byte", "patch_1", "patch_4"]
@@ -86,13 +86,13 @@ def test_mean_sizes_are_of_the_data_that_is_given(text: bytes) -> None:
 
 def test_what_cannot_be_compared_is_refused(text: bytes) -> None:
     with pytest.raises(ConfigError, match=r"variants='plain,odd'.*memory"):
-        next(patches_steps(text, PatchTrial(1, variants=("plain", "odd"))))
+        next(patch_bench_steps(text, PatchTrial(1, variants=("plain", "odd"))))
     with pytest.raises(ConfigError, match=r"has 1,427,520 .* choose other sizes of its parts"):
-        next(patches_steps(text, PatchTrial(1, of_patches={"encoder_layers": 32})))
+        next(patch_bench_steps(text, PatchTrial(1, of_patches={"encoder_layers": 32})))
     with pytest.raises(ConfigError, match=r"sizes=2\.5: with fixed patches"):
-        next(patches_steps(text, PatchTrial(1, (2.5,), fixed=True)))
+        next(patch_bench_steps(text, PatchTrial(1, (2.5,), fixed=True)))
     with pytest.raises(ConfigError, match="5 bytes leave 1 to be scored"):
-        next(patches_steps(b"abcde", PatchTrial(1)))
+        next(patch_bench_steps(b"abcde", PatchTrial(1)))
 
 
 def test_its_last_line_has_flat_json(tmp_path: Path, text: bytes) -> None:

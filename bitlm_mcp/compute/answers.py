@@ -241,7 +241,7 @@ Answer = Annotated[
 class Progress(Message):
     """Where a command stands at a safe point. `share` 0 … 1; the rest where it means something, as of that point.
 
-    `stopped_early`, `all_read`, `drifted`: see `TrainingPlan`.
+    `stopped_early`, `all_read`, `drifted`: see `TrainingPlan`. `best`: a state by which held-out data is known best so far.
     """
 
     event: Literal["progress"] = "progress"
@@ -256,6 +256,7 @@ class Progress(Message):
     point: HistoryPoint | None = None
     alerts: tuple[str, ...] = ()
     saved: Saved | None = None
+    best: Saved | None = None
 
 
 class Failure(Message):

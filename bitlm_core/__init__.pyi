@@ -45,7 +45,7 @@ from .durable import (
     write_whole,
 )
 from .engine import Engine
-from .engine_config import EngineConfig, check_training, estimate_engine_bytes
+from .engine_config import EngineConfig, check_telemetry, check_training, estimate_engine_bytes
 from .errors import (
     BitLMError,
     CheckpointCorruptError,
@@ -91,6 +91,7 @@ from .scoring.heatmap import heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
 from .scoring.surprise import Span
+from .steps import finished, scaled
 from .telemetry.config import TelemetryConfig
 from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score, measure_bits
 from .telemetry.patch_plot import draw_patches
@@ -190,6 +191,7 @@ __all__ = [
     "calibrate_steps",
     "change_within",
     "check_records",
+    "check_telemetry",
     "check_training",
     "choose_defaults",
     "composite_score",
@@ -214,6 +216,7 @@ __all__ = [
     "failed_parity",
     "file_figures",
     "file_part",
+    "finished",
     "flops_per_byte",
     "free_memory_bytes",
     "fresh_mixer",
@@ -253,6 +256,7 @@ __all__ = [
     "safe_sample",
     "safe_sample_steps",
     "safety_steps",
+    "scaled",
     "self_score_steps",
     "suspected_steps",
     "sweep_folders",

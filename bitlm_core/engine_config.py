@@ -18,7 +18,8 @@ from bitlm_core.training.config import TrainingConfig, TrainingPlan
 class EngineConfig(BaseModel):
     """A network, how it is trained, whether context mixing stands beside it, how it is watched, and what the gate demands.
 
-    Raises ConfigError for architecture='mix' without context mixing, or with settings that only networks have.
+    Raises ConfigError for architecture='mix' without context mixing, or with settings that only networks have, and for a
+    composite loss of nothing that this network has.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,7 +39,13 @@ class EngineConfig(BaseModel):
                 "Leave context_mixing true, or choose architecture='byte'"
             )
         check_training(self.model, self.training)
+        check_telemetry(self.model, self.telemetry)
         return self
+
+    def watching(self, telemetry: TelemetryConfig, floors: Floors) -> EngineConfig:
+        """The same, watched in another way. Raises ConfigError for a composite loss that this network cannot have."""
+        check_telemetry(self.model, telemetry)
+        return self.model_copy(update={"telemetry": telemetry, "floors": floors})
 
 
 def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingPlan | None = None) -> None:
@@ -66,6 +73,22 @@ def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingP
         raise ConfigError(
             f"{', '.join(sorted(named))}: only networks are trained with that, and architecture='mix' has none: it reads its "
             "data in order, each byte once. Leave that out, or use a model with architecture='byte'"
+        )
+
+
+def check_telemetry(model: ModelConfig, telemetry: TelemetryConfig) -> None:
+    """Raise ConfigError for a composite loss where no part of it has a gradient."""
+    if not telemetry.composite_loss:
+        return
+    if not model.has_network:
+        raise ConfigError(
+            f"composite_loss={telemetry.composite_loss:g} is a term of a network's loss, and architecture='mix' has none: "
+            "leave it 0, or use a model with architecture='byte'"
+        )
+    if model.architecture == "bit" and not telemetry.lambda_k:
+        raise ConfigError(
+            f"composite_loss={telemetry.composite_loss:g} is of K alone in a bit model, and lambda_k is 0: set lambda_k "
+            "above 0, or composite_loss to 0"
         )
 
 

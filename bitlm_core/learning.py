@@ -33,6 +33,7 @@ from bitlm_core.telemetry.snapshot import (
     measure_predictions,
 )
 from bitlm_core.training.batches import Batch, sample_windows
+from bitlm_core.training.composite import Composite, composite_of
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
 from bitlm_core.training.data import ByteData
 from bitlm_core.training.segments import Segments
@@ -108,6 +109,12 @@ def open_segments(model: LanguageModel, data: ByteData, training: TrainingConfig
     """The data in order, for a training that carries keys and values."""
     length = training.window_bytes or model.config.max_bytes
     return Segments(model, data, batch=training.num_windows(length), length=length)
+
+
+def composite_term(config: EngineConfig, reference: NDArray[np.float64]) -> Composite | None:
+    """What a step minimises beside its loss; None where the settings ask for nothing."""
+    asked = config.telemetry
+    return composite_of(asked.composite_loss, asked.lambdas, reference, whole_bytes=config.model.architecture == "byte")
 
 
 def measures(config: EngineConfig, step: int) -> bool:

@@ -8,11 +8,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 import bitlm_core
-from bitlm_mcp.bench_commands import Json, Preset, _followed, _report, _table, _values
-from bitlm_mcp.bench_compression import bench
+from bitlm_mcp.bench_reports import Json, Preset, report_of, show_table, tell, values_of
 from bitlm_mcp.demo import default_text
-
-__all__ = ["bench"]
 
 SHOWN = {
     "fp32": "bytes_per_second",
@@ -25,7 +22,6 @@ SHOWN = {
 """Columns of the table."""
 
 
-@bench.command()
 def generate(
     parameters: Annotated[str, typer.Option(help="0.8M, 5M or 25M; several with commas.")] = "0.8M",
     attention: Annotated[Literal["chunked", "full", "differential"], typer.Option(help="Of the network.")] = "chunked",
@@ -37,21 +33,20 @@ def generate(
 
     With several sizes, the names in the last line end in the size.
     """
-    sizes = _values(parameters, str)
+    sizes = values_of(parameters, str)
     found: list[Any] = []
     for size in sizes:
         steps = bitlm_core.generate_speeds(size, attention=attention, streams=streams, threads=threads)
-        found.append(_followed(steps, size))
+        found.append(report_of(steps, size))
     if not json_only:
-        _table([({"size": each.parameters}, {name: each.flat()[field] for name, field in SHOWN.items()}) for each in found])
+        show_table([({"size": each.parameters}, {name: each.flat()[field] for name, field in SHOWN.items()}) for each in found])
     if len(found) == 1:
         figures = found[0].flat()
     else:
         figures = {f"{name}_{each.parameters}": value for each in found for name, value in each.flat().items()}
-    _report(figures, json_only=True)
+    tell(figures, json_only=True)
 
 
-@bench.command()
 def weights(
     data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
     preset: Preset = "small",
@@ -61,4 +56,4 @@ def weights(
     """Train a network, and score held-out bytes in fp32 and in int8: what int8 weights cost in bits per byte."""
     content = data.read_bytes() if data else default_text()
     config = bitlm_core.EngineConfig(model=bitlm_core.preset_config(preset))
-    _report(_followed(bitlm_core.int8_cost_steps(content, config, seconds=seconds), "learning").flat(), json_only)
+    tell(report_of(bitlm_core.int8_cost_steps(content, config, seconds=seconds), "learning").flat(), json_only)

@@ -8,11 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 import bitlm_core
-from bitlm_mcp.bench_commands import Architecture, Json, Preset, _followed, _report
-from bitlm_mcp.bench_decoding import bench
+from bitlm_mcp.bench_reports import Architecture, Json, Preset, report_of, tell
 from bitlm_mcp.demo import default_text
-
-__all__ = ["bench"]
 
 WINDOW_BYTES, BATCH_SIZE = 127, 16
 """Of training: such a window and the symbol before it are two chunks of attention, of which each sees the other."""
@@ -20,7 +17,6 @@ NUM_LAYERS = 2
 """With tables of neighbours, fewer and therefore more steps know more: 2.79 bits per byte after 120 CPU-s, with three 2.84."""
 
 
-@bench.command("diffusion")
 def diffusion(
     data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="CPU seconds to train for.")] = 180.0,
@@ -47,7 +43,7 @@ def diffusion(
         mixing=None,
     )
     plan = bitlm_core.TrainingPlan(objective=objective, seconds=seconds, mask_unit=mask_unit, noise_curriculum=noise_curriculum)
-    found = _followed(bitlm_core.diffusion_bench_steps(content, config, plan, threads=threads), "learning")
+    found = report_of(bitlm_core.diffusion_bench_steps(content, config, plan, threads=threads), "learning")
     shown = {"objective": objective, "networks": networks, "mask_unit": mask_unit, "noise_curriculum": noise_curriculum}
     sizes = {"architecture": architecture, "preset": preset, "num_layers": num_layers}
-    _report({**found.flat(), **shown, **sizes}, json_only)
+    tell({**found.flat(), **shown, **sizes}, json_only)

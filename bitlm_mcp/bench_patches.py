@@ -8,11 +8,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 import bitlm_core
-from bitlm_mcp.bench_commands import BenchError, Json, Preset, _followed, _report, _table, _values
-from bitlm_mcp.bench_repair import bench
+from bitlm_mcp.bench_reports import BenchError, Json, Preset, report_of, show_table, tell, values_of
 from bitlm_mcp.demo import default_text
-
-__all__ = ["bench"]
 
 SHOWN = {
     "bpb": "bpb",
@@ -30,7 +27,6 @@ Window = Annotated[int | None, typer.Option(min=16, max=131_072, help="Bytes in 
 Windows = Annotated[int | None, typer.Option(min=1, max=4096, help="Windows per step, of all networks.")]
 
 
-@bench.command()
 def patches(
     data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="CPU seconds for each network.")] = 180.0,
@@ -55,8 +51,8 @@ def patches(
     layers = _given(global_layers=global_layers, encoder_layers=encoder_layers, decoder_layers=decoder_layers)
     trial = bitlm_core.PatchTrial(
         seconds=seconds,
-        sizes=tuple(_values(sizes, _size)),
-        variants=tuple(_values(variants, str)),
+        sizes=tuple(values_of(sizes, _size)),
+        variants=tuple(values_of(variants, str)),
         preset=preset,
         fixed=patching == "fixed",
         of_patches=layers | _given(hidden_size=hidden_size, local_width=local_width, ngram_vocab_size=ngram_vocab_size),
@@ -64,10 +60,10 @@ def patches(
         training=bitlm_core.TrainingConfig(**_given(batch_size=batch_size)),
     )
     steps = bitlm_core.patch_bench_steps(data.read_bytes() if data else default_text(), trial)
-    found = _followed(steps, "learning")
+    found = report_of(steps, "learning")
     if not json_only:
-        _table([_row(network) for network in found.networks])
-    _report({**found.flat(), "preset": preset, "patching": patching}, json_only=True)
+        show_table([_row(network) for network in found.networks])
+    tell({**found.flat(), "preset": preset, "patching": patching}, json_only=True)
 
 
 def _row(network: Any) -> tuple[dict[str, Any], dict[str, float]]:

@@ -8,14 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 import bitlm_core
-from bitlm_mcp.bench_commands import Json, _followed, _report
-from bitlm_mcp.bench_safety import bench
+from bitlm_mcp.bench_reports import Json, report_of, tell
 from bitlm_mcp.demo import default_text
 
-__all__ = ["bench"]
 
-
-@bench.command()
 def repair(
     data: Annotated[Path | None, typer.Option(help="File to damage.", show_default="Python's language reference")] = None,
     train_share: Annotated[float, typer.Option(min=0, max=0.999, help="Learned first; the rest is damaged.")] = 0.9,
@@ -38,4 +34,4 @@ def repair(
     )
     trial = bitlm_core.RepairTrial(train_share, rate, seconds, adaptive, margin_bits, seed)
     steps = bitlm_core.repair_bench_steps(content, config, trial)
-    _report(_followed(steps, "repairing").flat(), json_only)
+    tell(report_of(steps, "repairing").flat(), json_only)

@@ -32,7 +32,7 @@ SCALARS = frozenset({"string", "integer", "number", "boolean"})
 
 _LEFT_OUT = frozenset({"title", "$defs", "properties", "required"})
 _UNLISTED = frozenset({"maxLength", "minLength", "pattern", "maxItems"})
-_FAR = 1024
+_FAR = 512
 """Upper bounds from here on are so far away that hardly a caller meets them."""
 _NEAR = (0, 1)
 """Lower bounds where counting begins anyway."""

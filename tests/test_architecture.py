@@ -87,6 +87,7 @@ SERVER = [
     "doctor",
     "shell",
     "bench",
+    "bench_reports",
     "bench_commands",
     "bench_compression",
     "bench_decoding",
@@ -102,6 +103,8 @@ SERVER = [
     "telemetry_commands",
     "repair_commands",
     "patch_commands",
+    "sample_commands",
+    "bench_app",
     "cli",
     "__main__",
 ]

@@ -8,7 +8,6 @@ network is most certain first; told is the mean share of their bytes that come b
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bitlm_core.bench.clock import Trained, train_on_cpu_clock
 from bitlm_core.bench.learn import split
 from bitlm_core.bench.machine import describe
 from bitlm_core.bench.report import Report
@@ -75,28 +75,17 @@ def diffusion_bench_steps(
         raise ConfigError(f"the last tenth has {len(held)} bytes, and holes stand in windows of {HOLE_WINDOW}: give more data")
     torch.set_num_threads(threads)
     engine = Engine(config)
-    seconds, seen, used = plan.seconds, 0, 0.0
-    started, wall = time.process_time(), time.perf_counter()
-    # The plan counts wall seconds; the schedule must follow the CPU clock instead, so the plan is moved along by hand.
-    for report in engine.train_steps(train, plan):
-        seen += report.num_bytes
-        used = time.process_time() - started
-        plan = plan.model_copy(update={"steps_done": plan.steps_done + 1, "seconds_done": used})
-        engine.plan = plan
-        yield min(1.0, used / seconds)
-    wall = time.perf_counter() - wall
+    trained = yield from train_on_cpu_clock(engine, train, plan)
     assert engine.model is not None  # noqa: S101 - what has no network refuses the plan
-    yield _report(engine.model, held, plan, seen=seen, used=used, wall=wall, engine=engine, threads=threads)
+    yield _report(engine.model, held, plan, trained, engine=engine, threads=threads)
 
 
 def _report(
     model: LanguageModel,
     held: ByteData,
     plan: TrainingPlan,
+    trained: Trained,
     *,
-    seen: int,
-    used: float,
-    wall: float,
     engine: Engine,
     threads: int,
 ) -> DiffusionReport:
@@ -109,12 +98,12 @@ def _report(
         holes_1=holes[1],
         holes_2=holes[2],
         holes_4=holes[4],
-        cpu_seconds=used,
-        wall_seconds=wall,
-        steps=plan.steps_done,
-        bytes_seen=seen,
+        cpu_seconds=trained.cpu_seconds,
+        wall_seconds=trained.wall_seconds,
+        steps=trained.steps,
+        bytes_seen=trained.bytes_seen,
         bytes_scored=bound.num_bytes,
-        bytes_per_cpu_second=seen / used,
+        bytes_per_cpu_second=trained.bytes_seen / trained.cpu_seconds,
         num_parameters=engine.num_parameters,
         threads=threads,
         machine=describe(),

@@ -9,7 +9,6 @@ are compared with as much held-out text: nothing can be asked of samples that th
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bitlm_core.bench.clock import train_on_cpu_clock
 from bitlm_core.bench.learn import split
 from bitlm_core.bench.report import Report
 from bitlm_core.engine import Engine
@@ -91,13 +91,8 @@ def learn_and_sample_steps(
     objectives: tuple[tuple[Objective, EngineConfig], ...] = (("diffusion", config), ("causal", judging))
     for objective, settings in objectives:
         engine, plan = Engine(settings), TrainingPlan(objective=objective, seconds=seconds)
-        started = time.process_time()
-        # The plan counts wall seconds; the schedule must follow the CPU clock instead, so the plan is moved along by hand.
-        for _ in engine.train_steps(bytes_in_memory(train), plan):
-            used = time.process_time() - started
-            plan = plan.model_copy(update={"steps_done": plan.steps_done + 1, "seconds_done": used})
-            engine.plan = plan
-            yield (len(learned) + min(1.0, used / seconds)) / 3
+        for share in train_on_cpu_clock(engine, bytes_in_memory(train), plan):
+            yield (len(learned) + share) / 3
         assert engine.model is not None  # noqa: S101 - what has no network refuses the plan
         learned.append(engine.model)
     for told in sample_figures(learned[0], learned[1], held, samplings, samples=SAMPLES):

@@ -10,19 +10,18 @@ The first 90 % are learned, the last 10 % scored: every byte once, by the networ
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bitlm_core.bench.machine import describe
+from bitlm_core.bench.clock import train_on_cpu_clock
+from bitlm_core.bench.machine import clock, describe, require
 from bitlm_core.bench.report import Report
 from bitlm_core.engine import Engine
 from bitlm_core.engine_config import EngineConfig
-from bitlm_core.errors import ConfigError
 from bitlm_core.learning import held_out_loss, held_out_mixed_loss
 from bitlm_core.scoring.likelihood import Likelihood
 from bitlm_core.steps import finished
@@ -76,53 +75,55 @@ def learn_steps(
 
     Raises ConfigError where there is no such device, and for data too short to learn from.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"torch {torch.__version__} finds no CUDA device on this machine: use the device cpu")
+    require(device)
     torch.set_num_threads(threads)
     engine = Engine(config, device)
     train, held = (bytes_in_memory(part) for part in split(data))
-    now = time.perf_counter if device == "cuda" else time.process_time
-    started, wall, paused = now(), time.perf_counter(), 0.0
-    # The plan counts wall seconds; the schedule must follow the CPU clock instead, so the plan is moved along by hand.
-    plan, seen, used, looks = TrainingPlan(seconds=seconds), 0, 0.0, 0
-    reached: dict[str, float] = {}
-    for report in engine.train_steps(train, plan):
-        seen += report.num_bytes
-        used = now() - started - paused
-        plan = plan.model_copy(update={"steps_done": plan.steps_done + 1, "seconds_done": used})
-        engine.plan = plan.model_copy(update={"all_read": engine.plan is not None and engine.plan.all_read})
-        if used >= (looks + 1) * seconds / LOOKS and paused <= used + FREE_LOOKS_S:
-            looks = int(used * LOOKS / seconds)
-            looked = now()
-            reached = {name: used for name, loss in _losses(engine, held, reached) if loss <= TARGET * math.log(2)} | reached
-            paused += now() - looked
-        yield min(1.0, used / seconds)
-    wall = time.perf_counter() - wall
+    looks = _Looks(engine, held, seconds, now := clock(1, device))
+    trained = yield from train_on_cpu_clock(engine, train, TrainingPlan(seconds=seconds), now=now, look=looks)
     found = scored(engine, held.array)
     yield LearnReport(
         bpb_network=found.bits_per_byte_network,
         bpb_static=found.bits_per_byte_static,
         bpb_online=found.bits_per_byte,
-        seconds_to_2739=reached.get("network"),
-        seconds_to_2739_mixed=reached.get("mixed"),
-        cpu_seconds=used,
-        wall_seconds=wall,
-        steps=plan.steps_done,
-        bytes_seen=seen,
+        seconds_to_2739=looks.reached.get("network"),
+        seconds_to_2739_mixed=looks.reached.get("mixed"),
+        cpu_seconds=trained.cpu_seconds,
+        wall_seconds=trained.wall_seconds,
+        steps=trained.steps,
+        bytes_seen=trained.bytes_seen,
         bytes_scored=found.num_bytes,
-        bytes_per_cpu_second=seen / used,
+        bytes_per_cpu_second=trained.bytes_seen / trained.cpu_seconds,
         num_parameters=engine.num_parameters,
         threads=threads,
-        machine=describe(),
+        machine=describe(device),
     )
 
 
-def _losses(engine: Engine, held: ByteData, reached: Container[str]) -> Iterator[tuple[str, float]]:
-    """Held-out losses of what has not reached the target yet."""
-    if engine.model and "network" not in reached:
-        yield "network", held_out_loss(engine.model, held)
-    if engine.mixer and "mixed" not in reached:
-        yield "mixed", held_out_mixed_loss(engine.model, engine.mixer, held)
+class _Looks:
+    """Looks from time to time whether the target is reached; reached: the seconds at which it first was."""
+
+    def __init__(self, engine: Engine, held: ByteData, seconds: float, now: Callable[[], float]) -> None:
+        self._engine, self._held, self._seconds, self._now = engine, held, seconds, now
+        self._looks, self._spent = 0, 0.0
+        self.reached: dict[str, float] = {}
+
+    def __call__(self, used: float) -> None:
+        if used < (self._looks + 1) * self._seconds / LOOKS or self._spent > used + FREE_LOOKS_S:
+            return
+        self._looks = int(used * LOOKS / self._seconds)
+        began = self._now()
+        found = {name: used for name, loss in self._losses() if loss <= TARGET * math.log(2)}
+        self.reached = found | self.reached
+        self._spent += self._now() - began
+
+    def _losses(self) -> Iterator[tuple[str, float]]:
+        """Held-out losses of what has not reached the target yet."""
+        model, mixer = self._engine.model, self._engine.mixer
+        if model and "network" not in self.reached:
+            yield "network", held_out_loss(model, self._held)
+        if mixer and "mixed" not in self.reached:
+            yield "mixed", held_out_mixed_loss(model, mixer, self._held)
 
 
 def scored(engine: Engine, data: NDArray[np.uint8]) -> Likelihood:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bitlm_core.bench.clocked import trained
+from bitlm_core.bench.clock import train_on_cpu_clock
 from bitlm_core.bench.generate import ROUNDS, SECONDS
 from bitlm_core.bench.learn import scored, split
 from bitlm_core.bench.machine import describe
@@ -34,7 +34,7 @@ from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.patch_lm import PatchLM
 from bitlm_core.patching.boundaries import patch_starts, patch_statistics
 from bitlm_core.steps import finished
-from bitlm_core.training.config import TrainingConfig
+from bitlm_core.training.config import TrainingConfig, TrainingPlan
 from bitlm_core.training.data import ByteData, bytes_in_memory
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -189,28 +189,24 @@ def _measured(
 ) -> Iterator[float | PatchFigures]:
     _warm(config)
     engine = Engine(EngineConfig(model=config, training=trial.training, mixing=None))
-    used, steps = 0.0, 0
-    for used in trained(engine, train, trial.seconds):
-        steps += 1
-        yield min(1.0, used / trial.seconds)
+    learned = yield from train_on_cpu_clock(engine, train, TrainingPlan(seconds=trial.seconds))
     model = engine.model
     assert model is not None  # noqa: S101 - none of these is without
     bpb = scored(engine, held).bits_per_byte_network
     assert bpb is not None  # noqa: S101
     mean = mean_patch_size(model, held) if isinstance(model, PatchLM) else None
     speed, drawn_by = _generation_speed(model)
-    length = min(trial.training.window_bytes or config.max_bytes, config.max_bytes, len(train))
     yield PatchFigures(
         name=name,
         bpb=bpb,
-        train_bytes_per_second=steps * trial.training.num_windows(length) * length / used,
+        train_bytes_per_second=learned.bytes_seen / learned.cpu_seconds,
         generate_bytes_per_second=speed,
         generate_engine=drawn_by,
         flops_per_byte=flops_per_byte(config, mean),
         num_parameters=count_parameters(config),
         parameters_outside_tables=outside_tables(config),
         mean_patch_size=mean,
-        steps=steps,
+        steps=learned.steps,
     )
 
 

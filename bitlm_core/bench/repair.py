@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bitlm_core.bench.clock import train_on_cpu_clock
 from bitlm_core.bench.machine import describe
 from bitlm_core.bench.report import Report
 from bitlm_core.engine import Engine
@@ -30,6 +31,7 @@ from bitlm_core.repair.damage import damaged_ranges
 from bitlm_core.repair.settings import MARGIN_BITS, RepairSettings
 from bitlm_core.repair.steps import Repair, fresh_mixer, repair_steps
 from bitlm_core.repair.suspicion import suspected_steps
+from bitlm_core.steps import scaled
 from bitlm_core.training.config import TrainingPlan
 from bitlm_core.training.data import bytes_in_memory
 
@@ -104,12 +106,12 @@ def repair_bench_steps(data: bytes, config: EngineConfig, trial: RepairTrial) ->
     clock.append(time.process_time())
     settings = RepairSettings(adaptive=trial.adaptive and mixer is not None)
     known = damaged_ranges(damaged, [(place, 1) for place in places.tolist()])
-    told = yield from _within(repair_steps(model, mixer, known, settings, masked=masked), 0.4, 0.2)
+    told = yield from scaled(repair_steps(model, mixer, known, settings, masked=masked), 0.4, 0.6)
     clock.append(time.process_time())
     count = EXAMINED * len(places)
     how: dict[str, Any] = {"adaptive": settings.adaptive, "margin_bits": trial.margin_bits}
-    damage = yield from _within(suspected_steps(model, mixer, damaged, count, **how), 0.6, 0.1)
-    found = yield from _within(repair_steps(model, mixer, damage, settings, masked=masked), 0.7, 0.3)
+    damage = yield from scaled(suspected_steps(model, mixer, damaged, count, **how), 0.6, 0.7)
+    found = yield from scaled(repair_steps(model, mixer, damage, settings, masked=masked), 0.7, 1.0)
     clock.append(time.process_time())
     train_seconds, repair_seconds, search_seconds = np.diff(clock).tolist()
     yield RepairReport(
@@ -153,20 +155,5 @@ def _learned(
             raise ConfigError("train_share=0 leaves a network nothing to learn from: use architecture='mix', or a larger share")
         return None, fresh_mixer(damaged), False
     engine = Engine(config)
-    started, plan = time.process_time(), TrainingPlan(seconds=seconds)
-    for _ in engine.train_steps(bytes_in_memory(train), plan):
-        used = time.process_time() - started
-        plan = plan.model_copy(update={"steps_done": plan.steps_done + 1, "seconds_done": used})
-        engine.plan = plan.model_copy(update={"all_read": engine.plan is not None and engine.plan.all_read})
-        yield 0.4 * min(1.0, used / seconds)
+    yield from scaled(train_on_cpu_clock(engine, bytes_in_memory(train), TrainingPlan(seconds=seconds)), 0.0, 0.4)
     return engine.model, engine.mixer, engine.diffusion_steps > 0
-
-
-def _within(steps: Generator[float, None, Any], start: float, share: float) -> Generator[float, None, Any]:
-    """The same steps as a part of something larger."""
-    while True:
-        try:
-            done = next(steps)
-        except StopIteration as ended:
-            return ended.value
-        yield start + share * done

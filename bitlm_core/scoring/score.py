@@ -31,6 +31,7 @@ from bitlm_core.scoring.likelihood import Likelihood, Readings, score_steps
 from bitlm_core.scoring.records import WINDOW_BYTES, Costs, Floats
 from bitlm_core.scoring.streaming import Part, Streaming
 from bitlm_core.scoring.surprise import Span, Surprise, byte_surprise, top_spans
+from bitlm_core.steps import scaled
 
 Result = TypeVar("Result")
 
@@ -124,13 +125,13 @@ def record_score_steps(
 
     share = 1 / _PASSES if stream else 1.0
     scoring = score_steps(model, mixer, data, map(tuple, spans.tolist()), observe)
-    likelihood = yield from _scaled(scoring, 0.0, share)
+    likelihood = yield from scaled(scoring, 0.0, share)
     costs = Costs.within(surprise, spans)
     reference = Reference.of(costs)
     if not stream or mixer is None:
         return Score(surprise, spans, reference.statistic(costs), likelihood)
     streaming = Streaming(mixer, reference)
-    yield from _scaled(_stream_steps(model, streaming, data, spans, surprise), share, share)
+    yield from scaled(_stream_steps(model, streaming, data, spans, surprise), share, 1.0)
     return Score(surprise, spans, streaming.statistics, likelihood, streaming.num_learned)
 
 
@@ -182,14 +183,3 @@ def _stream_steps(
             read = window.end
         surprise[begin:end] = streaming.read(record)
         yield end / len(data)
-
-
-def _scaled(steps: Generator[float, None, Result], start: float, share: float) -> Generator[float, None, Result]:
-    """The same steps as a part of something larger."""
-    while True:
-        try:
-            done = next(steps)
-        except StopIteration as ended:
-            found: Result = ended.value
-            return found
-        yield start + share * done

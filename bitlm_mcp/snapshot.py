@@ -70,6 +70,7 @@ class ModelView:
     """One model. `history` is the record, thinned when long, oldest first; `alerts` the latest ones.
 
     `holder`: the other server process that writes it now; what is shown then is its last saved state.
+    `flops_per_byte`: of a forward pass, see `bitlm_core.flops_per_byte`; None where it cannot be told before there is data.
     """
 
     model_id: str
@@ -85,6 +86,7 @@ class ModelView:
     history: tuple[HistoryPoint, ...]
     alerts: tuple[str, ...]
     holder: str | None = None
+    flops_per_byte: float | None = None
 
     def latest(self, name: str) -> float | None:
         """The last recorded value of a metric, None before the first."""

@@ -13,6 +13,8 @@ import pytest
 from bitlm_core import CheckpointError
 from bitlm_mcp.operations.best_states import best_name
 from bitlm_mcp.operations.models import load, save
+from bitlm_mcp.operations.reading import cancel
+from bitlm_mcp.operations.training import resume
 from tests.mcp.workspaces import Server
 
 
@@ -66,6 +68,21 @@ def test_what_somebody_saved_or_pinned_stays(mine: Server, monkeypatch: pytest.M
     assert (trained(mine) or {})["best_checkpoint"] == "m.best-3"
     mine.completed(save(mine.workspace, "latest", "m", overwrite=False, pinned=False))  # one of one that is kept
     assert mine.workspace.checkpoints.names() == ["latest", "m.best-2", "m.best-3"]
+
+
+def test_a_training_that_goes_on_knows_what_it_had_kept(mine: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks(monkeypatch, 5)
+    job = mine.train(steps=1000, validate_every=1, patience=40)
+    mine.until_step(3)
+    cancel(mine.workspace, job.job_id)
+    assert mine.ended(job.job_id).status == "cancelled"
+    resume(mine.workspace, job.job_id, queue=False)
+    done = mine.ended(job.job_id)
+    assert (done.status, done.step, done.result) == (
+        "completed",
+        41,
+        {"best_checkpoint": "m.best", "best_step": 1, "best_bits_per_byte_held_out": pytest.approx(5)},
+    )
 
 
 def test_its_name_is_a_name_however_long_the_model_is_called(mine: Server) -> None:

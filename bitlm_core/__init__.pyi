@@ -13,6 +13,7 @@ from .bench.learn import LearnReport, learn_steps
 from .bench.long_context import long_costs
 from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
+from .bench.patches import PatchesReport, PatchTrial, patch_bench_steps
 from .bench.peer import nanogpt_steps
 from .bench.records import read_records, records_report
 from .bench.repair import RepairReport, RepairTrial, repair_bench_steps
@@ -70,7 +71,9 @@ from .generation.template import Template
 from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
+from .models.blt_config import BLTConfig
 from .models.config import ModelConfig, count_parameters, preset_config
+from .models.flops import flops_per_byte
 from .patching.boundaries import PatchStatistics, patch_starts, patch_statistics
 from .patching.config import PatchingConfig
 from .patching.entropy import EntropyFit, EntropyModel
@@ -96,6 +99,7 @@ from .telemetry.plot import draw_run
 from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
+from .training.statistics import DataStatistics, data_statistics
 
 __all__ = [
     "MARGIN_BITS",
@@ -103,6 +107,7 @@ __all__ = [
     "RECORDS_PATTERN",
     "AnomalyReport",
     "Attempt",
+    "BLTConfig",
     "BitLMError",
     "ByteData",
     "Calibration",
@@ -119,6 +124,7 @@ __all__ = [
     "ContainerInfo",
     "ContextMixer",
     "Damage",
+    "DataStatistics",
     "DecoderLimits",
     "Defaults",
     "DiffusionReport",
@@ -146,7 +152,9 @@ __all__ = [
     "ParityError",
     "PatchInspection",
     "PatchStatistics",
+    "PatchTrial",
     "Patcher",
+    "PatchesReport",
     "PatchingConfig",
     "RecordScore",
     "Repair",
@@ -194,6 +202,7 @@ __all__ = [
     "count_parameters",
     "create_text",
     "damaged_ranges",
+    "data_statistics",
     "decompress_record",
     "decompress_record_steps",
     "decompress_steps",
@@ -208,6 +217,7 @@ __all__ = [
     "file_figures",
     "file_part",
     "finished",
+    "flops_per_byte",
     "free_memory_bytes",
     "fresh_mixer",
     "generate_many",
@@ -226,6 +236,7 @@ __all__ = [
     "measure_bits",
     "nanogpt_steps",
     "packed_groups",
+    "patch_bench_steps",
     "patch_starts",
     "patch_statistics",
     "preset_config",

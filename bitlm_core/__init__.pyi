@@ -72,8 +72,9 @@ from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
 from .models.blt_config import BLTConfig
-from .models.config import ModelConfig, count_parameters, preset_config
+from .models.config import ModelConfig, count_parameters
 from .models.flops import flops_per_byte
+from .models.presets import preset_config
 from .patching.boundaries import PatchStatistics, patch_starts, patch_statistics
 from .patching.config import PatchingConfig
 from .patching.entropy import EntropyFit, EntropyModel

@@ -25,9 +25,9 @@ from bitlm_core.errors import ConfigError
 from bitlm_core.generation.diffusion_sampling import DiffusionSampling
 from bitlm_core.generation.masked_diffusion import filling_steps
 from bitlm_core.generation.template import Template
-from bitlm_core.models.config import preset_config
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_nats
+from bitlm_core.models.presets import preset_config
 from bitlm_core.steps import finished
 from bitlm_core.training.config import TrainingPlan
 from bitlm_core.training.data import ByteData, bytes_in_memory

@@ -28,10 +28,11 @@ from bitlm_core.generation.autoregressive import generate_steps
 from bitlm_core.generation.sampling import SamplingConfig
 from bitlm_core.mixing.predictor import Predictor
 from bitlm_core.models.build import build_model
-from bitlm_core.models.config import ModelConfig, Preset, count_parameters, preset_config
+from bitlm_core.models.config import ModelConfig, Preset, count_parameters
 from bitlm_core.models.flops import flops_per_byte
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.patch_lm import PatchLM
+from bitlm_core.models.presets import preset_config
 from bitlm_core.patching.boundaries import patch_starts, patch_statistics
 from bitlm_core.steps import finished
 from bitlm_core.training.config import TrainingConfig, TrainingPlan

@@ -9,7 +9,7 @@ from bitlm_core.bench.repair import EXAMINED, RepairReport, RepairTrial, damaged
 from bitlm_core.engine_config import EngineConfig
 from bitlm_core.errors import ConfigError
 from bitlm_core.mixing.config import MixingConfig
-from bitlm_core.models.config import preset_config
+from bitlm_core.models.presets import preset_config
 
 LINES = b"".join(b"%d bottles of beer on the wall, take one down and pass it around\n" % (7 * i % 100) for i in range(40))
 MIX = EngineConfig(model=preset_config(None, "mix"), mixing=MixingConfig(memory_mib=8))

@@ -41,14 +41,8 @@ def filling_steps(
     total = sum(num_passes(sampling, num_open) for _, _, num_open in windows)
     done = rehidden = 0
     for start, end, _ in windows:
-        part = canvas.part(start, end)
-        if sampling.method == "flip":
-            passes = flip_steps(model, part, sampling, generator)
-        elif sampling.is_search and num_passes(sampling, part.num_open) == part.num_open:
-            passes = likeliest_canvas_steps(model, part)
-        else:
-            passes = mask_steps(model, part, sampling, generator, (gaps, _bytes(canvas.data[:start])) if gaps else None)
-        for hidden_again in passes:
+        text = (gaps, _bytes(canvas.data[:start])) if gaps else None
+        for hidden_again in _passes(model, canvas.part(start, end), sampling, generator, text):
             done, rehidden = done + 1, rehidden + hidden_again
             yield FillingState(done / total, _bytes(canvas.data[shown]), _bytes(canvas.known[shown]))
     was_open = canvas.given != KNOWN
@@ -65,6 +59,21 @@ def filling_steps(
         rehidden=rehidden,
         order=None if sampling.method == "flip" else sampling.order_used,
     )
+
+
+def _passes(
+    model: LanguageModel,
+    part: Canvas,
+    sampling: DiffusionSampling,
+    generator: torch.Generator,
+    text: tuple[Utf8Gaps, bytes] | None,
+) -> Iterator[int]:
+    """Fill a window in the way that is asked for; yields after each pass how many bytes it hid again."""
+    if sampling.method == "flip":
+        return flip_steps(model, part, sampling, generator)
+    if sampling.is_search and num_passes(sampling, part.num_open) == part.num_open:
+        return likeliest_canvas_steps(model, part)
+    return mask_steps(model, part, sampling, generator, text)
 
 
 def _windows(known: bytes, size: int) -> Iterator[tuple[int, int, int]]:

@@ -53,6 +53,14 @@ BatchSize = Annotated[str, typer.Option(help="Windows per step; several with com
 Steps = Annotated[int, typer.Option(min=2, max=10_000, help="Steps per case.")]
 
 
+def only_of_mixed(objective: str, networks: str | None) -> None:
+    """Raise BenchError where the networks of masked diffusion are named, which is not to be learned."""
+    if networks and objective != "mixed":
+        raise BenchError(
+            f"--networks {networks} is about masked diffusion, which --objective {objective} does not learn: use mixed"
+        )
+
+
 def _values(text: str, read: Any) -> list[Any]:
     """The values in a list with commas; `[None]` for an empty text, which leaves the preset's own."""
     return [read(part.strip()) for part in text.split(",")] if text else [None]
@@ -111,6 +119,7 @@ def learn(
     """Learn the first 90 % of a file for some CPU seconds, and score the rest: bits per byte, by protocol."""
     if (peer is None) != (peer_path is None):
         raise BenchError("--peer and --peer-path belong together: give both, or neither")
+    only_of_mixed(objective, networks)
     content = data.read_bytes() if data else default_text()
     settings = {"optimizer": optimizer, "batch_size": batch_size, "learning_rate": learning_rate}
     config = bitlm_core.EngineConfig(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 import bitlm_core
-from bitlm_mcp.bench_commands import Json, _followed, _report
+from bitlm_mcp.bench_commands import Json, _followed, _report, only_of_mixed
 from bitlm_mcp.bench_safety import bench
 from bitlm_mcp.demo import default_text
 
@@ -36,6 +36,7 @@ def repair(
     json_only: Json = False,
 ) -> None:
     """Damage a part of a file at random and repair it: bytes restored at told places, precision and recall at unknown ones."""
+    only_of_mixed(objective, networks)
     content = data.read_bytes() if data else default_text()
     config = bitlm_core.EngineConfig(
         model=bitlm_core.preset_config(preset, architecture, diffusion=networks),

@@ -82,6 +82,7 @@ def learn(
     """Learn the first 90 % of a file for some CPU seconds, and score the rest: bits per byte, by protocol."""
     if (peer is None) != (peer_path is None):
         raise BenchError("--peer and --peer-path belong together: give both, or neither")
+    only_of_mixed(objective, networks)
     content = data.read_bytes() if data else default_text()
     settings = {"optimizer": optimizer, "batch_size": batch_size, "learning_rate": learning_rate}
     config = bitlm_core.EngineConfig(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 import bitlm_core
-from bitlm_mcp.bench_reports import Json, report_of, tell
+from bitlm_mcp.bench_reports import Json, only_of_mixed, report_of, tell
 from bitlm_mcp.demo import default_text
 
 
@@ -32,6 +32,7 @@ def repair(
     json_only: Json = False,
 ) -> None:
     """Damage a part of a file at random and repair it: bytes restored at told places, precision and recall at unknown ones."""
+    only_of_mixed(objective, networks)
     content = data.read_bytes() if data else default_text()
     config = bitlm_core.EngineConfig(
         model=bitlm_core.preset_config(preset, architecture, diffusion=networks),

@@ -70,3 +70,11 @@ def report_of(steps: Iterator[float | Report], what: str) -> Report:
                 return step
             bar.update(task, completed=step)
     raise BenchError("the benchmark ended without a report")
+
+
+def only_of_mixed(objective: str, networks: str | None) -> None:
+    """Raise BenchError where the networks of masked diffusion are named, which is not to be learned."""
+    if networks and objective != "mixed":
+        raise BenchError(
+            f"--networks {networks} is about masked diffusion, which --objective {objective} does not learn: use mixed"
+        )

@@ -150,7 +150,7 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         method: Method = "mask",
         order: Order = None,
         remask: Remask = None,
-        temperature: Temperature = 0.85,
+        temperature: Temperature = 0.9,
         constraint: Constraint = "none",
         seed: Seed = 0,
     ) -> DiffusionResult:

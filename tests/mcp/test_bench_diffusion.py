@@ -41,3 +41,9 @@ def test_what_cannot_be_done_is_refused(tmp_path: Path, text: bytes) -> None:
     given = ["bench", "diffusion", "--data", str(tmp_path / "data"), "--preset", "tiny"]
     refused = CliRunner().invoke(cli.app, [*given, "--architecture", "bit", "--networks", "shared"])
     assert refused.exit_code == 1 and "use 'own'" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["learn", "repair"])
+def test_networks_are_named_only_where_diffusion_is_learned(command: str) -> None:
+    refused = CliRunner().invoke(cli.app, ["bench", command, "--networks", "own"])
+    assert refused.exit_code == 1 and "--objective causal does not learn" in refused.stderr

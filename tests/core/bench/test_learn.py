@@ -29,6 +29,15 @@ def test_it_trains_on_the_first_part_and_scores_the_rest(config_of: Callable[...
     assert report.flat().keys() == vars(report).keys() and report.machine in str(report.flat())
 
 
+def test_mixed_learning_is_told_by_its_bound_too(config_of: Callable[..., EngineConfig], text: bytes) -> None:
+    config = config_of("byte", mixing=None)
+    *_, report = learn_steps(text[:5_000], config, seconds=0.2, threads=1, objective="mixed")
+    assert isinstance(report, LearnReport) and report.bpb_bound is not None and report.bpb_network is not None
+    assert 3 < report.bpb_bound < 9 and 3 < report.bpb_network < 9
+    *_, report = learn_steps(text[:5_000], config, seconds=0.1, threads=1)
+    assert isinstance(report, LearnReport) and report.bpb_bound is None
+
+
 def test_it_says_when_the_target_was_reached(config_of: Callable[..., EngineConfig], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learn, "TARGET", 8.5)
     *shares, report = learn_steps(b"abcd" * 500, config_of("byte", mixing=None), seconds=0.3, threads=1)

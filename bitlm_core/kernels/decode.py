@@ -279,6 +279,7 @@ def keep_hidden(net: Network, st: Streams, room: Room, n: Int) -> None:
             st.hidden[room.rows[r, STREAM], i] = room.out[r, i]
 
 
+@woven
 def read_bytes(net: Network, st: Streams, room: Room, symbols: NDArray[np.int64], n: Int) -> None:
     """Read `symbols[:n]` in the streams that the rows name, one after the other, with a byte network."""
     for r in range(n):

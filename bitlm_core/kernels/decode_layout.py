@@ -99,29 +99,32 @@ class Room(NamedTuple):
 KEY_VALUE, QUERY = range(2)
 POOLED, OPENED, SUM_UP, GATE, RECALLED = range(5)
 READ_QUERY, READ_OUT = range(2)
-# indices into PatchNetwork.between. SPAN: 0 without memory. READS: whether the rules read entropies.
+# indices into Between.sizes. SPAN: 0 without memory. READS: whether the rules read entropies.
 SHOWN, SPAN, READS, RESETS, SHIFT = range(5)
-BETWEEN = 5
+NUM_BETWEEN = 5
 
 
-class PatchNetwork(NamedTuple):
-    """Encoder and decoder over bytes, the stack over patches in the middle, and the rules by which bytes become patches."""
+class Between(NamedTuple):
+    """What stands between the stacks of a byte-latent network, but for matrices: the rules by which bytes become patches."""
 
-    encoder: Network
-    middle: Network
-    last: Network
-    between: NDArray[np.int64]  # [BETWEEN]
+    sizes: NDArray[np.int64]  # [NUM_BETWEEN]
     keeps: NDArray[np.float32]  # [M] of what memory holds, the share that stays, or [0]
     rules: NDArray[np.float64]  # see `patch_rules`
     entropies: Tables
 
 
-class PatchStreams(NamedTuple):
-    """What was read of each stream."""
+class PatchNetwork(NamedTuple):
+    """Encoder and decoder over bytes, and the stack over patches in the middle."""
 
-    encoder: Streams
-    middle: Streams
-    last: Streams
+    encoder: Network
+    middle: Network
+    last: Network
+    between: Between
+
+
+class Opened(NamedTuple):
+    """Of each stream, the patch that is open, the patch that is shown, and memory."""
+
     keys: NDArray[np.float32]  # [S, O, W], of the symbols of the open patch
     values: NDArray[np.float32]  # [S, O, W]
     shown: NDArray[np.float32]  # [S, 2 s W], keys and values of the last complete patch
@@ -133,10 +136,33 @@ class PatchStreams(NamedTuple):
     told: NDArray[np.float32]  # [S, M], what is read of that
 
 
+class PatchStreams(NamedTuple):
+    """What was read of each stream."""
+
+    encoder: Streams
+    middle: Streams
+    last: Streams
+    opened: Opened
+
+
 class PatchRoom(NamedTuple):
     """Scratch for rows of bytes, and for the patches that end in them."""
 
-    local: Room
+    last: Room
     large: Room
     ended: NDArray[np.int64]  # [N], which row of `large` the patch is that ends with this row; −1: none
     scores: NDArray[np.float32]  # [O or s]
+
+
+class Patches(NamedTuple):
+    """All of a byte-latent network, its streams and room that is not the stack which predicts: what the loops hand through."""
+
+    encoder: Network
+    read: Streams
+    middle: Network
+    streams: Streams
+    between: Between
+    opened: Opened
+    large: Room
+    ended: NDArray[np.int64]
+    scores: NDArray[np.float32]

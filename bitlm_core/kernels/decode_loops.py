@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitlm_core.kernels.byte_draws import byte_log_probs, pick, softplus
+from bitlm_core.kernels.decode import read_bytes
 from bitlm_core.kernels.decode_arithmetic import Float, dot, f32
-from bitlm_core.kernels.decode_layout import STREAM, WIDTH, Network, Room, Streams, part
-from bitlm_core.kernels.decode_patches import outermost, read
+from bitlm_core.kernels.decode_layout import STREAM, WIDTH, Network, Patches, Room, Streams, part, woven
+from bitlm_core.kernels.decode_patches import read_patches
 from bitlm_core.kernels.mixing_layout import Int, Memory, Scratch, Tables, cached_kernel, sources_stamp
 from bitlm_core.kernels.mixing_step import end_byte, go_to, mixed_logit, note_place, start_byte, start_low_nibble
 from bitlm_core.kernels.range_coder import (
@@ -119,7 +120,7 @@ def choose(net: Network, hidden: NDArray[np.float32], m: Memory, t: Tables, s: S
     return byte
 
 
-@part
+@woven
 def step(net: Network, st: Streams, m: Memory, t: Tables, s: Scratch, job: Job, i: Int) -> None:
     """Byte i of every stream, which then are the symbols to be read."""
     mixing, by_path = job.options[MIXING], job.options[KIND] != DRAW or (job.sampling[0] == 1 and job.sampling[1] == 1)
@@ -153,32 +154,34 @@ def predict(net: Network, room: Room, job: Job, first: Int, n: Int) -> None:
 
 @lru_cache(maxsize=1)
 def entry_point() -> Callable[..., int]:
-    """`run(net, streams, room, memory, tables, scratch, job)`, compiled on first use or taken from numba's cache on disk: once
-    for byte networks, once for byte-latent ones.
+    """`run(net, streams, room, patches, memory, tables, scratch, job)`, compiled on first use or taken from numba's cache on
+    disk: once for byte networks, once for byte-latent ones, where the first three are those of the decoder.
 
     See `sources_stamp`.
     """
     stamp = sources_stamp()
 
     @cached_kernel
-    def run(net: Any, st: Any, room: Any, m: Memory, t: Tables, s: Scratch, job: Job) -> Int:
-        last, ends, rows = outermost(net), outermost(st), outermost(room)
-        kind, steps, at_once = job.options[KIND], job.options[STEPS], rows.rows.shape[0]
+    def run(net: Network, st: Streams, room: Room, patches: Patches | None, m: Memory, t: Tables, s: Scratch, job: Job) -> Int:
+        kind, steps, at_once = job.options[KIND], job.options[STEPS], room.rows.shape[0]
         symbols = job.options[NUM_SYMBOLS]
         for i in range(steps + 1):
             for first in range(0, symbols, at_once):
                 n = min(at_once, symbols - first)
                 for r in range(n):
-                    rows.rows[r, STREAM] = job.streams[first + r]
-                read(net, st, room, job.symbols[first:], n)
+                    room.rows[r, STREAM] = job.streams[first + r]
+                if patches is None:  # decided by its type, so that only one of the two is compiled
+                    read_bytes(net, st, room, job.symbols[first:], n)
+                else:
+                    read_patches(net, st, room, patches, job.symbols[first:], n)
                 if kind == READ:
-                    predict(last, rows, job, first + job.logits.shape[0] - symbols, n)
+                    predict(net, room, job, first + job.logits.shape[0] - symbols, n)
             if i < steps:
-                step(last, ends, m, t, s, job, i)
+                step(net, st, m, t, s, job, i)
                 symbols = job.data.shape[0] if kind != ENCODE and i + 1 < steps else 0
         if kind == NODES:
             for node in range(1, 256):
-                job.nodes[0, node] = node_logit(last, ends.hidden[0], node)
+                job.nodes[0, node] = node_logit(net, st.hidden[0], node)
         return stamp
 
     return run

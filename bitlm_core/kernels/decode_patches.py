@@ -11,18 +11,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import overload
 from numpy.typing import NDArray
 
 from bitlm_core.kernels.byte_entropy import next_entropy
-from bitlm_core.kernels.decode import LEAST_SCORE, compute, embed, keep_hidden, place, read_bytes
+from bitlm_core.kernels.decode import LEAST_SCORE, compute, embed, keep_hidden, place
 from bitlm_core.kernels.decode_arithmetic import ONE, ZERO, dot, exponential, f32, most, multiply, normalise, total
 from bitlm_core.kernels.decode_layout import (
     GATE,
     KEY_VALUE,
     LAYERS,
     OPENED,
-    OUTER,
     POOLED,
     QUERY,
     READ_OUT,
@@ -38,18 +36,19 @@ from bitlm_core.kernels.decode_layout import (
     VALUE_HEADS,
     VALUE_WIDTH,
     WIDTH,
+    Between,
     Network,
-    PatchNetwork,
-    PatchRoom,
-    PatchStreams,
+    Opened,
+    Patches,
     Room,
+    Streams,
     part,
+    woven,
 )
 from bitlm_core.kernels.mixing_layout import Int, kernel
 from bitlm_core.kernels.patch_rules import step
 from bitlm_core.kernels.vectors import LANES
 
-AS_PART: Any = OUTER
 ONE_ROW = np.int64(1)  # a plain number would be compiled by itself, with all that it is passed to
 
 
@@ -71,21 +70,21 @@ def soften(scores: NDArray[np.float32], count: Int) -> None:
 
 
 @part
-def ends(net: PatchNetwork, st: PatchStreams, stream: Int, symbol: Int) -> Any:
+def ends(between: Between, st: Opened, stream: Int, symbol: Int) -> Any:
     """Whether a symbol ends a patch: the next one of its stream starts another."""
     entropy = 0.0
-    if net.between[READS]:
-        resets, shift = net.between[RESETS] != 0, net.between[SHIFT]
-        entropy = np.float64(next_entropy(symbol, st.recent[stream], resets, net.entropies, shift))
-    return step(net.rules, st.rules[stream], symbol, entropy)
+    if between.sizes[READS]:
+        resets, shift = between.sizes[RESETS] != 0, between.sizes[SHIFT]
+        entropy = np.float64(next_entropy(symbol, st.recent[stream], resets, between.entropies, shift))
+    return step(between.rules, st.rules[stream], symbol, entropy)
 
 
 @part
-def pool(net: PatchNetwork, st: PatchStreams, room: PatchRoom, r: Int, e: Int) -> None:
+def pool(net: Network, local: Room, st: Opened, pooled: NDArray[np.float32], scores: NDArray[np.float32], r: Int) -> None:
     """What the open patch, which ends with row r, is made of: attention over its symbols, and its last one."""
-    local, stream, count = room.local, room.local.rows[r, STREAM], st.counts[room.local.rows[r, STREAM], 0]
-    width, heads, head_width = net.encoder.sizes[WIDTH], net.encoder.sizes[VALUE_HEADS], net.encoder.sizes[VALUE_WIDTH]
-    pooled = room.large.inner[e]
+    stream = local.rows[r, STREAM]
+    count = st.counts[stream, 0]
+    width, heads, head_width = net.sizes[WIDTH], net.sizes[VALUE_HEADS], net.sizes[VALUE_WIDTH]
     last = local.normed[0]
     for i in range(width):
         last[i] = local.out[r, i]
@@ -93,27 +92,39 @@ def pool(net: PatchNetwork, st: PatchStreams, room: PatchRoom, r: Int, e: Int) -
         pooled[width + i] = last[i]
     for i in range(2 * width, (2 * width + LANES - 1) // LANES * LANES):
         pooled[i] = ZERO
-    multiply(net.encoder, local, at(net.encoder) + QUERY, local.normed, local.inner, ONE_ROW)
+    multiply(net, local, at(net) + QUERY, local.normed, local.inner, ONE_ROW)
     scale = ONE / np.sqrt(f32(head_width))
     for h in range(heads):
         start, stop = h * head_width, (h + 1) * head_width
         q, gathered = local.inner[0, start:stop], pooled[start:stop]
         normalise(q, head_width, q)
         for j in range(count):
-            room.scores[j] = dot(st.keys[stream, j, start:stop], q, head_width) * scale
-        soften(room.scores, count)
+            scores[j] = dot(st.keys[stream, j, start:stop], q, head_width) * scale
+        soften(scores, count)
         for j in range(count):
-            value, weight = st.values[stream, j, start:stop], room.scores[j]
+            value, weight = st.values[stream, j, start:stop], scores[j]
             for i in range(gathered.size):
                 gathered[i] += weight * value[i]
 
 
 @part
-def close_patches(net: PatchNetwork, st: PatchStreams, room: PatchRoom, symbols: NDArray[np.int64], n: Int) -> Int:
-    """Put n rows into the open patches of their streams; how many end, which are pooled and are rows of `large` then."""
-    local = room.local
-    width, heads, head_width = net.encoder.sizes[WIDTH], net.encoder.sizes[VALUE_HEADS], net.encoder.sizes[VALUE_WIDTH]
-    multiply(net.encoder, local, at(net.encoder) + KEY_VALUE, local.out, local.qkv, n)
+def close_patches(
+    net: Network,
+    local: Room,
+    between: Between,
+    st: Opened,
+    large: Room,
+    ended: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    symbols: NDArray[np.int64],
+    n: Int,
+) -> Int:
+    """Put n rows into the open patches of their streams; how many end, which then are rows of `large`, pooled.
+
+    ended: of each row, which row of `large` it ends, or −1.
+    """
+    width, heads, head_width = net.sizes[WIDTH], net.sizes[VALUE_HEADS], net.sizes[VALUE_WIDTH]
+    multiply(net, local, at(net) + KEY_VALUE, local.out, local.qkv, n)
     closed = np.int64(0)
     for r in range(n):
         stream = local.rows[r, STREAM]
@@ -124,21 +135,21 @@ def close_patches(net: PatchNetwork, st: PatchStreams, room: PatchRoom, symbols:
         for i in range(width):
             st.values[stream, slot, i] = local.qkv[r, width + i]
         st.counts[stream, 0] = slot + 1
-        room.ended[r] = -1
-        if ends(net, st, stream, symbols[r]):
-            pool(net, st, room, r, closed)
+        ended[r] = -1
+        if ends(between, st, stream, symbols[r]):
+            pool(net, local, st, large.inner[closed], scores, r)
             st.counts[stream, 0] = 0
-            room.large.rows[closed, STREAM] = stream
-            room.ended[r] = closed
+            large.rows[closed, STREAM] = stream
+            ended[r] = closed
             closed += 1
     return closed
 
 
 @part
-def recall(net: PatchNetwork, st: PatchStreams, room: Room, n: Int) -> None:
+def recall(net: Network, between: Between, st: Opened, room: Room, n: Int) -> None:
     """Add what memory tells to n patches, and sum them up in it."""
-    width, span = net.middle.sizes[WIDTH], net.between[SPAN]
-    multiply(net.middle, room, at(net.middle) + GATE, room.x1, room.inner, n)
+    width, span = net.sizes[WIDTH], between.sizes[SPAN]
+    multiply(net, room, at(net) + GATE, room.x1, room.inner, n)
     for e in range(n):
         stream = room.rows[e, STREAM]
         summed, held, told = st.summed[stream], st.held[stream], st.told[stream]
@@ -154,105 +165,90 @@ def recall(net: PatchNetwork, st: PatchStreams, room: Room, n: Int) -> None:
             for i in range(width):
                 room.normed[0, i] = summed[i] / f32(span)
                 summed[i] = ZERO
-            multiply(net.middle, room, at(net.middle) + SUM_UP, room.normed, room.qkv, ONE_ROW)
+            multiply(net, room, at(net) + SUM_UP, room.normed, room.qkv, ONE_ROW)
             for i in range(width):
-                held[i] = net.keeps[i] * held[i] + (ONE - net.keeps[i]) * room.qkv[0, i]
+                held[i] = between.keeps[i] * held[i] + (ONE - between.keeps[i]) * room.qkv[0, i]
                 room.normed[0, i] = held[i]
-            multiply(net.middle, room, at(net.middle) + RECALLED, room.normed, room.qkv, ONE_ROW)
+            multiply(net, room, at(net) + RECALLED, room.normed, room.qkv, ONE_ROW)
             for i in range(width):
                 told[i] = room.qkv[0, i]
 
 
 @part
-def begin_patches(net: PatchNetwork, st: PatchStreams, room: Room, n: Int) -> None:
+def begin_patches(net: Network, between: Between, st: Streams, opened: Opened, room: Room, n: Int) -> None:
     """From what was gathered of n patches to what the stack over patches begins with."""
     for e in range(n):
-        place(st.middle, room, e)
-    multiply(net.middle, room, at(net.middle) + POOLED, room.inner, room.x1, n)
-    if net.between[SPAN]:
-        recall(net, st, room, n)
+        place(st, room, e)
+    multiply(net, room, at(net) + POOLED, room.inner, room.x1, n)
+    if between.sizes[SPAN]:
+        recall(net, between, opened, room, n)
 
 
 @part
-def open_patches(net: PatchNetwork, room: Room, n: Int) -> None:
+def open_patches(net: Network, heads: Int, head_width: Int, room: Room, n: Int) -> None:
     """From the hidden states of n patches to what they show: keys, normalised, and values, in `qkv`."""
-    multiply(net.middle, room, at(net.middle) + OPENED, room.out, room.qkv, n)
-    head_width = net.encoder.sizes[VALUE_WIDTH]
+    multiply(net, room, at(net) + OPENED, room.out, room.qkv, n)
     for e in range(n):
-        for h in range(net.between[SHOWN] * net.encoder.sizes[VALUE_HEADS]):
+        for h in range(heads):
             key = room.qkv[e, h * head_width : (h + 1) * head_width]
             normalise(key, head_width, key)
 
 
 @part
-def show(net: PatchNetwork, st: PatchStreams, room: PatchRoom, n: Int) -> None:
+def show(
+    net: Network,
+    slots: Int,
+    local: Room,
+    st: Opened,
+    opened: NDArray[np.float32],
+    ended: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    n: Int,
+) -> None:
     """Let each of n rows read the last complete patch of its stream; the sum is what the decoder begins with."""
-    local = room.local
-    width, heads, head_width = net.encoder.sizes[WIDTH], net.encoder.sizes[VALUE_HEADS], net.encoder.sizes[VALUE_WIDTH]
-    slots, scale = net.between[SHOWN], ONE / np.sqrt(f32(head_width))
-    multiply(net.last, local, at(net.last) + READ_QUERY, local.out, local.qkv, n)
+    width, heads, head_width = net.sizes[WIDTH], net.sizes[VALUE_HEADS], net.sizes[VALUE_WIDTH]
+    scale = ONE / np.sqrt(f32(head_width))
+    multiply(net, local, at(net) + READ_QUERY, local.out, local.qkv, n)
     for r in range(n):
-        shown, e = st.shown[local.rows[r, STREAM]], room.ended[r]
+        shown, e = st.shown[local.rows[r, STREAM]], ended[r]
         if e >= 0:
             for i in range(shown.size):
-                shown[i] = room.large.qkv[e, i]
+                shown[i] = opened[e, i]
         for h in range(heads):
             start, stop = h * head_width, (h + 1) * head_width
             q, gathered = local.qkv[r, start:stop], local.normed[r, start:stop]
             normalise(q, head_width, q)
             for j in range(slots):
-                room.scores[j] = dot(shown[j * width + start : j * width + stop], q, head_width) * scale
-            soften(room.scores, slots)
+                scores[j] = dot(shown[j * width + start : j * width + stop], q, head_width) * scale
+            soften(scores, slots)
             for i in range(gathered.size):
                 gathered[i] = ZERO
             for j in range(slots):
-                value, weight = shown[(slots + j) * width + start : (slots + j) * width + stop], room.scores[j]
+                value, weight = shown[(slots + j) * width + start : (slots + j) * width + stop], scores[j]
                 for i in range(gathered.size):
                     gathered[i] += weight * value[i]
-    multiply(net.last, local, at(net.last) + READ_OUT, local.normed, local.inner, n)
+    multiply(net, local, at(net) + READ_OUT, local.normed, local.inner, n)
     for r in range(n):
         for i in range(width):
             local.x1[r, i] = local.out[r, i] + local.inner[r, i]
 
 
-def read_patches(net: PatchNetwork, st: PatchStreams, room: PatchRoom, symbols: NDArray[np.int64], n: Int) -> None:
-    """Read `symbols[:n]` in the streams that the rows name, one after the other, with a byte-latent network."""
-    local = room.local
+@woven
+def read_patches(net: Network, st: Streams, room: Room, p: Patches, symbols: NDArray[np.int64], n: Int) -> None:
+    """Read `symbols[:n]` in the streams that the rows name, one after the other, with a byte-latent network.
+
+    `net`, `st`: of its decoder.
+    """
     for r in range(n):
-        place(st.encoder, local, r)
-        embed(net.encoder, st.encoder, local, r, symbols[r])
-    compute(net.encoder, st.encoder, local, n)
-    closed = close_patches(net, st, room, symbols, n)
+        place(p.read, room, r)
+        embed(p.encoder, p.read, room, r, symbols[r])
+    compute(p.encoder, p.read, room, n)
+    closed = close_patches(p.encoder, room, p.between, p.opened, p.large, p.ended, p.scores, symbols, n)
     if closed:
-        begin_patches(net, st, room.large, closed)
-        compute(net.middle, st.middle, room.large, closed)
-        open_patches(net, room.large, closed)
-    show(net, st, room, n)
-    compute(net.last, st.last, local, n)
-    keep_hidden(net.last, st.last, local, n)
-
-
-def read(net: Any, st: Any, room: Any, symbols: NDArray[np.int64], n: Int) -> None:
-    """Read symbols with whichever network it is. The kernels choose by type, so each is compiled only where it is used."""
-    how = read_patches if isinstance(net, PatchNetwork) else read_bytes
-    how(net, st, room, symbols, n)
-
-
-def outermost(of: Any) -> Any:
-    """Of a network, of streams or of room: that of the stack that predicts."""
-    return of.last if isinstance(of, PatchNetwork | PatchStreams) else of.local if isinstance(of, PatchRoom) else of
-
-
-@overload(read, jit_options=AS_PART, strict=False)
-def _typed_read(net: Any, st: Any, room: Any, symbols: Any, n: Any) -> Any:
-    """The functions themselves: each level of calls above `compute` compiles all of it once more."""
-    return read_patches if net.instance_class is PatchNetwork else read_bytes
-
-
-@overload(outermost, jit_options=AS_PART, strict=False)
-def _typed_outermost(of: Any) -> Any:
-    if of.instance_class is PatchRoom:
-        return lambda of: of.local
-    if of.instance_class in (PatchNetwork, PatchStreams):
-        return lambda of: of.last
-    return lambda of: of
+        begin_patches(p.middle, p.between, p.streams, p.opened, p.large, closed)
+        compute(p.middle, p.streams, p.large, closed)
+        heads, head_width = p.encoder.sizes[VALUE_HEADS], p.encoder.sizes[VALUE_WIDTH]
+        open_patches(p.middle, p.between.sizes[SHOWN] * heads, head_width, p.large, closed)
+    show(net, p.between.sizes[SHOWN], room, p.opened, p.large.qkv, p.ended, p.scores, n)
+    compute(net, st, room, n)
+    keep_hidden(net, st, room, n)

@@ -27,7 +27,7 @@ from bitlm_core.mixing.coding import PIECE, ByteDecoder, ByteEncoder
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.tables import new_memory, tables
 from bitlm_core.mixing.windows import window_end, window_start
-from bitlm_core.models.packed import Packable, open_room, open_streams, packed, restart, weight_bytes
+from bitlm_core.models.packed import Packable, apart, open_room, open_streams, packed, restart, weight_bytes
 from bitlm_core.models.packed_stack import TURNS, Weights, turns
 
 _NO_CODER = Coder(np.zeros(STATE_SIZE, np.int64), np.zeros(0, np.uint8))
@@ -228,7 +228,7 @@ class FusedStreams:
             st.turns_from[0] = start = int(st.lengths[0])
             st.cos[:], st.sin[:] = turns(start, TURNS, 2 * st.cos.shape[1])
         run = loops.entry_point()
-        return run(self._net, st, self._room, memory or _unused_memory(), tables(), self._scratch, job)
+        return run(*apart(self._net, st, self._room), memory or _unused_memory(), tables(), self._scratch, job)
 
 
 @lru_cache(maxsize=1)

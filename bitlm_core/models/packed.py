@@ -7,7 +7,7 @@ import weakref
 import torch
 
 from bitlm_core.errors import ModelStateError
-from bitlm_core.kernels.decode_layout import ROWS, Network, PatchNetwork, PatchRoom, PatchStreams, Room, Streams
+from bitlm_core.kernels.decode_layout import ROWS, Network, Patches, PatchNetwork, PatchRoom, PatchStreams, Room, Streams
 from bitlm_core.layers.memory import Locality
 from bitlm_core.models.byte_lm import ByteLM
 from bitlm_core.models.interface import LanguageModel
@@ -69,6 +69,26 @@ def open_room(net: AnyNetwork, streams: AnyStreams, num_rows: int = ROWS) -> Roo
         assert isinstance(streams, PatchStreams)  # noqa: S101
         return patch_room(net, streams, num_rows)
     return stack_room(net, num_rows)
+
+
+def apart(net: AnyNetwork, streams: AnyStreams, room: Room | PatchRoom) -> tuple[Network, Streams, Room, Patches | None]:
+    """As the loops take them: of the stack that predicts, and the rest."""
+    if isinstance(net, PatchNetwork):
+        assert isinstance(streams, PatchStreams) and isinstance(room, PatchRoom)  # noqa: S101
+        rest = Patches(
+            net.encoder,
+            streams.encoder,
+            net.middle,
+            streams.middle,
+            net.between,
+            streams.opened,
+            room.large,
+            room.ended,
+            room.scores,
+        )
+        return net.last, streams.last, room.last, rest
+    assert isinstance(streams, Streams) and isinstance(room, Room)  # noqa: S101
+    return net, streams, room, None
 
 
 def restart(streams: AnyStreams, stream: int, start: int) -> None:

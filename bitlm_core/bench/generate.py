@@ -47,6 +47,8 @@ PATCH_SIZES: dict[str, dict[str, Any]] = {
 }
 """Byte-latent networks that multiply with as many, within 1 %, in all of their parts together."""
 WEIGHTS: tuple[Weights, Weights] = ("float32", "int8")
+SPEEDS = ("bytes_per_second", "bytes_per_second_int8", "bytes_per_second_mixing", "bytes_per_second_mixing_int8")
+CARRIED = ("bytes_per_second_carried", "bytes_per_second_carried_int8")
 WINDOW = 256
 PATCH_BYTES = 4
 COMPARED = 300
@@ -106,35 +108,20 @@ def generate_speeds(
 
     Raises ConfigError for a size that has no name here, and for patches of a byte network.
     """
-    if parameters not in SIZES:
-        raise ConfigError(f"parameters={parameters!r} is not one of {', '.join(SIZES)}: choose one of these")
-    if architecture == "byte" and patch_bytes is not None:
-        raise ConfigError(f"patch_bytes={patch_bytes} means nothing with architecture='byte': leave it out, or use 'patch'")
-    if architecture == "patch":
-        patch_bytes = PATCH_BYTES if patch_bytes is None else patch_bytes
+    patch_bytes = _checked_patch_bytes(parameters, architecture, patch_bytes)
     torch.set_num_threads(1)
-    model, mixer = random_model(attention, parameters, patch_bytes), ContextMixer(MixingConfig(memory_mib=16))
-    mixer.read(np.frombuffer(b"so that its tables hold something. " * 500, np.uint8))
-    started = time.process_time()
-    FusedStreams(model).node_logits()
-    compiled = time.process_time() - started
-    reference = _torch_logits(model)
-    differences = [float(np.abs(_fused_logits(model, weights) - reference).max()) for weights in WEIGHTS]
+    model, mixer = random_model(attention, parameters, patch_bytes), _taught_mixer()
+    compiled = _first_use(model)
     yield 0.1
-    speeds: dict[tuple[bool, Weights], float] = {}
-    for mixed, weights in product((False, True), WEIGHTS):
-        speeds[mixed, weights] = _speed(model, mixer if mixed else None, weights, streams, threads)
+    speeds: dict[str, float] = {}
+    for (mixed, weights), name in zip(product((False, True), WEIGHTS), SPEEDS, strict=True):
+        speeds[name] = _speed(model, mixer if mixed else None, weights, streams, threads)
         yield 0.1 + 0.2 * len(speeds)
     yield GenerateReport(
-        bytes_per_second=speeds[False, "float32"],
-        bytes_per_second_int8=speeds[False, "int8"],
-        bytes_per_second_mixing=speeds[True, "float32"],
-        bytes_per_second_mixing_int8=speeds[True, "int8"],
-        bytes_per_second_carried=_carried_speed(model, "float32"),
-        bytes_per_second_carried_int8=_carried_speed(model, "int8"),
+        **speeds,
+        **_carried_speeds(model),
         bytes_per_second_torch=_torch_speed(model),
-        max_logit_difference=differences[0],
-        max_logit_difference_int8=differences[1],
+        **_differences(model),
         architecture=architecture,
         patch_bytes=patch_bytes,
         parameters=parameters,
@@ -147,6 +134,22 @@ def generate_speeds(
         compile_seconds=compiled,
         machine=describe(),
     )
+
+
+def _first_use(model: Packable) -> float:
+    """CPU seconds."""
+    started = time.process_time()
+    FusedStreams(model).node_logits()
+    return time.process_time() - started
+
+
+def _checked_patch_bytes(parameters: str, architecture: str, patch_bytes: int | None) -> int | None:
+    """How long patches are; None for a byte network, which has none."""
+    if parameters not in SIZES:
+        raise ConfigError(f"parameters={parameters!r} is not one of {', '.join(SIZES)}: choose one of these")
+    if architecture == "byte" and patch_bytes is not None:
+        raise ConfigError(f"patch_bytes={patch_bytes} means nothing with architecture='byte': leave it out, or use 'patch'")
+    return PATCH_BYTES if architecture == "patch" and patch_bytes is None else patch_bytes
 
 
 def random_model(attention: Attention, parameters: str, patch_bytes: int | None) -> Packable:
@@ -163,6 +166,12 @@ def random_model(attention: Attention, parameters: str, patch_bytes: int | None)
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3 * config.d_model**-0.5)
     assert isinstance(model, Packable)  # noqa: S101
     return model
+
+
+def _taught_mixer() -> ContextMixer:
+    mixer = ContextMixer(MixingConfig(memory_mib=16))
+    mixer.read(np.frombuffer(b"so that its tables hold something. " * 500, np.uint8))
+    return mixer
 
 
 def num_multiplied(model: Packable) -> int:
@@ -198,6 +207,10 @@ def _carried_speed(model: Packable, weights: Weights) -> float | None:
     return best
 
 
+def _carried_speeds(model: Packable) -> dict[str, Any]:
+    return dict(zip(CARRIED, [_carried_speed(model, weights) for weights in WEIGHTS], strict=True))
+
+
 def _torch_speed(model: Packable, count: int = 48) -> float:
     """Of the PyTorch path, reading given bytes one by one: in the middle of a window, without reading one again."""
     predictor = Predictor(model, None, adaptive=False, running="torch")
@@ -211,6 +224,13 @@ def _torch_speed(model: Packable, count: int = 48) -> float:
 
 def _probe() -> bytes:
     return np.random.Generator(np.random.Philox(1)).integers(0, 256, COMPARED).astype(np.uint8).tobytes()
+
+
+def _differences(model: Packable) -> dict[str, float]:
+    """The largest ones of logits from PyTorch's."""
+    names, reference = ("max_logit_difference", "max_logit_difference_int8"), _torch_logits(model)
+    found = [float(np.abs(_fused_logits(model, weights) - reference).max()) for weights in WEIGHTS]
+    return dict(zip(names, found, strict=True))
 
 
 def _fused_logits(model: Packable, weights: Weights) -> np.ndarray:

@@ -3,6 +3,7 @@
     errors, device          what can go wrong; what the machine can hold
     codec, kernels          bytes <-> bits, exactly; hot integer loops
     layers, models          building blocks; networks with one interface
+    patching                bytes cut into patches where the next byte is hard to predict
     mixing                  context mixing: the network is one expert among context statistics
     telemetry, safety       K, C, S and drift; floors on what is generated
     diffusion, generation   the mathematics of masking; bytes out of a model

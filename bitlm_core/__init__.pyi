@@ -13,6 +13,7 @@ from .bench.learn import LearnReport, learn_steps
 from .bench.long_context import long_costs
 from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
+from .bench.patches import PatchesReport, PatchTrial, patch_bench_steps
 from .bench.peer import nanogpt_steps
 from .bench.records import read_records, records_report
 from .bench.repair import RepairReport, RepairTrial, repair_bench_steps
@@ -44,7 +45,7 @@ from .durable import (
     write_whole,
 )
 from .engine import Engine
-from .engine_config import EngineConfig, check_training, estimate_engine_bytes
+from .engine_config import EngineConfig, check_telemetry, check_training, estimate_engine_bytes
 from .errors import (
     BitLMError,
     CheckpointCorruptError,
@@ -70,7 +71,15 @@ from .generation.template import Template
 from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
-from .models.config import ModelConfig, count_parameters, preset_config
+from .models.blt_config import BLTConfig
+from .models.config import ModelConfig, count_parameters
+from .models.flops import flops_per_byte
+from .models.presets import preset_config
+from .patching.boundaries import PatchStatistics, patch_starts, patch_statistics
+from .patching.config import PatchingConfig
+from .patching.entropy import EntropyFit, EntropyModel
+from .patching.inspection import PatchInspection, inspect_patches
+from .patching.patcher import Patcher
 from .repair.damage import Damage, damaged_ranges, failed_parity, packed_groups
 from .repair.settings import MARGIN_BITS, RepairSettings
 from .repair.steps import Repair, fresh_mixer, repair_steps
@@ -83,12 +92,15 @@ from .scoring.heatmap import heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
 from .scoring.surprise import Span
+from .steps import finished, scaled
 from .telemetry.config import TelemetryConfig
 from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score, measure_bits
+from .telemetry.patch_plot import draw_patches
 from .telemetry.plot import draw_run
 from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
+from .training.statistics import DataStatistics, data_statistics
 
 __all__ = [
     "MARGIN_BITS",
@@ -96,6 +108,7 @@ __all__ = [
     "RECORDS_PATTERN",
     "AnomalyReport",
     "Attempt",
+    "BLTConfig",
     "BitLMError",
     "ByteData",
     "Calibration",
@@ -112,12 +125,15 @@ __all__ = [
     "ContainerInfo",
     "ContextMixer",
     "Damage",
+    "DataStatistics",
     "DecoderLimits",
     "Defaults",
     "DiffusionReport",
     "DiffusionSampling",
     "Engine",
     "EngineConfig",
+    "EntropyFit",
+    "EntropyModel",
     "Filling",
     "FillingState",
     "Floors",
@@ -135,6 +151,12 @@ __all__ = [
     "ModelConfig",
     "ModelStateError",
     "ParityError",
+    "PatchInspection",
+    "PatchStatistics",
+    "PatchTrial",
+    "Patcher",
+    "PatchesReport",
+    "PatchingConfig",
     "RecordScore",
     "Repair",
     "RepairReport",
@@ -170,6 +192,7 @@ __all__ = [
     "calibrate_steps",
     "change_within",
     "check_records",
+    "check_telemetry",
     "check_training",
     "choose_defaults",
     "composite_score",
@@ -180,6 +203,7 @@ __all__ = [
     "count_parameters",
     "create_text",
     "damaged_ranges",
+    "data_statistics",
     "decompress_record",
     "decompress_record_steps",
     "decompress_steps",
@@ -187,11 +211,14 @@ __all__ = [
     "describe",
     "diffusion_bench_steps",
     "digest_of",
+    "draw_patches",
     "draw_run",
     "estimate_engine_bytes",
     "failed_parity",
     "file_figures",
     "file_part",
+    "finished",
+    "flops_per_byte",
     "free_memory_bytes",
     "fresh_mixer",
     "generate_many",
@@ -200,6 +227,7 @@ __all__ = [
     "grid",
     "halting_steps",
     "heat_map",
+    "inspect_patches",
     "int8_cost_steps",
     "learn_and_sample_steps",
     "learn_steps",
@@ -209,6 +237,9 @@ __all__ = [
     "measure_bits",
     "nanogpt_steps",
     "packed_groups",
+    "patch_bench_steps",
+    "patch_starts",
+    "patch_statistics",
     "preset_config",
     "read_file",
     "read_header",
@@ -226,6 +257,7 @@ __all__ = [
     "safe_sample",
     "safe_sample_steps",
     "safety_steps",
+    "scaled",
     "self_score_steps",
     "suspected_steps",
     "sweep_folders",

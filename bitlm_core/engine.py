@@ -14,7 +14,7 @@ With architecture='mix' the network and the optimizer are None: the context mixe
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -99,8 +99,8 @@ class Engine:
 
     def set_telemetry(self, telemetry: TelemetryConfig, floors: Floors | None = None) -> None:
         """Watch in another way from the next step on, and demand other floors; what drift has seen so far stays."""
+        self.config = self.config.watching(telemetry, floors or self.config.floors)
         self.drift = telemetry.drift_detector(self.drift.state())
-        self.config = self.config.model_copy(update={"telemetry": telemetry, "floors": floors or self.config.floors})
 
     def expand_positional_encoding(self, max_seq_len: int) -> None:
         """Let windows have `max_seq_len` positions, see `LanguageModel.expand_positional_encoding`."""
@@ -163,7 +163,8 @@ class Engine:
         batch = segments.next_batch() if segments else learning.sample_batch(self._reader, data, self.config, self.step)
         carried = segments.carried if segments else None
         passes = plan.steps_done * batch.num_bytes / len(data)
-        result = self.trainer.step(batch, **plan.now, step=self.step, passes=passes, carried=carried)
+        composite = learning.composite_term(self.config, self.reference)
+        result = self.trainer.step(batch, **plan.now, step=self.step, passes=passes, carried=carried, composite=composite)
         if segments:
             segments.commit(batch)
         self.step += 1
@@ -236,7 +237,7 @@ class Engine:
         """
         predictor = Predictor(self.model, self.mixer, adaptive=False, weights=weights)
         generation = yield from generate_steps(predictor, prompt, max_new_bytes, sampling)
-        return generation, self._judge(generation, safety)
+        return generation, self._judge(bytes_to_bits(generation.data), safety, generation.costs)
 
     def infer_long_steps(
         self, data: NDArray[np.uint8], *, ctx_bits: int, overlap: int, carry: bool = False
@@ -251,15 +252,15 @@ class Engine:
         """Fill the gaps of a template, see `generation.masked_diffusion`; what was drawn is judged."""
         model = self._network("diffusion_sample", "continue a prompt with infer, or ")
         filling = yield from filling_steps(model, template, sampling or DiffusionSampling())
-        return filling, judged(filling.bits, self.reference, self.config.floors, safety)
+        return filling, self._judge(filling.bits, safety)
 
     def known_reference(self) -> NDArray[np.float64]:
         """The training data's byte counts; uniform before any training."""
         return self.reference if self.reference.any() else np.ones(256)
 
-    def _judge(self, generation: Generation, safety: Safety) -> Verdict | None:
-        bits, floors = bytes_to_bits(generation.data), self.config.floors
-        return judged(bits, self.reference, floors, safety, self.standard, generation.costs)
+    def _judge(self, bits: NDArray[np.uint8], safety: Safety, costs: Sequence[float] = ()) -> Verdict | None:
+        demanded, profile = self.config.floors, self.config.telemetry.profile
+        return judged(bits, self.reference, demanded, safety, self.standard, costs, profile)
 
     # Keeping
 

@@ -18,7 +18,8 @@ from bitlm_core.training.config import TrainingConfig, TrainingPlan
 class EngineConfig(BaseModel):
     """A network, how it is trained, whether context mixing stands beside it, how it is watched, and what the gate demands.
 
-    Raises ConfigError for architecture='mix' without context mixing, or with settings that only networks have.
+    Raises ConfigError for architecture='mix' without context mixing, or with settings that only networks have, and for a
+    composite loss of nothing that this network has.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,15 +39,22 @@ class EngineConfig(BaseModel):
                 "Leave context_mixing true, or choose architecture='byte'"
             )
         check_training(self.model, self.training)
+        check_telemetry(self.model, self.telemetry)
         return self
+
+    def watching(self, telemetry: TelemetryConfig, floors: Floors) -> EngineConfig:
+        """The same, watched in another way. Raises ConfigError for a composite loss that this network cannot have."""
+        check_telemetry(self.model, telemetry)
+        return self.model_copy(update={"telemetry": telemetry, "floors": floors})
 
 
 def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingPlan | None = None) -> None:
     """Raise ConfigError for settings or a plan that only networks can be trained with, where there is none."""
     if model.has_network:
-        if plan and plan.objective == "mixed" and training.batch_size < 2 * training.accumulation:
+        windows = training.num_windows(_window_bytes(model, training))
+        if plan and plan.objective == "mixed" and windows < 2 * training.accumulation:
             raise ConfigError(
-                f"objective='mixed' trains every second window by diffusion, and batch_size={training.batch_size} with "
+                f"objective='mixed' trains every second window by diffusion, and batch_size={windows} with "
                 f"accumulation={training.accumulation} has parts of one window: use a batch_size of at least twice the "
                 "accumulation"
             )
@@ -68,15 +76,35 @@ def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingP
         )
 
 
+def check_telemetry(model: ModelConfig, telemetry: TelemetryConfig) -> None:
+    """Raise ConfigError for a composite loss where no part of it has a gradient."""
+    if not telemetry.composite_loss:
+        return
+    if not model.has_network:
+        raise ConfigError(
+            f"composite_loss={telemetry.composite_loss:g} is a term of a network's loss, and architecture='mix' has none: "
+            "leave it 0, or use a model with architecture='byte'"
+        )
+    if model.architecture == "bit" and not telemetry.lambda_k:
+        raise ConfigError(
+            f"composite_loss={telemetry.composite_loss:g} is of K alone in a bit model, and lambda_k is 0: set lambda_k "
+            "above 0, or composite_loss to 0"
+        )
+
+
 def estimate_engine_bytes(config: EngineConfig) -> int:
     """Upper estimate of the memory that training and using an engine of this config take, before it exists."""
     # Scoring keeps two copies of the tables beside the original; saving or loading meanwhile, one more.
     mixing_bytes = 4 * (config.mixing.memory_mib << 20) if config.mixing else 0
-    window = min(config.training.window_bytes or config.model.max_bytes, config.model.max_bytes)
+    window = _window_bytes(config.model, config.training)
     return estimate_memory_bytes(
         config.model,
-        batch_size=-(-config.training.batch_size // config.training.accumulation),
+        batch_size=-(-config.training.num_windows(window) // config.training.accumulation),
         window_bytes=window,
         element_bytes=2 if config.training.use_autocast else 4,
         mixing_bytes=mixing_bytes,
     )
+
+
+def _window_bytes(model: ModelConfig, training: TrainingConfig) -> int:
+    return min(training.window_bytes or model.max_bytes, model.max_bytes)

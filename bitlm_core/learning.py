@@ -33,6 +33,7 @@ from bitlm_core.telemetry.snapshot import (
     measure_predictions,
 )
 from bitlm_core.training.batches import Batch, sample_windows
+from bitlm_core.training.composite import Composite, composite_of
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
 from bitlm_core.training.data import ByteData
 from bitlm_core.training.segments import Segments
@@ -100,13 +101,20 @@ def compile_kernels(mixer: ContextMixer | None) -> None:
 def sample_batch(reader: Reader, data: ByteData, config: EngineConfig, step: int) -> Batch:
     """The random windows of a step, of what the reader has not reserved."""
     training, longest = config.training, config.model.max_bytes
-    length = min(training.window_bytes or longest, longest)
-    return reader.sample(data, batch=training.batch_size, length=length, seed=config.seed, step=step)
+    length = min(training.window_bytes or longest, longest, len(data))
+    return reader.sample(data, batch=training.num_windows(length), length=length, seed=config.seed, step=step)
 
 
 def open_segments(model: LanguageModel, data: ByteData, training: TrainingConfig) -> Segments:
     """The data in order, for a training that carries keys and values."""
-    return Segments(model, data, batch=training.batch_size, length=training.window_bytes or model.config.max_bytes)
+    length = training.window_bytes or model.config.max_bytes
+    return Segments(model, data, batch=training.num_windows(length), length=length)
+
+
+def composite_term(config: EngineConfig, reference: NDArray[np.float64]) -> Composite | None:
+    """What a step minimises beside its loss; None where the settings ask for nothing."""
+    asked = config.telemetry
+    return composite_of(asked.composite_loss, asked.lambdas, reference, whole_bytes=config.model.architecture != "bit")
 
 
 def measures(config: EngineConfig, step: int) -> bool:

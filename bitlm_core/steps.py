@@ -1,4 +1,5 @@
-"""Long work is a generator that yields the share done and returns what it found; here is how to have it all at once."""
+"""Long work is a generator that yields the share done and returns what it found; here is how to have it all at once, and how
+to make it a part of something longer."""
 
 from __future__ import annotations
 
@@ -16,3 +17,14 @@ def finished(steps: Generator[Any, None, Returned]) -> Returned:
         except StopIteration as stop:
             returned: Returned = stop.value
             return returned
+
+
+def scaled(steps: Generator[float, None, Returned], start: float, end: float) -> Generator[float, None, Returned]:
+    """The same steps as a part of something longer: its shares from `start` to `end`, never beyond."""
+    while True:
+        try:
+            done = next(steps)
+        except StopIteration as stop:
+            returned: Returned = stop.value
+            return returned
+        yield min(end, start + (end - start) * done)

@@ -17,9 +17,11 @@
                     assembly: everything of one process put together
     the command     cli  options: the only readers of the command line and the environment
                     demo  doctor  host_config  shell: what it does besides serving
-                    score_commands  compression_commands  repair_commands  telemetry_commands: the same with files
-                    bench  bench_commands  bench_compression  bench_decoding  bench_diffusion
-                    bench_samples  bench_safety  bench_repair: measuring
+                    score_commands  compression_commands  repair_commands
+                    sample_commands  telemetry_commands: the same with files
+                    patch_commands: a file cut into patches
+                    bench  bench_app  bench_reports  bench_commands  bench_compression  bench_decoding
+                    bench_diffusion  bench_samples  bench_safety  bench_repair  bench_patches: measuring
 
 Importing this package does nothing.
 """

@@ -25,15 +25,16 @@ from bitlm_mcp.tools.compression import compression_tools
 from bitlm_mcp.tools.data import data_tools
 from bitlm_mcp.tools.inference import inference_tools
 from bitlm_mcp.tools.models import model_tools
+from bitlm_mcp.tools.patches import patch_tools
 from bitlm_mcp.tools.repair import repair_tools
 from bitlm_mcp.tools.safety import safety_tools
 from bitlm_mcp.tools.telemetry import telemetry_tools
 from bitlm_mcp.tools.training import training_tools
 from bitlm_mcp.workspace import Workspace
 
-TUNING = frozenset({"set_telemetry", "calibrate_floors"})
-"""The set `tuning`: for whoever adjusts how models are watched and judged. It is offered when it is asked for, so that the list
-that every host reads stays short."""
+TUNING = frozenset({"set_telemetry", "calibrate_floors", "inspect_patches"})
+"""The set `tuning`: for whoever adjusts how models cut, are watched and judged. It is offered when it is asked for, so that the
+list that every host reads stays short."""
 
 
 def all_tools(workspace: Workspace) -> list[ToolSpec]:
@@ -44,7 +45,7 @@ def all_tools(workspace: Workspace) -> list[ToolSpec]:
         "training": training_tools(workspace),
         "inference": [*inference_tools(workspace), *repair_tools(workspace), *safety_tools(workspace)],
         "compression": compression_tools(workspace),
-        "telemetry": telemetry_tools(workspace),
+        "telemetry": [*telemetry_tools(workspace), *patch_tools(workspace)],
         "checkpoints": checkpoint_tools(workspace),
     }
     specs = [replace(spec, toolset=name) for name, found in sets.items() for spec in found]

@@ -1,47 +1,29 @@
-"""`bitlm bench …`: what a machine, a network and a server can do, as tables for people and a last line of JSON."""
+"""`bitlm bench learn|train|memory|long|halting|defaults|serve`: what a machine, a network and a server can do."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import anyio
 import typer
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
-from typer.core import TyperGroup
 
 import bitlm_core
 from bitlm_mcp.bench import measure_serving
+from bitlm_mcp.bench_reports import (
+    Architecture,
+    BenchError,
+    Json,
+    Preset,
+    listed,
+    report_of,
+    show_table,
+    tell,
+    values_of,
+    whole_number,
+)
 from bitlm_mcp.demo import default_text
 
-
-class BenchError(Exception):
-    """A benchmark that cannot be run as asked."""
-
-
-class _OneLine(TyperGroup):
-    """What cannot be run ends with one line on stderr and exit code 1."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (BenchError, OSError, bitlm_core.BitLMError) as error:
-            typer.echo(f"bitlm: {error}", err=True)
-            raise typer.Exit(1) from None
-
-
-bench = typer.Typer(name="bench", cls=_OneLine, no_args_is_help=True, help="Measure on this machine; the last line is JSON.")
-
-Report = TypeVar("Report")
-Figures = Mapping[str, float | int | str | bool | None]
-
-Json = Annotated[bool, typer.Option("--json", help="Print the JSON line alone.")]
-Preset = Annotated[Literal["tiny", "small", "base"], typer.Option(help="Sizes of the network.")]
-Architecture = Annotated[Literal["byte", "bit"], typer.Option(help="A position per byte, or per bit.")]
 Threads = Annotated[str, typer.Option(help="Compute threads; several with commas.")]
 Windows = Annotated[str, typer.Option("--max-seq-len", help="Positions in a window; several with commas.")]
 Chunks = Annotated[str, typer.Option("--chunk-size", help="Positions in a chunk; several with commas, 0: full attention.")]
@@ -50,18 +32,8 @@ UseAct = Annotated[str, typer.Option(help="true, false, or both with a comma.")]
 UseCheckpoint = Annotated[str, typer.Option(help="true, false, or both with a comma.")]
 Dtype = Annotated[str, typer.Option(help="bfloat16, float32, or both with a comma.")]
 BatchSize = Annotated[str, typer.Option(help="Windows per step; several with commas.")]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute; cuda counts wall seconds.")]
 Steps = Annotated[int, typer.Option(min=2, max=10_000, help="Steps per case.")]
-
-
-def _values(text: str, read: Any) -> list[Any]:
-    """The values in a list with commas; `[None]` for an empty text, which leaves the preset's own."""
-    return [read(part.strip()) for part in text.split(",")] if text else [None]
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise BenchError(f"{text!r} is no whole number: give one or more, with commas between them")
-    return int(text)
 
 
 def _switch(text: str) -> bool:
@@ -80,16 +52,15 @@ def _ranges(
     max_seq_len: str, chunk_size: str, reversible: str, use_act: str, use_checkpoint: str, dtype: str
 ) -> dict[str, list[Any]]:
     return {
-        "max_seq_len": _values(max_seq_len, _number),
-        "chunk_size": _values(chunk_size, _number),
-        "reversible": _values(reversible, _switch),
-        "use_act": _values(use_act, _switch),
-        "use_checkpoint": _values(use_checkpoint, _switch),
-        "use_autocast": _values(dtype, _dtype),
+        "max_seq_len": values_of(max_seq_len, whole_number),
+        "chunk_size": values_of(chunk_size, whole_number),
+        "reversible": values_of(reversible, _switch),
+        "use_act": values_of(use_act, _switch),
+        "use_checkpoint": values_of(use_checkpoint, _switch),
+        "use_autocast": values_of(dtype, _dtype),
     }
 
 
-@bench.command()
 def learn(
     data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
     seconds: Annotated[float, typer.Option(min=1, max=86_400, help="CPU seconds to train for.")] = 180.0,
@@ -101,7 +72,9 @@ def learn(
     optimizer: Annotated[Literal["muon", "adamw"] | None, typer.Option(help="Of the blocks' matrices.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, max=4096, help="Windows per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=1e-9, max=1, help="Peak of the schedule.")] = None,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute; cuda counts wall seconds.")] = "cpu",
+    device: Device = "cpu",
+    objective: Annotated[Literal["causal", "mixed"], typer.Option(help="mixed: masked diffusion in the same time.")] = "causal",
+    networks: Annotated[Literal["shared", "own"] | None, typer.Option(help="Of mixed: one, or two.")] = None,
     peer: Annotated[Literal["nanogpt"] | None, typer.Option(help="Train this one too, for the same CPU seconds.")] = None,
     peer_path: Annotated[Path | None, typer.Option(help="Checkout of the peer; its model.py is executed.")] = None,
     json_only: Json = False,
@@ -112,19 +85,18 @@ def learn(
     content = data.read_bytes() if data else default_text()
     settings = {"optimizer": optimizer, "batch_size": batch_size, "learning_rate": learning_rate}
     config = bitlm_core.EngineConfig(
-        model=bitlm_core.preset_config(preset, architecture),
+        model=bitlm_core.preset_config(preset, architecture, diffusion=networks),
         training=bitlm_core.TrainingConfig.model_validate({name: given for name, given in settings.items() if given}),
         mixing=bitlm_core.MixingConfig(memory_mib=mixing_memory_mib) if mixing else None,
     )
-    own = bitlm_core.learn_steps(content, config, seconds=seconds, threads=threads, device=device)
+    own = bitlm_core.learn_steps(content, config, seconds=seconds, threads=threads, device=device, objective=objective)
     theirs: dict[str, Any] = {}
     if peer_path is not None:  # first, for whether it runs to its end is not in our hands
         steps = bitlm_core.nanogpt_steps(peer_path, content, seconds=seconds, threads=threads)
-        theirs = _followed(steps, str(peer)).flat()
-    _report({**_followed(own, "learning").flat(), **theirs}, json_only)
+        theirs = report_of(steps, str(peer)).flat()
+    tell({**report_of(own, "learning").flat(), **theirs}, json_only)
 
 
-@bench.command()
 def train(
     preset: Preset = "small",
     architecture: Architecture = "byte",
@@ -137,25 +109,25 @@ def train(
     threads: Threads = "1",
     batch_size: BatchSize = "",
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile the sub-blocks.")] = False,
+    device: Device = "cpu",
     steps: Steps = 20,
     json_only: Json = False,
 ) -> None:
     """Measure training: bytes per second and the share of the machine's matrix products. The JSON is of the fastest case."""
     ranges = _ranges(max_seq_len, chunk_size, reversible, use_act, use_checkpoint, dtype)
-    ranges |= {"threads": _values(threads, _number), "batch_size": _values(batch_size, _number)}
+    ranges |= {"threads": values_of(threads, whole_number), "batch_size": values_of(batch_size, whole_number)}
     cases = list(bitlm_core.grid(preset, architecture, ranges, {"compile": compiled}))
-    speeds = _listed(bitlm_core.train_speeds(cases, steps=steps), len(cases))
+    speeds = listed(bitlm_core.train_speeds(cases, steps=steps, device=device), len(cases))
     columns = ("bytes_per_second", "step_ms", "gemm_gflops", "gemm_share")
     if not json_only:
-        _table([(dict(speed.case.named), {name: getattr(speed, name) for name in columns}) for speed in speeds])
+        show_table([(dict(speed.case.named), {name: getattr(speed, name) for name in columns}) for speed in speeds])
     best = max(speeds, key=lambda speed: speed.bytes_per_second)
     figures = {name: round(getattr(best, name), 4) for name in columns}
     shown = {"preset": preset, "architecture": architecture, **best.case.named}
     shown |= {"threads": best.case.threads, "batch_size": best.case.training.batch_size}
-    _report({**figures, **shown, "num_parameters": best.num_parameters, "machine": bitlm_core.describe()}, json_only=True)
+    tell({**figures, **shown, "num_parameters": best.num_parameters, "machine": bitlm_core.describe(device)}, json_only=True)
 
 
-@bench.command()
 def memory(
     preset: Preset = "small",
     architecture: Architecture = "byte",
@@ -170,19 +142,18 @@ def memory(
 ) -> None:
     """Measure activations in training: bytes alive at once, and how they grow from 4 to 24 layers, reversibly and plainly."""
     ranges = _ranges(max_seq_len, chunk_size, reversible, use_act, use_checkpoint, dtype)
-    ranges |= {"batch_size": _values(batch_size, _number)}
+    ranges |= {"batch_size": values_of(batch_size, whole_number)}
     cases = list(bitlm_core.grid(preset, architecture, ranges))
-    found = _listed(bitlm_core.activations(cases), len(cases))
+    found = listed(bitlm_core.activations(cases), len(cases))
     if not json_only:
         own = [{"activation_mib": row.activation_bytes / 2**20, "ratio_24_to_4": row.ratio} for row in found]
-        _table([(dict(row.case.named), figures) for row, figures in zip(found, own, strict=True)])
+        show_table([(dict(row.case.named), figures) for row, figures in zip(found, own, strict=True)])
     reversibly, plainly = bitlm_core.depth_ratios(cases[0])
     ratios = {"activation_ratio_24_to_4": round(reversibly, 4), "plain_ratio_24_to_4": round(plainly, 4)}
     shown = {"preset": preset, "architecture": architecture, "machine": bitlm_core.describe()}
-    _report({**ratios, **shown}, json_only=True)
+    tell({**ratios, **shown}, json_only=True)
 
 
-@bench.command("long")
 def long_context(
     preset: Preset = "small",
     architecture: Architecture = "byte",
@@ -195,10 +166,10 @@ def long_context(
     """Measure what a position costs in contexts of 4 k to 128 k positions, in time and memory."""
     fixed = {"chunk_size": chunk_size, "reversible": reversible, "threads": threads}
     (case,) = bitlm_core.grid(preset, architecture, {}, fixed)
-    costs = _followed(bitlm_core.long_costs(case, rounds=rounds), "contexts")
+    costs = report_of(bitlm_core.long_costs(case, rounds=rounds), "contexts")
     figures = ("train_us", "answer_us", "bytes_per_position")
     if not json_only:
-        _table([({"positions": cost.positions}, {name: getattr(cost, name) for name in figures}) for cost in costs])
+        show_table([({"positions": cost.positions}, {name: getattr(cost, name) for name in figures}) for cost in costs])
     short, long = costs[0], costs[-1]
     ratios = {
         "cost_ratio_128k_to_4k": round(long.train_us / short.train_us, 4),
@@ -206,10 +177,9 @@ def long_context(
         "memory_ratio_128k_to_4k": round(long.bytes_per_position / short.bytes_per_position, 4),
     }
     shown = {"preset": preset, "architecture": architecture, "machine": bitlm_core.describe()}
-    _report({**ratios, **shown}, json_only=True)
+    tell({**ratios, **shown}, json_only=True)
 
 
-@bench.command()
 def halting(
     data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
     preset: Preset = "small",
@@ -221,67 +191,25 @@ def halting(
     """Measure halting: layers and time of a step, and bits per byte, beside the same network without it."""
     content = data.read_bytes() if data else default_text()
     found = bitlm_core.halting_steps(content, preset, num_layers=num_layers, ponder_cost=ponder_cost, steps=steps)
-    _report(_followed(found, "learning").flat(), json_only)
+    tell(report_of(found, "learning").flat(), json_only)
 
 
-@bench.command()
 def defaults(preset: Preset = "small", steps: Steps = 8, json_only: Json = False) -> None:
     """Choose settings that are fast and safe on this machine: threads, dtype, and the longest window that fits."""
     speeds: list[Any] = []
     for found in bitlm_core.choose_defaults(preset, steps=steps):
         if isinstance(found, bitlm_core.Defaults):
             if not json_only:
-                _table([(dict(speed.case.named), {"bytes_per_second": speed.bytes_per_second}) for speed in speeds])
-            _report(found.flat(), json_only)
+                show_table([(dict(speed.case.named), {"bytes_per_second": speed.bytes_per_second}) for speed in speeds])
+            tell(found.flat(), json_only)
         else:
             speeds.append(found)
 
 
-@bench.command()
 def serve(
     context: typer.Context,
     turns: Annotated[int, typer.Option(min=3, max=10_000, help="How often each side takes its turn.")] = 50,
     json_only: Json = False,
 ) -> None:
     """Measure what a call costs beyond the SDK's own empty tool, and what a start costs: CPU time."""
-    _report(anyio.run(measure_serving, turns, context.obj).flat(), json_only)
-
-
-def _report(report: Figures, json_only: bool) -> None:
-    if not json_only:
-        for name, value in report.items():
-            typer.echo(f"{name:22} {value}")
-    typer.echo(json.dumps(report))
-
-
-def _table(rows: Sequence[tuple[dict[str, Any], dict[str, float]]]) -> None:
-    """What tells the cases apart, then their figures."""
-    table = Table()
-    for name in (*rows[0][0], *rows[0][1]):
-        table.add_column(name, justify="right")
-    for named, figures in rows:
-        table.add_row(*(str(value) for value in named.values()), *(f"{value:,.4g}" for value in figures.values()))
-    Console().print(table)
-
-
-def _bar() -> Progress:
-    """On stderr, for people who watch: a pipe sees nothing of it."""
-    console = Console(stderr=True)
-    return Progress(console=console, disable=not console.is_terminal)
-
-
-def _listed(results: Iterator[Report], total: int) -> list[Report]:
-    """All results, with a bar while they come."""
-    with _bar() as bar:
-        return list(bar.track(results, total=total, description="measuring"))
-
-
-def _followed(steps: Iterator[float | Report], what: str) -> Report:
-    """What the steps end with, with a bar while they come."""
-    with _bar() as bar:
-        task = bar.add_task(what, total=1.0)
-        for step in steps:
-            if not isinstance(step, float):
-                return step
-            bar.update(task, completed=step)
-    raise BenchError("the benchmark ended without a report")
+    tell(anyio.run(measure_serving, turns, context.obj).flat(), json_only)

@@ -12,9 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 import bitlm_core
-from bitlm_mcp.bench_commands import BenchError, Json, bench
-
-__all__ = ["bench"]
+from bitlm_mcp.bench_reports import BenchError, Json
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Files to code, each on its own.")]
 Peers = Annotated[bool, typer.Option("--peers/--no-peers", help="Other compressors beside it, where installed.")]
@@ -23,7 +21,6 @@ Memory = Annotated[
 ]
 
 
-@bench.command("compress")
 def compress_files(
     files: Files,
     lanes: Annotated[int, typer.Option(min=1, max=64, help="Parts of a file; one thread goes through them.")] = 1,
@@ -55,7 +52,6 @@ def compress_files(
     typer.echo(json.dumps({"files": found, "geometric_mean_bpb": round(mean, 4), "machine": bitlm_core.describe()}))
 
 
-@bench.command()
 def records(
     train: Annotated[Path, typer.Option(help="File of records to learn.")],
     test: Annotated[Path, typer.Option(help="File of records to code, each alone.")],
@@ -70,12 +66,7 @@ def records(
     _refuse_absent(train, test)
     learned, coded = (bitlm_core.read_records(path, form) for path in (train, test))
     steps = bitlm_core.records_report(learned, coded, bitlm_core.MixingConfig(memory_mib=memory_mib))
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            report = stop.value
-            break
+    report = bitlm_core.finished(steps)
     if not json_only:
         theirs = bitlm_core.record_sizes(learned, coded) if peers else {}
         own = {"bpb": report.bpb, "kB/s": report.bytes_per_second / 1000}

@@ -10,11 +10,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 import bitlm_core
-from bitlm_mcp.bench_commands import BenchError, Json, Preset, _followed, _report, _table, _values
-from bitlm_mcp.bench_compression import bench
+from bitlm_mcp.bench_reports import BenchError, Json, Preset, report_of, show_table, tell, values_of
 from bitlm_mcp.demo import default_text
-
-__all__ = ["bench"]
 
 SHOWN = {
     "fp32": "bytes_per_second",
@@ -27,7 +24,6 @@ SHOWN = {
 """Columns of the table."""
 
 
-@bench.command()
 def generate(
     parameters: Annotated[str, typer.Option(help="0.8M, 1.3M, 5M or 25M; several with commas.")] = "0.8M",
     architecture: Annotated[str, typer.Option(help="byte or patch; both with a comma.")] = "byte",
@@ -45,20 +41,20 @@ def generate(
     all of the same length, for what random weights say would be cut anyhow.
     """
     found: list[Any] = []
-    kinds = _values(architecture, _architecture)
-    for size, kind in product(_values(parameters, str), kinds):
+    kinds = values_of(architecture, _architecture)
+    for size, kind in product(values_of(parameters, str), kinds):
         of_patches = patch_bytes if kind == "patch" or kinds == ["byte"] else None
         steps = bitlm_core.generate_speeds(
             size, architecture=kind, patch_bytes=of_patches, attention=attention, streams=streams, threads=threads
         )
-        found.append(_followed(steps, f"{kind} {size}"))
+        found.append(report_of(steps, f"{kind} {size}"))
     if not json_only:
-        _table([_row(each) for each in found])
+        show_table([_row(each) for each in found])
     ends = [[each.architecture] * (len(kinds) > 1) + [each.parameters] * (len(found) > 1) for each in found]
     figures = {
         "_".join([name, *end]): value for each, end in zip(found, ends, strict=True) for name, value in each.flat().items()
     }
-    _report(figures, json_only=True)
+    tell(figures, json_only=True)
 
 
 def _architecture(text: str) -> str:
@@ -74,7 +70,6 @@ def _row(found: Any) -> tuple[dict[str, Any], dict[str, float]]:
     return {"size": found.parameters, "architecture": found.architecture}, figures
 
 
-@bench.command()
 def weights(
     data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
     preset: Preset = "small",
@@ -84,4 +79,4 @@ def weights(
     """Train a network, and score held-out bytes in fp32 and in int8: what int8 weights cost in bits per byte."""
     content = data.read_bytes() if data else default_text()
     config = bitlm_core.EngineConfig(model=bitlm_core.preset_config(preset))
-    _report(_followed(bitlm_core.int8_cost_steps(content, config, seconds=seconds), "learning").flat(), json_only)
+    tell(report_of(bitlm_core.int8_cost_steps(content, config, seconds=seconds), "learning").flat(), json_only)

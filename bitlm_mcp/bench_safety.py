@@ -8,14 +8,10 @@ from typing import Annotated
 import typer
 
 import bitlm_core
-from bitlm_mcp.bench_commands import Json, Preset, _followed, _report, _table
-from bitlm_mcp.bench_samples import bench
+from bitlm_mcp.bench_reports import Json, Preset, report_of, show_table, tell
 from bitlm_mcp.demo import default_text
 
-__all__ = ["bench"]
 
-
-@bench.command()
 def safety(
     data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
     other: Annotated[list[Path] | None, typer.Option(help="File that another model learns; repeatable.")] = None,
@@ -31,9 +27,9 @@ def safety(
     others = {path.name: path.read_bytes() for path in other or ()}
     config = bitlm_core.EngineConfig(model=bitlm_core.preset_config(preset))
     steps = bitlm_core.safety_steps(content, others, config, seconds=seconds, quantile=quantile, outputs=(healthy, sick))
-    found = _followed(steps, "learning and judging")
+    found = report_of(steps, "learning and judging")
     if not json_only:
         columns = ("passed", "passed_by_default", "triggered")
         kinds = [({"kind": one.name, "bytes": one.num_bytes}, vars(one)) for one in found.kinds]
-        _table([(named, {name: figures[name] for name in columns}) for named, figures in kinds])
-    _report(found.flat(), json_only=True)
+        show_table([(named, {name: figures[name] for name in columns}) for named, figures in kinds])
+    tell(found.flat(), json_only=True)

@@ -9,38 +9,36 @@ from typing import Annotated, Any
 import typer
 
 import bitlm_core
-from bitlm_mcp.bench_commands import BenchError, Json, Preset, _bar, _number, _report, _table, _values
-from bitlm_mcp.bench_diffusion import BATCH_SIZE, WINDOW_BYTES, bench
+from bitlm_mcp.bench_diffusion import BATCH_SIZE, NGRAM_ROWS, WINDOW_BYTES
+from bitlm_mcp.bench_reports import BenchError, Json, Preset, show_table, tell, values_of, whole_number
 from bitlm_mcp.demo import default_text
+from bitlm_mcp.shell import progress_bar
 from bitlm_mcp.tools.templates import given_sampling
-
-__all__ = ["bench"]
 
 ORDERS = "spread,annealed,confidence,random,flip"
 FIGURES = ("bpb", "byte_entropy", "distinct_4grams")
 
 
-@bench.command("samples")
 def samples(
     data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="CPU seconds for each of two networks.")] = 180.0,
     orders: Annotated[str, typer.Option(help="In which bytes are revealed, or flip; several with commas.")] = ORDERS,
     steps: Annotated[str, typer.Option(help="Passes per sample; several with commas.")] = "16",
     temperature: Annotated[str, typer.Option(help="Of the draws; several with commas.")] = "",
-    preset: Preset = "small",
+    preset: Preset = "tiny",
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Compute threads.")] = 1,
     json_only: Json = False,
 ) -> None:
     """Draw by diffusion, judge by a causal network: bits per byte, byte entropy, distinct 4-grams. JSON: the first way."""
     content = data.read_bytes() if data else default_text()
     config = bitlm_core.EngineConfig(
-        model=bitlm_core.preset_config(preset, diffusion="shared"),
+        model=bitlm_core.preset_config(preset, ngram_rows=NGRAM_ROWS, diffusion="shared"),
         training=bitlm_core.TrainingConfig(batch_size=BATCH_SIZE, window_bytes=WINDOW_BYTES),
         mixing=None,
     )
-    ways = product(_values(orders, str), _values(steps, _number), _values(temperature, _heat))
+    ways = product(values_of(orders, str), values_of(steps, whole_number), values_of(temperature, _heat))
     found: list[dict[str, Any]] = []
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("learning, then drawing", total=1.0)
         asked = [_way(*way) for way in ways]
         for told in bitlm_core.learn_and_sample_steps(content, config, asked, seconds=seconds, threads=threads):
@@ -50,9 +48,9 @@ def samples(
                 found.append(told.flat())
     if not json_only:
         named = ("order", "steps", "temperature")
-        _table([({name: row[name] for name in named}, {name: row[name] for name in FIGURES}) for row in found])
+        show_table([({name: row[name] for name in named}, {name: row[name] for name in FIGURES}) for row in found])
     text = {f"{name}_of_text": found[0][name] for name in FIGURES}
-    _report({**found[1], **text, "seconds": seconds, "machine": bitlm_core.describe()}, json_only=True)
+    tell({**found[1], **text, "seconds": seconds, "machine": bitlm_core.describe()}, json_only=True)
 
 
 def _way(order: str, steps: int, temperature: float | None) -> bitlm_core.DiffusionSampling:

@@ -24,7 +24,7 @@ import bitlm_core
 from bitlm_mcp import options
 from bitlm_mcp.app import build_app
 from bitlm_mcp.assembly import assemble
-from bitlm_mcp.bench_repair import bench
+from bitlm_mcp.bench_app import bench
 from bitlm_mcp.compression_commands import compress, decompress
 from bitlm_mcp.database import DatabaseError
 from bitlm_mcp.demo import DemoError, DemoSettings, run_demo
@@ -32,7 +32,9 @@ from bitlm_mcp.doctor import examine
 from bitlm_mcp.errors import PortError
 from bitlm_mcp.host_config import Host, Launch, snippet_for
 from bitlm_mcp.logs import log_to_stderr
+from bitlm_mcp.patch_commands import patches
 from bitlm_mcp.repair_commands import repair
+from bitlm_mcp.sample_commands import sample
 from bitlm_mcp.score_commands import score
 from bitlm_mcp.server import package_version
 from bitlm_mcp.settings import ServerSettings
@@ -46,6 +48,8 @@ app.command()(score)
 app.command()(compress)
 app.command()(decompress)
 app.command()(repair)
+app.command()(patches)
+app.command()(sample)
 
 
 def default_state_dir() -> Path:

@@ -43,6 +43,7 @@ def repair(
 ) -> None:
     """Restore damaged bytes of IN into OUT, each with a confidence: at given places, where parity fails, or odd ones."""
     with one_line():
+        refuse(source.is_dir(), f"{source} is a folder: name one of its files, or add it as a dataset for the tool repair")
         same = target.exists() and source.exists() and target.samefile(source)
         refuse(same, f"{target} is what is to be repaired, which is never overwritten: choose another name")
         check_free(target, force)

@@ -56,5 +56,14 @@ def compact_text(data: Any) -> str:
 
 def both_channels(result: Result) -> CallToolResult:
     """The answer of a tool: exact structured content, and compact text."""
-    data = dict.fromkeys(sorted(result.keep_null)) | result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    data = _data_of(result)
     return CallToolResult(content=[TextContent(type="text", text=compact_text(data))], structured_content=data)
+
+
+def text_of(result: Result) -> str:
+    """The text of an answer, for who has to keep it short."""
+    return compact_text(_data_of(result))
+
+
+def _data_of(result: Result) -> dict[str, Any]:
+    return dict.fromkeys(sorted(result.keep_null)) | result.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -32,8 +32,10 @@ SCALARS = frozenset({"string", "integer", "number", "boolean"})
 
 _LEFT_OUT = frozenset({"title", "$defs", "properties", "required"})
 _UNLISTED = frozenset({"maxLength", "minLength", "pattern", "maxItems"})
-_FAR = 1_000_000
-"""A bound so far away that no caller meets it."""
+_FAR = 512
+"""Upper bounds from here on are so far away that hardly a caller meets them."""
+_NEAR = (0, 1)
+"""Lower bounds where counting begins anyway."""
 
 ToolFunction = Callable[..., Awaitable[Result]]
 
@@ -149,14 +151,14 @@ def input_schema_of(tool: str, model: type[BaseModel]) -> dict[str, Any]:
 def listed(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema of the arguments as every host reads it before the first call: without what only a refusal needs to tell.
 
-    What strings may be, and bounds far away, are checked all the same.
+    What strings may be, and bounds that go without saying, are checked all the same.
     """
 
     def walk(node: dict[str, Any]) -> dict[str, Any]:
         return {
             key: walk(value) if key == "items" else value
             for key, value in node.items()
-            if key not in _UNLISTED and not (key == "maximum" and value >= _FAR)
+            if key not in _UNLISTED and not (key == "maximum" and value >= _FAR) and not (key == "minimum" and value in _NEAR)
         }
 
     return schema | {"properties": {name: walk(node) for name, node in schema["properties"].items()}}

@@ -15,7 +15,7 @@ from rich.table import Table
 
 import bitlm_core
 from bitlm_mcp import options
-from bitlm_mcp.bench_commands import Json, bench
+from bitlm_mcp.bench_reports import Json
 from bitlm_mcp.compute.scoring import score_outcome
 from bitlm_mcp.shell import engine_of, followed, one_line, progress_bar, refuse, saved_as
 
@@ -58,7 +58,6 @@ def score(
         _tell(found, data, top, json_only, known=model is not None)
 
 
-@bench.command()
 def anomaly(
     train: Annotated[Path, typer.Option(help="File of which the normal records are learned.")],
     test: Annotated[Path, typer.Option(help="File whose records are ranked.")],

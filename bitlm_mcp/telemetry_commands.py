@@ -11,7 +11,7 @@ import typer
 
 import bitlm_core
 from bitlm_mcp import options
-from bitlm_mcp.bench_commands import Json, Preset, _followed, _report, bench
+from bitlm_mcp.bench_reports import Json, Preset, report_of, tell
 from bitlm_mcp.demo import default_text
 from bitlm_mcp.shell import one_line, refuse
 
@@ -60,7 +60,6 @@ def measure(file: File, block_bits: BlockBits = 8, against: Against = None, json
             typer.echo(json.dumps(figures))
 
 
-@bench.command("telemetry")
 def bench_telemetry(
     data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
     preset: Preset = "small",
@@ -71,4 +70,4 @@ def bench_telemetry(
     """Measure what K, C, S at every step and looks at attention cost in CPU time, and how well drift is found."""
     content = data.read_bytes() if data else default_text()
     found = bitlm_core.telemetry_steps(content, preset, steps=steps, drift_runs=drift_runs)
-    _report(_followed(found, "measuring").flat(), json_only)
+    tell(report_of(found, "measuring").flat(), json_only)

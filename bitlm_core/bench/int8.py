@@ -6,7 +6,6 @@ By the kernels that generate and code, over the windows of evaluation; PyTorch's
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bitlm_core.bench.clock import train_on_cpu_clock
 from bitlm_core.bench.learn import split
 from bitlm_core.bench.machine import describe
 from bitlm_core.bench.report import Report
@@ -28,8 +28,9 @@ from bitlm_core.mixing.windows import half_overlapping
 from bitlm_core.models.packed import Packable
 from bitlm_core.models.packed_stack import Weights
 from bitlm_core.scoring.likelihood import total_nats
+from bitlm_core.steps import scaled
 from bitlm_core.training.config import TrainingPlan
-from bitlm_core.training.data import ByteData, bytes_in_memory
+from bitlm_core.training.data import bytes_in_memory
 
 PIECE = 4096
 
@@ -68,9 +69,8 @@ def int8_cost_steps(data: bytes, config: EngineConfig, *, seconds: float) -> Ite
     train, held = split(data)
     if len(held) < 2:
         raise ConfigError(f"{len(data)} bytes leave {len(held)} to be scored: give at least 20")
-    used = 0.0
-    for used in _trained(engine, bytes_in_memory(train), seconds):
-        yield 0.8 * min(1.0, used / seconds)
+    plan = TrainingPlan(seconds=seconds)
+    trained = yield from scaled(train_on_cpu_clock(engine, bytes_in_memory(train), plan), 0.0, 0.8)
     array = np.frombuffer(held, np.uint8)
     found: dict[Weights, NDArray[np.float32]] = {}
     both: tuple[Weights, Weights] = ("float32", "int8")
@@ -90,21 +90,12 @@ def int8_cost_steps(data: bytes, config: EngineConfig, *, seconds: float) -> Ite
         bpb_torch=_bits(_torch_logits(engine, array), array),
         bpb_online_float32=online["float32"],
         bpb_online_int8=online["int8"],
-        cpu_seconds=used,
+        cpu_seconds=trained.cpu_seconds,
         steps=engine.step,
         bytes_scored=len(held),
         num_parameters=engine.num_parameters,
         machine=describe(),
     )
-
-
-def _trained(engine: Engine, data: ByteData, seconds: float) -> Iterator[float]:
-    """CPU seconds used after each step; the schedule follows that clock."""
-    started, plan = time.process_time(), TrainingPlan(seconds=seconds)
-    for _ in engine.train_steps(data, plan):
-        used = time.process_time() - started
-        engine.plan = plan = plan.model_copy(update={"steps_done": plan.steps_done + 1, "seconds_done": used})
-        yield used
 
 
 def _torch_logits(engine: Engine, data: NDArray[np.uint8]) -> NDArray[np.float32]:

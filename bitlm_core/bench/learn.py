@@ -10,23 +10,23 @@ The first 90 % are learned, the last 10 % scored: every byte once, by the networ
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bitlm_core.bench.machine import describe
+from bitlm_core.bench.clock import Trained, train_on_cpu_clock
+from bitlm_core.bench.machine import clock, describe, require
 from bitlm_core.bench.report import Report
 from bitlm_core.engine import Engine
 from bitlm_core.engine_config import EngineConfig
-from bitlm_core.errors import ConfigError
 from bitlm_core.learning import held_out_loss, held_out_mixed_loss
 from bitlm_core.scoring.likelihood import Likelihood
 from bitlm_core.steps import finished
-from bitlm_core.training.config import TrainingPlan
+from bitlm_core.training.config import Objective, TrainingPlan
 from bitlm_core.training.data import ByteData, bytes_in_memory
 
 TRAIN_SHARE = 0.9
@@ -44,12 +44,14 @@ class LearnReport(Report):
     """The outcome; bits per byte, seconds of process CPU time, bytes.
 
     `bpb_network`: None where there is no network. `seconds_to_2739`: when the network alone was first at `TARGET` on a sample
-    of the held-out bytes, `seconds_to_2739_mixed` the same with context mixing, frozen; None: never.
+    of the held-out bytes, `seconds_to_2739_mixed` the same with context mixing, frozen; None: never. `bpb_bound`: where
+    masked diffusion was learned too, see `scoring.bound`.
     """
 
     bpb_network: float | None
     bpb_static: float
     bpb_online: float
+    bpb_bound: float | None
     seconds_to_2739: float | None
     seconds_to_2739_mixed: float | None
     cpu_seconds: float
@@ -70,59 +72,73 @@ def split(data: bytes) -> tuple[bytes, bytes]:
 
 
 def learn_steps(
-    data: bytes, config: EngineConfig, *, seconds: float, threads: int, device: str = "cpu"
+    data: bytes,
+    config: EngineConfig,
+    *,
+    seconds: float,
+    threads: int,
+    device: str = "cpu",
+    objective: Objective = "causal",
 ) -> Iterator[float | LearnReport]:
     """Yields the share of the CPU seconds used after each step, and last the report. On a GPU seconds are of the wall.
 
-    Raises ConfigError where there is no such device, and for data too short to learn from.
+    objective `mixed` learns masked diffusion in the same time. Raises ConfigError where there is no such device, and for data
+    too short to learn from.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"torch {torch.__version__} finds no CUDA device on this machine: use the device cpu")
+    require(device)
     torch.set_num_threads(threads)
     engine = Engine(config, device)
     train, held = (bytes_in_memory(part) for part in split(data))
-    now = time.perf_counter if device == "cuda" else time.process_time
-    started, wall, paused = now(), time.perf_counter(), 0.0
-    # The plan counts wall seconds; the schedule must follow the CPU clock instead, so the plan is moved along by hand.
-    plan, seen, used, looks = TrainingPlan(seconds=seconds), 0, 0.0, 0
-    reached: dict[str, float] = {}
-    for report in engine.train_steps(train, plan):
-        seen += report.num_bytes
-        used = now() - started - paused
-        plan = plan.model_copy(update={"steps_done": plan.steps_done + 1, "seconds_done": used})
-        engine.plan = plan.model_copy(update={"all_read": engine.plan is not None and engine.plan.all_read})
-        if used >= (looks + 1) * seconds / LOOKS and paused <= used + FREE_LOOKS_S:
-            looks = int(used * LOOKS / seconds)
-            looked = now()
-            reached = {name: used for name, loss in _losses(engine, held, reached) if loss <= TARGET * math.log(2)} | reached
-            paused += now() - looked
-        yield min(1.0, used / seconds)
-    wall = time.perf_counter() - wall
+    looks = _Looks(engine, held, seconds, now := clock(1, device))
+    plan = TrainingPlan(seconds=seconds, objective=objective)
+    trained = yield from train_on_cpu_clock(engine, train, plan, now=now, look=looks)
+    yield _report(engine, held, looks, trained, threads=threads, machine=describe(device))
+
+
+def _report(engine: Engine, held: ByteData, looks: _Looks, trained: Trained, **told: Any) -> LearnReport:
     found = scored(engine, held.array)
-    yield LearnReport(
+    return LearnReport(
         bpb_network=found.bits_per_byte_network,
         bpb_static=found.bits_per_byte_static,
         bpb_online=found.bits_per_byte,
-        seconds_to_2739=reached.get("network"),
-        seconds_to_2739_mixed=reached.get("mixed"),
-        cpu_seconds=used,
-        wall_seconds=wall,
-        steps=plan.steps_done,
-        bytes_seen=seen,
+        bpb_bound=found.bits_per_byte_bound,
+        seconds_to_2739=looks.reached.get("network"),
+        seconds_to_2739_mixed=looks.reached.get("mixed"),
+        cpu_seconds=trained.cpu_seconds,
+        wall_seconds=trained.wall_seconds,
+        steps=trained.steps,
+        bytes_seen=trained.bytes_seen,
         bytes_scored=found.num_bytes,
-        bytes_per_cpu_second=seen / used,
+        bytes_per_cpu_second=trained.bytes_seen / trained.cpu_seconds,
         num_parameters=engine.num_parameters,
-        threads=threads,
-        machine=describe(),
+        **told,
     )
 
 
-def _losses(engine: Engine, held: ByteData, reached: Container[str]) -> Iterator[tuple[str, float]]:
-    """Held-out losses of what has not reached the target yet."""
-    if engine.model and "network" not in reached:
-        yield "network", held_out_loss(engine.model, held)
-    if engine.mixer and "mixed" not in reached:
-        yield "mixed", held_out_mixed_loss(engine.model, engine.mixer, held)
+class _Looks:
+    """Looks from time to time whether the target is reached; reached: the seconds at which it first was."""
+
+    def __init__(self, engine: Engine, held: ByteData, seconds: float, now: Callable[[], float]) -> None:
+        self._engine, self._held, self._seconds, self._now = engine, held, seconds, now
+        self._looks, self._spent = 0, 0.0
+        self.reached: dict[str, float] = {}
+
+    def __call__(self, used: float) -> None:
+        if used < (self._looks + 1) * self._seconds / LOOKS or self._spent > used + FREE_LOOKS_S:
+            return
+        self._looks = int(used * LOOKS / self._seconds)
+        began = self._now()
+        found = {name: used for name, loss in self._losses() if loss <= TARGET * math.log(2)}
+        self.reached = found | self.reached
+        self._spent += self._now() - began
+
+    def _losses(self) -> Iterator[tuple[str, float]]:
+        """Held-out losses of what has not reached the target yet."""
+        model, mixer = self._engine.model, self._engine.mixer
+        if model and "network" not in self.reached:
+            yield "network", held_out_loss(model, self._held)
+        if mixer and "mixed" not in self.reached:
+            yield "mixed", held_out_mixed_loss(model, mixer, self._held)
 
 
 def scored(engine: Engine, data: NDArray[np.uint8]) -> Likelihood:

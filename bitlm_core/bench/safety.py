@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bitlm_core.bench.clock import Trained, train_on_cpu_clock
 from bitlm_core.bench.learn import split
 from bitlm_core.bench.machine import describe
 from bitlm_core.bench.report import Figure
@@ -35,6 +36,7 @@ from bitlm_core.safety.calibrate import TEMPERATURES, adopt_floors, calibrate_st
 from bitlm_core.safety.floors import Floors, Verdict
 from bitlm_core.safety.gate import judge
 from bitlm_core.safety.session import BURN_IN, Gate
+from bitlm_core.steps import scaled
 from bitlm_core.training.config import TrainingPlan
 from bitlm_core.training.data import bytes_in_memory
 
@@ -117,33 +119,27 @@ def safety_steps(
     torch.set_num_threads(1)
     began = time.process_time()
     engine = Engine(config)
-    yield from _scaled(_trained(engine, train, seconds), 0.0, 0.3)
+    yield from scaled(_trained(engine, train, seconds), 0.0, 0.3)
     trained = time.process_time() - began
-    calibration = yield from _scaled(calibrate_steps(engine, half, quantile), 0.3, 0.4)
+    calibration = yield from scaled(calibrate_steps(engine, half, quantile), 0.3, 0.4)
     adopt_floors(engine, calibration)
     prompts = _prompts(held[len(held) // 2 :], max(outputs))
     made: dict[str, list[Output]] = _without_a_model(np.frombuffer(train, np.uint8), outputs[1])
-    made["healthy"] = yield from _scaled(_outputs(engine, prompts[: outputs[0]], seed=10_000), 0.4, 0.6)
-    made["untrained"] = yield from _scaled(_outputs(Engine(config), prompts[: outputs[1]], seed=0), 0.6, 0.65)
+    made["healthy"] = yield from scaled(_outputs(engine, prompts[: outputs[0]], seed=10_000), 0.4, 0.6)
+    made["untrained"] = yield from scaled(_outputs(Engine(config), prompts[: outputs[1]], seed=0), 0.6, 0.65)
     for number, (name, content) in enumerate(others.items()):
         start, width = 0.65 + 0.35 * number / len(others), 0.35 / len(others)
         other = Engine(config)
-        yield from _scaled(_trained(other, content, seconds * OTHER_SHARE), start, start + width / 2)
+        yield from scaled(_trained(other, content, seconds * OTHER_SHARE), start, start + width / 2)
         drawn = _outputs(other, prompts[: outputs[1]], seed=0)
-        made[f"other {name}"] = yield from _scaled(drawn, start + width / 2, start + width)
+        made[f"other {name}"] = yield from scaled(drawn, start + width / 2, start + width)
     kinds = tuple(_judged(engine, name, made[name], length) for name in sorted(made, key=_order) for length in LENGTHS)
     bits = float(np.mean([np.mean(costs) for _, costs in made["healthy"]]))
     yield SafetyReport(kinds, bits, trained, time.process_time() - began, calibration.num_generations)
 
 
-def _trained(engine: Engine, data: bytes, seconds: float) -> Generator[float, None, None]:
-    """Train for some CPU seconds: the plan counts wall time, so it is moved along by hand."""
-    plan, began = TrainingPlan(seconds=seconds), time.process_time()
-    for _ in engine.train_steps(bytes_in_memory(data), plan):
-        used = time.process_time() - began
-        plan = plan.model_copy(update={"steps_done": plan.steps_done + 1, "seconds_done": used})
-        engine.plan = plan.model_copy(update={"all_read": engine.plan is not None and engine.plan.all_read})
-        yield min(1.0, used / seconds)
+def _trained(engine: Engine, data: bytes, seconds: float) -> Generator[float, None, Trained]:
+    return train_on_cpu_clock(engine, bytes_in_memory(data), TrainingPlan(seconds=seconds))
 
 
 def _outputs(engine: Engine, prompts: Sequence[bytes], *, seed: int) -> Generator[float, None, list[Output]]:
@@ -151,7 +147,7 @@ def _outputs(engine: Engine, prompts: Sequence[bytes], *, seed: int) -> Generato
     made: list[Output] = []
     for number, prompt in enumerate(prompts):
         sampling = SamplingConfig(seed=seed + number, temperature=TEMPERATURES[number % len(TEMPERATURES)])
-        generation, _ = yield from _scaled(
+        generation, _ = yield from scaled(
             engine.infer_steps(prompt, max(LENGTHS), sampling), number / len(prompts), (number + 1) / len(prompts)
         )
         made.append((generation.data, generation.costs))
@@ -199,17 +195,6 @@ def _judged(engine: Engine, name: str, outputs: Sequence[Output], length: int) -
 def _triggers(verdicts: Sequence[Verdict]) -> bool:
     gate = Gate()
     return any(gate.observe(verdict).triggered for verdict in verdicts)
-
-
-def _scaled(steps: Generator[float, None, Returned], start: float, end: float) -> Generator[float, None, Returned]:
-    """The same steps, as a part of longer work."""
-    while True:
-        try:
-            share = next(steps)
-        except StopIteration as stop:
-            returned: Returned = stop.value
-            return returned
-        yield start + (end - start) * min(1.0, share)
 
 
 def _order(name: str) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from bitlm_core.bench.cases import Case
-from bitlm_core.bench.machine import Gemm, clock, typical
+from bitlm_core.bench.machine import Gemm, clock, require, typical
 from bitlm_core.device import keeping_freed_memory
 from bitlm_core.models.build import build_model
 from bitlm_core.models.interface import LanguageModel
@@ -32,13 +32,17 @@ class TrainSpeed:
     num_parameters: int
 
 
-def train_speeds(cases: Iterable[Case], *, steps: int) -> Iterator[TrainSpeed]:
-    """One result per case, on the CPU; each takes `steps` optimizer steps after two that do not count."""
+def train_speeds(cases: Iterable[Case], *, steps: int, device: str = "cpu") -> Iterator[TrainSpeed]:
+    """One result per case; each takes `steps` optimizer steps after two that do not count.
+
+    Raises ConfigError where there is no such device.
+    """
+    require(device)
     for case in cases:
         torch.set_num_threads(case.threads)
-        model = build_model(case.model)
+        model = build_model(case.model).to(device)
         with keeping_freed_memory():
-            seconds, gflops = _measured(case, model, steps)
+            seconds, gflops = _measured(case, model, steps, device)
         num_bytes = case.training.batch_size * case.model.max_bytes
         work = 6 * block_parameters(model) * num_bytes * case.model.positions_per_byte
         yield TrainSpeed(
@@ -51,10 +55,10 @@ def train_speeds(cases: Iterable[Case], *, steps: int) -> Iterator[TrainSpeed]:
         )
 
 
-def _measured(case: Case, model: LanguageModel, steps: int) -> tuple[float, float]:
+def _measured(case: Case, model: LanguageModel, steps: int, device: str) -> tuple[float, float]:
     """Seconds of a step, and the GFLOP/s of the matrix products that took turns with them."""
     trainer = Trainer(model, case.training, seed=0)
-    now, gemm = clock(case.threads), Gemm(trainer.dtype)
+    now, gemm = clock(case.threads, device), Gemm(trainer.dtype, device)
     generator = torch.Generator().manual_seed(1)
     size = (case.training.batch_size, case.model.max_bytes)
     batches = [Batch(torch.randint(0, 256, size, generator=generator)) for _ in range(4)]

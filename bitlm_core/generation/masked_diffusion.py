@@ -16,8 +16,8 @@ import torch
 from bitlm_core.codec.bits import bytes_to_bits
 from bitlm_core.codec.parity import enforce_parity
 from bitlm_core.errors import ConfigError
-from bitlm_core.generation.denoising import Canvas, flip_steps, mask_steps, num_passes
-from bitlm_core.generation.diffusion_sampling import DEFAULT_ORDER, DiffusionSampling
+from bitlm_core.generation.denoising import Canvas, flip_steps, likeliest_canvas_steps, mask_steps, num_passes
+from bitlm_core.generation.diffusion_sampling import DiffusionSampling
 from bitlm_core.generation.filling import Filling, FillingState
 from bitlm_core.generation.template import KNOWN, Template
 from bitlm_core.generation.utf8_gaps import Utf8Gaps
@@ -44,6 +44,8 @@ def filling_steps(
         part = canvas.part(start, end)
         if sampling.method == "flip":
             passes = flip_steps(model, part, sampling, generator)
+        elif sampling.is_search and num_passes(sampling, part.num_open) == part.num_open:
+            passes = likeliest_canvas_steps(model, part)
         else:
             passes = mask_steps(model, part, sampling, generator, (gaps, _bytes(canvas.data[:start])) if gaps else None)
         for hidden_again in passes:
@@ -61,7 +63,7 @@ def filling_steps(
         steps=done,
         windows=len(windows),
         rehidden=rehidden,
-        order=None if sampling.method == "flip" else sampling.order or DEFAULT_ORDER,
+        order=None if sampling.method == "flip" else sampling.order_used,
     )
 
 

@@ -88,12 +88,14 @@ def _fill(
     shift: int,
 ) -> None:
     none, one, two, checks, three = tables
-    p0 = np.empty(256)
-    h0 = _blend(counts, np.full(256, 1 / 256), 8.0, p0)
+    uniform, p0 = np.empty(256), np.empty(256)
+    for byte in range(256):
+        uniform[byte] = 1 / 256
+    h0 = _blend(counts, uniform, p0)
     none[0] = h0
     p1, h1 = np.empty((256, 256)), np.empty(256)
     for last in range(256):
-        h1[last] = _blend(singles[last], p0, h0, p1[last])
+        h1[last] = _blend(singles[last], p0, p1[last])
         one[last] = h1[last]
     h2, total2, kinds2 = np.empty(1 << 16), np.zeros(1 << 16, np.int64), np.zeros(1 << 16, np.int64)
     p2, row = np.empty(256), np.empty(256, np.int64)
@@ -105,21 +107,20 @@ def _fill(
                 row[byte] = pairs[(context << 8) + byte]
                 total2[context] += row[byte]
                 kinds2[context] += row[byte] > 0
-            h2[context] = _blend(row, p1[last], h1[last], p2)
+            h2[context] = _blend(row, p1[last], p2)
         two[context] = h2[context]
     _fill_three(pairs, fours, p1, h2, total2, kinds2, checks, three, shift)
 
 
 @njit(cache=True, nogil=True)
-def _blend(seen: NDArray[np.int64], lower: NDArray[np.float64], below: float, blended: NDArray[np.float64]) -> float:
-    """Counts [256] over the distribution of the order below, whose entropy is `below` → the distribution; its entropy."""
+def _blend(seen: NDArray[np.int64], lower: NDArray[np.float64], blended: NDArray[np.float64]) -> float:
+    """Counts [256] over the distribution of the order below → the distribution of this one; its entropy."""
     total, kinds = 0, 0
     for byte in range(256):
         total += seen[byte]
         kinds += seen[byte] > 0
     if total == 0:
-        blended[:] = lower
-        return below
+        kinds = 1  # nothing followed: the order below as it is
     entropy = 0.0
     for byte in range(256):
         blended[byte] = (seen[byte] + kinds * lower[byte]) / (total + kinds)

@@ -20,8 +20,6 @@ NUM_RULES = 9
 # The state. OPEN: symbols in the open patch. WORD: whether it holds a letter. NEXT: whether the next symbol starts a patch.
 OPEN, WORD, LAST, THETA, NEXT = range(5)
 NUM_STATE = 5
-LARGEST_THETA = 16.0
-"""Bits; differences of entropies lie within ±8, so this is out of reach on both sides."""
 
 
 @njit(cache=True, nogil=True)
@@ -47,8 +45,7 @@ def step(rules: NDArray[np.float64], state: NDArray[np.float64], symbol: Any, en
     starts = state[OPEN] >= rules[LONGEST] or (said and state[OPEN] >= rules[SHORTEST])
     if rules[RATE] > 0.0:
         # θ rests where patches start as often as they are to: a start lifts it by as much as 1/share − 1 others lower it.
-        moved = state[THETA] + rules[RATE] * ((1.0 if starts else 0.0) - rules[SHARE])
-        state[THETA] = min(max(moved, -LARGEST_THETA), LARGEST_THETA)
+        state[THETA] += rules[RATE] * ((1.0 if starts else 0.0) - rules[SHARE])
     state[LAST] = entropy
     state[NEXT] = 1.0 if starts else 0.0
     return starts

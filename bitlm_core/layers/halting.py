@@ -53,11 +53,18 @@ class HaltingUnit(nn.Module):
         return Halt(weight[..., None] * state_BTM, spent, torch.where(halts, left, 0.0), torch.where(active, p, 0.0))
 
 
+def spread(rows: Tensor, most: int) -> Tensor:
+    """[N, ...] → at most so many of the rows, evenly spread over all."""
+    stride = max(1, -(-len(rows) // most))
+    return rows[stride // 2 :: stride]
+
+
 @dataclass
 class Trace:
     """What a pass tells about itself; empty until then, and but for `nodes` and `probe` for stacks without halting.
 
     nodes: [n, 256] node logits of some bytes, where the model has them at hand, see `sample_nodes`.
+    graph_bytes: asks for those of so many bytes with their graph, in `graph_nodes`, for a loss that is made of them.
     probe: asks for a look at each layer; for passes without gradients.
     halt_probs: of each layer, the mean halting probability of the positions that reached it (0 where none did).
     mean_layers: layers per position. layers_computed: how many were computed at all. ponder: [] mean of N + R.
@@ -69,12 +76,14 @@ class Trace:
     ponder: Tensor | None = None
     nodes: Tensor | None = None
     probe: Probe | None = None
+    graph_bytes: int = 0
+    graph_nodes: Tensor | None = None
 
     def sample_nodes(self, nodes_BTV: Tensor) -> None:
         """Keep those of at most `SAMPLED_BYTES` bytes, evenly spread over all rows: copied, so that the rest can go."""
-        nodes = nodes_BTV.detach().flatten(0, 1)
-        stride = -(-len(nodes) // SAMPLED_BYTES)
-        self.nodes = nodes[stride // 2 :: stride].clone()
+        self.nodes = spread(nodes_BTV.detach().flatten(0, 1), SAMPLED_BYTES).clone()
+        if self.graph_bytes:
+            self.graph_nodes = spread(nodes_BTV.flatten(0, 1), self.graph_bytes)
 
     def note(self, probabilities: list[Tensor], reached: list[Tensor], remainder: Tensor, num_layers: int) -> None:
         """Sum up a pass: per computed layer [B, T] probabilities and which positions reached it; R [B, T]."""

@@ -116,10 +116,13 @@ def gathered(slots_BPW: Tensor, patch_BT: Tensor) -> Tensor:
 
 
 class MemoryState(NamedTuple):
-    """held [B, M]: of the complete spans. begun [B, N, M]: the patches of the span that is not complete."""
+    """held [B, M]: of the complete spans. document [B]: whose that is. begun [B, N, M]: the patches of the span that is not
+    complete, and the document of each."""
 
     held: Tensor
+    document: Tensor
     begun: Tensor
+    begun_documents: Tensor
 
 
 class PatchMemory(nn.Module):
@@ -141,20 +144,32 @@ class PatchMemory(nn.Module):
         self.read = Linear(d_model, d_model, zero_init=True)
         self.decay = nn.Parameter(torch.full((d_model,), self.INITIAL_DECAY))
 
-    def forward(self, x_BPM: Tensor, state: MemoryState | None = None) -> tuple[Tensor, MemoryState]:
-        """Patches with what is held when they are read; `state`: what the patches before them left."""
+    def forward(
+        self, x_BPM: Tensor, documents_BP: Tensor | None = None, state: MemoryState | None = None
+    ) -> tuple[Tensor, MemoryState]:
+        """Patches with what is held when they are read; `state`: what the patches before them left.
+
+        What is held of one document (all are one, unless `documents` numbers them) is not read in another.
+        """
+        if documents_BP is None:
+            documents_BP = torch.zeros(x_BPM.shape[:2], dtype=torch.int64, device=x_BPM.device)
         if state is None:
-            state = MemoryState(x_BPM.new_zeros(len(x_BPM), x_BPM.shape[2]), x_BPM[:, :0])
-        begun = state.begun.shape[1]
-        line = torch.cat([state.begun, x_BPM], dim=1)
-        num_spans = line.shape[1] // self.span
-        held, keeps = [state.held], self.decay.sigmoid().to(x_BPM.dtype)
-        for span in range(num_spans):
-            mean_BM = line[:, span * self.span : (span + 1) * self.span].mean(dim=1)
-            held.append(keeps * held[-1] + (1 - keeps) * self.sum_up(mean_BM))
-        place_P = (begun + torch.arange(x_BPM.shape[1], device=x_BPM.device)) // self.span
-        read = self.gate(x_BPM).sigmoid() * self.read(torch.stack(held, dim=1)[:, place_P])
-        return x_BPM + read, MemoryState(held[-1], line[:, num_spans * self.span :])
+            nothing = x_BPM.new_zeros(len(x_BPM), x_BPM.shape[2])
+            state = MemoryState(nothing, documents_BP[:, 0], x_BPM[:, :0], documents_BP[:, :0])
+        line, owners = torch.cat([state.begun, x_BPM], dim=1), torch.cat([state.begun_documents, documents_BP], dim=1)
+        held, of = [state.held], [state.document]
+        keeps, whole = self.decay.sigmoid().to(x_BPM.dtype), line.shape[1] // self.span * self.span
+        for begin in range(0, whole, self.span):
+            owner_BN = owners[:, begin : begin + self.span]
+            of.append(owner_BN[:, -1])
+            own_BN1 = (owner_BN == of[-1][:, None])[..., None].to(line.dtype)
+            mean_BM = (line[:, begin : begin + self.span] * own_BN1).sum(dim=1) / own_BN1.sum(dim=1)
+            kept_BM = held[-1] * (of[-2] == of[-1])[:, None].to(line.dtype)
+            held.append(keeps * kept_BM + (1 - keeps) * self.sum_up(mean_BM))
+        place_P = (state.begun.shape[1] + torch.arange(x_BPM.shape[1], device=x_BPM.device)) // self.span
+        own_BP1 = (torch.stack(of, dim=1)[:, place_P] == documents_BP)[..., None].to(x_BPM.dtype)
+        read = self.gate(x_BPM).sigmoid() * self.read(torch.stack(held, dim=1)[:, place_P] * own_BP1)
+        return x_BPM + read, MemoryState(held[-1], of[-1], line[:, whole:], owners[:, whole:])
 
 
 def _heads(x_BTW: Tensor, nhead: int) -> Tensor:

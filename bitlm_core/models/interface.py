@@ -50,6 +50,7 @@ class LanguageModel(nn.Module, ABC):
     probe_bytes: for how many bytes at the end of a window `predicted_nodes` is cheap enough for telemetry.
     predicts_parity: whether masked predictions come with a readout of the parity bit.
     start_symbol: what stands before the first byte of a document.
+    positions_beyond: how many are computed beyond a full window; masked mode reads the last symbol too.
     symbols_read: how many of the symbols up to a position its embedding is made of.
     masked_network: what masked predictions come from, where it is not this network itself; see `build_model`.
     """
@@ -58,6 +59,7 @@ class LanguageModel(nn.Module, ABC):
     predicts_parity: bool
     start_symbol: int
     symbols_read = 1
+    positions_beyond = 1
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -69,7 +71,7 @@ class LanguageModel(nn.Module, ABC):
             nhead=config.nhead,
             num_layers=config.num_layers,
             dim_feedforward=config.dim_feedforward,
-            max_seq_len=config.max_seq_len + 1,  # masked mode reads the last symbol too, one position more
+            max_seq_len=config.max_seq_len + self.positions_beyond,
             dropout=config.dropout or 0.0,
             position=config.position,
             differential=config.attention == "differential",
@@ -182,7 +184,7 @@ class LanguageModel(nn.Module, ABC):
         for network in self.networks:
             network.config = network.config.model_copy(update={"max_seq_len": max_seq_len})
             for stack in network.stacks:
-                stack.expand_positional_encoding(max_seq_len + 1)
+                stack.expand_positional_encoding(max_seq_len + network.positions_beyond)
 
     def set_dropout(self, dropout: float) -> None:
         """Share of activations dropped in training from now on."""

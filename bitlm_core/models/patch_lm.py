@@ -45,6 +45,7 @@ class PatchLM(LanguageModel):
 
     predicts_parity = False
     start_symbol = START
+    positions_beyond = AT_ONCE  # patches that fill up the last of those computed together
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -147,7 +148,7 @@ class PatchLM(LanguageModel):
             last_BPW = local_BTW.gather(1, last_BP1.expand(-1, -1, local_BTW.shape[2]))
             patches = self.pooling(last_BPW, keys, values, cut.mask(begin, end))
             if self.memory is not None:
-                patches, state = self.memory(patches, state)
+                patches, state = self.memory(patches, None if of_patches is None else of_patches[:, begin:end], state)
             seen = None if of_patches is None else of_patches[:, :end]
             opened.append(self._open(patches, memory=past, documents=seen, trace=trace))
         return torch.cat(opened, dim=1)
@@ -212,7 +213,7 @@ class _PatchDecoder(Decoder):
         mask = (place_S >= from_E1) & (place_S <= until_E1)
         patches = model.pooling(local_BTW[:, ends], keys, values, mask[None, None])
         if model.memory is not None:
-            patches, self._memory = model.memory(patches, self._memory)
+            patches, self._memory = model.memory(patches, state=self._memory)
         return torch.cat([self._shown, model._open(patches, memory=self._latent)], dim=1)
 
 
@@ -223,7 +224,7 @@ def _local_stack(config: ModelConfig, sizes: PatchSizes, num_layers: int) -> Blo
         nhead=sizes.local_heads,
         num_layers=num_layers,
         dim_feedforward=4 * sizes.local_width,
-        max_seq_len=config.max_seq_len + 1,
+        max_seq_len=config.max_seq_len + AT_ONCE,
         dropout=config.dropout or 0.0,
         position=config.position,
         locality=Locality(sizes.local_chunk, sizes.local_chunk),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bitlm_core.codec.bits import bits_to_bytes, bytes_to_bits
 from bitlm_core.codec.parity import GROUP_BITS
 from bitlm_core.errors import ConfigError
+from bitlm_core.repair.documents import ONE, Documents
 
 MAX_RANGES = 100_000
 BIT_ERRORS = 0.01
@@ -30,15 +31,26 @@ Weights = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Damage:
-    """data [N] as it came. places [P], ascending, each once. weights [256, 256], see above. certain: all places are damaged."""
+    """data [N] as it came. places [P], ascending, each once. weights [256, 256], see above. certain: all places are damaged.
+
+    document_starts: where the second and later documents of the data begin, ascending.
+    """
 
     data: NDArray[np.uint8]
     places: NDArray[np.int64]
     weights: Weights
     certain: bool = True
+    document_starts: NDArray[np.int64] = field(default_factory=lambda: ONE)
+
+    @property
+    def documents(self) -> Documents:
+        """What is repaired apart. Raises ConfigError for starts that do not ascend within the data."""
+        return Documents(self.document_starts, len(self.data))
 
 
-def damaged_ranges(data: NDArray[np.uint8], ranges: Sequence[Sequence[int]]) -> Damage:
+def damaged_ranges(
+    data: NDArray[np.uint8], ranges: Sequence[Sequence[int]], document_starts: NDArray[np.int64] = ONE
+) -> Damage:
     """Bytes [offset, offset + length) for each of the ranges. Raises ConfigError for none, and for one beyond the data."""
     if not 1 <= len(ranges) <= MAX_RANGES:
         raise ConfigError(f"{len(ranges):,} ranges were given, 1 to {MAX_RANGES:,} are possible: name the damaged places")
@@ -50,7 +62,7 @@ def damaged_ranges(data: NDArray[np.uint8], ranges: Sequence[Sequence[int]]) -> 
                 "offsets count from 0, and lengths are at least 1"
             )
         marked[given[0] : given[0] + given[1]] = True
-    return Damage(data, np.flatnonzero(marked), np.zeros((256, 256)))
+    return Damage(data, np.flatnonzero(marked), np.zeros((256, 256)), document_starts=document_starts)
 
 
 def failed_parity(packed: NDArray[np.uint8]) -> Damage:

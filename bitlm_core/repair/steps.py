@@ -6,6 +6,9 @@ left. The first pass looks to the right no further than the next certain damage;
 `adaptive`: the mixer learns the data itself on the way, damage restored: that is what a file unlike all training data needs.
 Learning what stands after a place would learn the place too, and so believe its own guess. Therefore the data is halved: from
 the second pass on, each half is restored by a mixer that has learned the other one, and of its own only what it has passed.
+
+Documents teach each other (a mixer learns from all of them), and none is another one's context: neither what stands before a
+document nor what follows it weighs what is restored in it.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from bitlm_core.repair.damage import Damage
 from bitlm_core.repair.masked import masked_log_probs
 from bitlm_core.repair.search import Stretch, weigh
 from bitlm_core.repair.settings import RepairSettings
-from bitlm_core.repair.walker import Walker, half_window, stand_at
+from bitlm_core.repair.walker import Walker, half_window
 
 CHUNK = 1 << 15
 """Bytes read between two safe points."""
@@ -90,7 +93,7 @@ class _Repairing:
         self._masker = model if masked else None
         self._reach = half_window(model) if model else CHUNK
         """A stretch and what is read after it has so many bytes at most."""
-        self._data = damage.data.copy()
+        self._data, self._documents = damage.data.copy(), damage.documents
         self._confidence = np.zeros(len(damage.places))
 
     def go_through(self, mixer: ContextMixer | None, *, first: bool) -> Iterator[float]:
@@ -104,14 +107,14 @@ class _Repairing:
                 for other in parts[:number] + parts[number + 1 :]:
                     for share in self._learn(own, *other):
                         yield (number + share / 4) / len(parts)
-            walker = Walker(self._model, own, self._data, adaptive=adaptive, start=begin)
+            walker = Walker(self._model, own, self._data, adaptive=adaptive, start=begin, documents=self._documents)
             for share in self._walk(walker, end, first):
                 yield (number + max(share, 0.25)) / len(parts)
 
     def _learn(self, mixer: ContextMixer, begin: int, end: int) -> Iterator[float]:
-        stand_at(mixer, self._data, begin)
+        self._documents.stand_at(mixer, self._data, begin)
         for at in range(begin, end, CHUNK):
-            mixer.read(self._data[at : min(end, at + CHUNK)])
+            self._documents.read(mixer, self._data, at, min(end, at + CHUNK), learn=True)
             yield (at - begin) / (end - begin)
 
     def _walk(self, walker: Walker, end: int, first: bool) -> Iterator[float]:
@@ -127,20 +130,21 @@ class _Repairing:
     def _restore(self, walker: Walker, where: slice, stretch: Stretch) -> None:
         places = stretch.places
         priors = self._damage.weights[self._damage.data[places]]
-        hints = masked_log_probs(self._masker, self._data, places) if self._masker else None
+        first, end = self._documents.begin(int(places[0])), self._documents.end(int(places[0]))
+        hints = masked_log_probs(self._masker, self._data[first:end], places - first) if self._masker else None
         marginals = weigh(walker, stretch, self._data, priors, self._settings.width, hints).marginals()
         self._data[places] = marginals.argmax(axis=1)
         self._confidence[where] = marginals.max(axis=1)
 
     def _stretches(self, begin: int, end: int, first: bool) -> Iterator[tuple[slice, Stretch]]:
-        """Those that begin in [begin, end), and which of the places each has."""
-        places, size = self._damage.places, len(self._data)
+        """Those that begin in [begin, end), and which of the places each has; none reaches into the next document."""
+        places = self._damage.places
         at, stop = np.searchsorted(places, [begin, end]).tolist()
         while at < stop:
-            after, most = at + 1, int(places[at]) + self._reach
+            after, most = at + 1, min(self._documents.end(int(places[at])), int(places[at]) + self._reach)
             while after < min(stop, at + TOGETHER) and places[after] <= min(places[after - 1] + GAP + 1, most - 1):
                 after += 1
-            seen = min(size, most, int(places[after - 1]) + 1 + self._settings.horizon)
+            seen = min(most, int(places[after - 1]) + 1 + self._settings.horizon)
             if first and self._damage.certain and after < len(places):
                 seen = min(seen, int(places[after]))
             yield slice(at, after), Stretch(places[at:after], seen)

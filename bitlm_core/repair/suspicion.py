@@ -16,6 +16,7 @@ from bitlm_core.errors import ConfigError
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.repair.damage import Damage
+from bitlm_core.repair.documents import ONE, Documents
 from bitlm_core.repair.settings import MARGIN_BITS, MOST_MARGIN
 from bitlm_core.scoring.score import record_score_steps
 
@@ -28,8 +29,9 @@ def suspected_steps(
     *,
     adaptive: bool,
     margin_bits: float = MARGIN_BITS,
+    document_starts: NDArray[np.int64] = ONE,
 ) -> Generator[float, None, Damage]:
-    """The `count` most surprising places, yielding the share done.
+    """The `count` most surprising places of all documents, yielding the share done.
 
     Raises ConfigError for no data and for numbers out of range, ModelStateError as `scoring.record_score_steps`.
     """
@@ -38,8 +40,9 @@ def suspected_steps(
             f"surprising={count} must be at least 1, and margin_bits={margin_bits} between 0 and {MOST_MARGIN:g}: "
             "say how many places to examine"
         )
-    score = yield from record_score_steps(model, mixer, data, np.array([[0, len(data)]]), adaptive=adaptive)
+    spans = Documents(document_starts, len(data)).spans
+    score = yield from record_score_steps(model, mixer, data, spans, adaptive=adaptive)
     order = np.argsort(-score.surprise, kind="stable")[:count]
     stay = np.full((256, 256), margin_bits * math.log(2))
     np.fill_diagonal(stay, 0.0)
-    return Damage(data, np.sort(order), stay, certain=False)
+    return Damage(data, np.sort(order), stay, certain=False, document_starts=document_starts)

@@ -22,6 +22,7 @@ from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.places import PlacedMixer
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import byte_log_probs
+from bitlm_core.repair.documents import ONE, Documents
 
 POSITIONS_PER_BATCH = 8192
 """Of the network; memory grows with it."""
@@ -32,12 +33,6 @@ LEFT_BYTES = 128
 def half_window(model: LanguageModel) -> int:
     """Bytes of context that the network sees before a place at most, and so many it can read after it."""
     return max(1, model.config.max_bytes // 2)
-
-
-def stand_at(mixer: ContextMixer, data: NDArray[np.uint8], place: int) -> None:
-    """Let a mixer stand in the data, having learned nothing on the way."""
-    mixer.start_document()
-    mixer.read(data[:place], learn=False)
 
 
 def _nats(logits: NDArray[np.float32], data: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -62,7 +57,7 @@ class Walker:
     """Stands at byte `start` of `data`, which is read as it is when it is passed.
 
     The mixer is moved along and, where it is to be `adaptive`, taught: it must be the walker's own, or else `frozen`. One of
-    `model` and `mixer` may be None.
+    `model` and `mixer` may be None. `documents`: the data's; what stands before a document is no context in it. One, if None.
     """
 
     def __init__(
@@ -73,18 +68,19 @@ class Walker:
         *,
         adaptive: bool,
         start: int = 0,
+        documents: Documents | None = None,
     ) -> None:
         self._model, self._data, self._adaptive = model, data, adaptive
-        self._mixer = mixer
+        self._mixer, self._documents = mixer, documents or Documents(ONE, len(data))
         if mixer:
-            stand_at(mixer, data, start)
+            self._documents.stand_at(mixer, data, start)
         self._placed = PlacedMixer(mixer) if mixer else None
         self.at = start
 
     def go(self, place: int) -> None:
         """Read on to `place`."""
         if self._mixer:
-            self._mixer.read(self._data[self.at : place], learn=self._adaptive)
+            self._documents.read(self._mixer, self._data, self.at, place, learn=self._adaptive)
         self.at = place
 
     def open(self) -> Rows:
@@ -128,7 +124,8 @@ class Walker:
         self, model: LanguageModel, tails: NDArray[np.uint8], known: int, *, whole: bool = False
     ) -> NDArray[np.float32]:
         """Logits of the bytes of tails [B, n] after the first `known`: [B, n - known, 8] of their bits, or 256 of all nodes."""
-        left = self._data[max(0, self.at - min(LEFT_BYTES, half_window(model))) : self.at]
+        first = max(self._documents.begin(self.at), self.at - min(LEFT_BYTES, half_window(model)))
+        left = self._data[first : self.at]
         rows = np.concatenate([np.broadcast_to(left, (len(tails), len(left))), tails], axis=1)
         start = len(left) + known
         ask = model.predicted_nodes if whole else model.path_logits

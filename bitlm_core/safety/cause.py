@@ -96,7 +96,7 @@ def _cause_of_check(check: Check, cause: Cause | None) -> Cause:
 
 
 def _comparison(check: Check) -> str:
-    unit = "" if check.metric in ("K", "C", "S", "valid parity groups") else " bits per byte"
+    unit = " bits per byte" if check.metric in ("pair cost", "pair excess", "own cost") else ""
     if check.value < check.low:
         return f"{check.metric} {check.value:.3g} < {check.low:.3g}{unit}"
     return f"{check.metric} {check.value:.3g} > {check.high:.3g}{unit}"

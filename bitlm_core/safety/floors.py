@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from bitlm_core.errors import ConfigError
 
 Safety = Literal["off", "warn", "strict"]
-Metric = Literal["K", "C", "S", "pair cost", "pair excess", "own cost", "valid parity groups"]
+Metric = Literal["K", "C", "S", "transition rate", "pair cost", "pair excess", "own cost", "valid parity groups"]
 
 MIN_JUDGED_BYTES = 64
 """Below this, chance alone moves C and S by more than any floor could mean."""
@@ -47,13 +47,14 @@ class Floors(BaseModel):
     """An output below any of these is reported, or refused in strict mode.
 
     Where `calibrated` holds something, an output must also lie in the ranges found at the longest length that it has; they
-    can be tightened by k, c and s, and loosened only by calibrating again, or by leaving `calibrated` empty.
+    can be tightened by k, c and s, and loosened only by calibrating again, or by leaving `calibrated` empty. With the telemetry
+    profile legacy `c` is a floor of the transition rate, as an earlier system had it under that name, and at the same value.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     k: Annotated[float, Field(ge=0, le=1, description="negentropy of the bytes")] = 0.0
-    c: Annotated[float, Field(ge=0, le=1, description="LZ76 complexity of the bits")] = 0.3
+    c: Annotated[float, Field(ge=0, le=1, description="LZ76 complexity of the bits, or their transition rate")] = 0.3
     s: Annotated[float, Field(ge=0, le=1, description="likeness to the training data's bytes")] = 0.5
     valid_groups: Annotated[float, Field(ge=0, le=1, description="share of parity groups that add up")] = 1.0
     calibrated: Annotated[tuple[CalibratedFloors, ...], Field(max_length=16, description="by length, ascending")] = ()

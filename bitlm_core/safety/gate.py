@@ -1,6 +1,6 @@
 """What is looked at in an output, and how a whole session of outputs stands.
 
-    bits ─→ K, C, S, valid parity groups ──────→ hand-set floors ───┐
+    bits ─→ K, C, S, valid parity groups ──────→ hand-set floors ───┐      (profile legacy: transition rate in the place of C)
          └→ their end, as long as was calibrated                    ├→ Verdict ─→ Gate (averages of a session)
               └→ K, C, S, pair and own costs ─→ calibrated ranges ─┘
 
@@ -27,6 +27,7 @@ from bitlm_core.models.config import BITS_PER_GROUP
 from bitlm_core.safety.cause import reasons_for
 from bitlm_core.safety.floors import MIN_JUDGED_BYTES, Check, Floors, Metric, Range, Safety, Verdict
 from bitlm_core.safety.standard import Pairs, byte_counts_of, pair_cost, pair_excess
+from bitlm_core.telemetry.config import Profile
 from bitlm_core.telemetry.metrics import SequenceMetrics, measure_bits
 
 
@@ -37,12 +38,13 @@ def judge(
     *,
     standard: Pairs | None = None,
     costs: Sequence[float] = (),
+    profile: Profile = "standard",
 ) -> Verdict:
     """Judge generated bits, in groups of nine with even parity last; `reference` [256] are the training data's byte counts.
 
     The bits are judged as they are: groups that do not add up count against their floor. `standard`: the byte pairs that the
-    calibrated floors were found with. `costs`: bits that each byte cost under the model, where that is known.
-    Raises ConfigError for calibrated floors without their standard.
+    calibrated floors were found with. `costs`: bits that each byte cost under the model, where that is known. `profile`: legacy
+    holds the transition rate against the floor of C. Raises ConfigError for calibrated floors without their standard.
     """
     num_bytes = len(bits) // BITS_PER_GROUP
     if floors.calibrated and standard is None:
@@ -58,7 +60,7 @@ def judge(
     data = np.packbits(end[: len(end) // BITS_PER_GROUP * BITS_PER_GROUP].reshape(-1, BITS_PER_GROUP)[:, :8], axis=1)[:, 0]
     checks = [
         _checked("K", measured.k, floors.k, row.k if row else None),
-        _checked("C", measured.c, floors.c, row.c if row else None),
+        *_complexity(measured, floors.c, row.c if row else None, profile),
         _checked("S", measured.s, floors.s, row.s if row else None),
         _checked("valid parity groups", valid, floors.valid_groups),
     ]
@@ -75,6 +77,14 @@ def _verdict(measured: SequenceMetrics, checks: Sequence[Check], reasons: tuple[
     return Verdict(
         passed=not reasons, judged=True, k=measured.k, c=measured.c, s=measured.s, reasons=reasons, checks=tuple(checks)
     )
+
+
+def _complexity(measured: SequenceMetrics, floor: float, healthy: Range | None, profile: Profile) -> list[Check]:
+    """C; with profile legacy the transition rate against the floor, and C against what was calibrated, if anything was."""
+    if profile == "standard":
+        return [_checked("C", measured.c, floor, healthy)]
+    calibrated = [_checked("C", measured.c, 0.0, healthy)] if healthy else []
+    return [_checked("transition rate", measured.transition_rate, floor), *calibrated]
 
 
 def _checked(metric: Metric, value: float, floor: float, healthy: Range | None = None) -> Check:
@@ -110,10 +120,11 @@ def judged(
     safety: Safety,
     standard: Pairs | None = None,
     costs: Sequence[float] = (),
+    profile: Profile = "standard",
 ) -> Verdict | None:
     """The verdict on generated bits, enforced; None where safety is off."""
     if safety == "off":
         return None
-    verdict = judge(bits, reference, floors, standard=standard, costs=costs)
+    verdict = judge(bits, reference, floors, standard=standard, costs=costs, profile=profile)
     enforce(verdict, safety)
     return verdict

@@ -26,10 +26,12 @@ from bitlm_core.mixing.profile import profile_of
 from bitlm_core.mixing.windows import Window, document_windows
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.scoring.anomaly import Reference
+from bitlm_core.scoring.certainty import Certainty
 from bitlm_core.scoring.likelihood import Likelihood, Readings, score_steps
 from bitlm_core.scoring.records import WINDOW_BYTES, Costs, Floats
 from bitlm_core.scoring.streaming import Part, Streaming
 from bitlm_core.scoring.surprise import Span, Surprise, byte_surprise, top_spans
+from bitlm_core.steps import scaled
 
 Result = TypeVar("Result")
 
@@ -123,13 +125,13 @@ def record_score_steps(
 
     share = 1 / _PASSES if stream else 1.0
     scoring = score_steps(model, mixer, data, map(tuple, spans.tolist()), observe)
-    likelihood = yield from _scaled(scoring, 0.0, share)
+    likelihood = yield from scaled(scoring, 0.0, share)
     costs = Costs.within(surprise, spans)
     reference = Reference.of(costs)
     if not stream or mixer is None:
         return Score(surprise, spans, reference.statistic(costs), likelihood)
     streaming = Streaming(mixer, reference)
-    yield from _scaled(_stream_steps(model, streaming, data, spans, surprise), share, share)
+    yield from scaled(_stream_steps(model, streaming, data, spans, surprise), share, 1.0)
     return Score(surprise, spans, streaming.statistics, likelihood, streaming.num_learned)
 
 
@@ -141,16 +143,18 @@ def self_score_steps(data: NDArray[np.uint8], spans: NDArray[np.int64]) -> Gener
     if not int((spans[:, 1] - spans[:, 0]).sum()):
         raise ConfigError("there are no bytes to score (0 bytes in all records, at least 1): give some data")
     surprise = _room(data)
-    mixer = ContextMixer(MixingConfig(), profile_of(data, rows=len(spans) < 2))
+    mixer, certainty = ContextMixer(MixingConfig(), profile_of(data, rows=len(spans) < 2)), Certainty()
     for begin, end in spans.tolist():
         mixer.start_document()
         for start in range(begin, end, _CHUNK):
             part = np.ascontiguousarray(data[start : min(end, start + _CHUNK)])
-            surprise[start : start + len(part)] = byte_surprise(mixer.read(part), part)
+            logits = mixer.read(part)
+            certainty.add(logits, part)
+            surprise[start : start + len(part)] = byte_surprise(logits, part)
             yield (start + len(part)) / len(data)
     costs = Costs.within(surprise, spans)
     online = float(costs.bits.mean())
-    likelihood = Likelihood(online, 8.0, 8.0, len(costs.bits), len(spans))
+    likelihood = Likelihood(online, 8.0, 8.0, len(costs.bits), len(spans), **certainty.figures())
     return Score(surprise, spans, Reference.of(costs).statistic(costs), likelihood)
 
 
@@ -179,14 +183,3 @@ def _stream_steps(
             read = window.end
         surprise[begin:end] = streaming.read(record)
         yield end / len(data)
-
-
-def _scaled(steps: Generator[float, None, Result], start: float, share: float) -> Generator[float, None, Result]:
-    """The same steps as a part of something larger."""
-    while True:
-        try:
-            done = next(steps)
-        except StopIteration as ended:
-            found: Result = ended.value
-            return found
-        yield start + share * done

@@ -4,8 +4,9 @@
 
 In: one mapping of metric names to values per observation. Out: the alerts that this observation raised.
 
-A run that begins moves because it learns. With `settles`, a metric is watched only once its two windows have agreed, to half of
-the threshold, 2·`window` times in a row: before, it has not settled, and there is nothing that it could drift from.
+A run that begins moves because it learns. So a metric is watched only once its two windows have agreed, to half of the
+threshold, 2·`window` times in a row: before, it has not settled, and there is nothing that it could drift from. Without
+`settles` it is watched from its first two windows on.
 
 It sees moves between neighbouring windows, not a slow slide of less than `threshold` per window, and it knows no
 units: metrics on other scales than 0–1 need a detector with a threshold of their own. What to do about an
@@ -20,6 +21,10 @@ from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
 from bitlm_core.errors import ConfigError
+
+WINDOW, THRESHOLD = 10, 0.12
+"""Seven standard deviations of what chance does to C in a healthy run (0.04 a measurement), and far enough below 0.2 that a
+shift by as much is found; at 0.2 itself it would be a toss-up."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class DriftDetector:
     (the second time when the window after the alert still differs from the one before), not at every step.
     """
 
-    def __init__(self, window: int = 10, threshold: float = 0.2, *, settles: bool = False) -> None:
+    def __init__(self, window: int = WINDOW, threshold: float = THRESHOLD, *, settles: bool = True) -> None:
         """`window` ≥ 1 values, `threshold` ≥ 0 in units of the metric; else `ConfigError` (`window`, `threshold`)."""
         if window < 1 or not (math.isfinite(threshold) and threshold >= 0):
             raise ConfigError(

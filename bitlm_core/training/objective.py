@@ -3,7 +3,8 @@
 `causal`: mean over bytes of −Σ_k ln p(bit k | everything before). `diffusion`: the bound of `diffusion.corruption` (with a
 curriculum, of what it hides at the time). `mixed`: every second window the one way, the others the other way. Where
 masked predictions come with a readout of the parity bit, its mean cross-entropy over the hidden bytes is minimised beside
-the bound; it is no part of what is reported, for parity costs nothing. Neither is the ponder cost of halting models.
+the bound; it is no part of what is reported, for parity costs nothing. Neither is the ponder cost of halting models, nor the
+term of `composite`.
 
 What is minimised weighs each row by the root of the share that is hidden in it: rows with little hidden have few terms, so that
 their means are noisy, and at equal time the bound is lower for it (0.08 bits per byte after 40 CPU-s). What is reported is the
@@ -21,11 +22,12 @@ from torch import Tensor
 
 from bitlm_core.diffusion.corruption import bound_nats, hidden_nats, hide
 from bitlm_core.diffusion.schedule import WHOLE_BYTES, Masking
-from bitlm_core.layers.halting import Trace
+from bitlm_core.layers.halting import Trace, spread
 from bitlm_core.models.carried import Carried
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_bits, path_logits, path_nats
 from bitlm_core.training.batches import Batch
+from bitlm_core.training.composite import COMPOSITE_BYTES, Composite, Predictions, composite_loss
 from bitlm_core.training.config import Objective
 
 
@@ -55,28 +57,35 @@ def batch_loss(
     ponder_cost: float = 0.0,
     carried: Carried | None = None,
     masking: Masking = WHOLE_BYTES,
+    composite: Composite | None = None,
 ) -> BatchLoss:
-    """The loss of a batch. `carried` (causal only): what was read before it. `masking` (diffusion): what is hidden."""
+    """The loss of a batch. `carried` (causal only): what was read before it. `masking` (diffusion): what is hidden.
+    `composite`: a term that is minimised beside it; of mixed training each half has its own."""
     if objective == "causal" or (objective == "mixed" and len(batch.data) == 1):
-        found = _causal(model, batch, carried)
+        found = _causal(model, batch, carried, composite)
     elif objective == "diffusion":
-        found = _diffusion(model, batch, generator, masking)
+        found = _diffusion(model, batch, generator, masking, composite)
     else:
-        masked = _diffusion(model, batch.every_second(1), generator, masking)
-        found = _joined(_causal(model, batch.every_second(0), None), masked)
+        masked = _diffusion(model, batch.every_second(1), generator, masking, composite)
+        found = _joined(_causal(model, batch.every_second(0), None, composite), masked)
     if found.trace.ponder is not None:
         found = found._replace(minimised=found.minimised + ponder_cost * found.trace.ponder)
     return found._replace(nats=found.nats.detach(), path_logits=found.path_logits.detach())
 
 
-def _causal(model: LanguageModel, batch: Batch, carried: Carried | None) -> BatchLoss:
-    trace = Trace()
+def _causal(model: LanguageModel, batch: Batch, carried: Carried | None, composite: Composite | None) -> BatchLoss:
+    trace = Trace(graph_bytes=COMPOSITE_BYTES if composite and composite.lambda_s else 0)
     logits = model.path_logits(batch.data, documents=batch.documents, carried=carried, trace=trace)
     nats = path_nats(logits, batch.data).mean()
-    return BatchLoss(nats, nats, logits, trace)
+    if not composite:
+        return BatchLoss(nats, nats, logits, trace)
+    term = composite_loss(Predictions(logits, trace.graph_nodes), batch.data, composite)
+    return BatchLoss(nats + term, nats, logits, replace(trace, graph_nodes=None))
 
 
-def _diffusion(model: LanguageModel, batch: Batch, generator: torch.Generator, masking: Masking) -> BatchLoss:
+def _diffusion(
+    model: LanguageModel, batch: Batch, generator: torch.Generator, masking: Masking, composite: Composite | None
+) -> BatchLoss:
     trace, data_BT = Trace(), batch.data
     known_BT, count_B = hide(data_BT, generator, masking)
     known_BT = known_BT.to(data_BT.device)
@@ -86,7 +95,13 @@ def _diffusion(model: LanguageModel, batch: Batch, generator: torch.Generator, m
     loss = (nats_B * weight_B).sum() / weight_B.sum()
     if prediction.parity is not None:
         loss = loss + _parity_loss(prediction.parity, data_BT, known_BT != 255)
-    return BatchLoss(loss, nats_B.mean(), path_logits(prediction.nodes, data_BT), trace)
+    logits = path_logits(prediction.nodes, data_BT)
+    if composite:  # of the hidden bytes alone: what is predicted of known ones nobody asks for
+        hidden_BT = known_BT != 255
+        rows, places = (spread(each, COMPOSITE_BYTES) for each in hidden_BT.nonzero(as_tuple=True))
+        found = Predictions(logits[hidden_BT], prediction.nodes[rows, places])
+        loss = loss + composite_loss(found, data_BT, composite)
+    return BatchLoss(loss, nats_B.mean(), logits, trace)
 
 
 def _joined(even: BatchLoss, odd: BatchLoss) -> BatchLoss:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from shutil import which
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from bitlm_core.layers.halting import Trace
 from bitlm_core.models.carried import Carried
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.training.batches import Batch
+from bitlm_core.training.composite import Composite
 from bitlm_core.training.config import Objective, TrainingConfig, learning_rate
 from bitlm_core.training.objective import batch_loss, learns
 from bitlm_core.training.optim import is_table, make_optimizers, momentum, state_layout
@@ -40,12 +42,18 @@ class StepResult:
     trace: Trace
 
 
-FRESH_PASSES, MANY_PASSES, MOST_DROPOUT = 1.5, 3.0, 0.15
+FRESH_PASSES, MANY_PASSES, MANY_DROPOUT = 1.5, 3.0, 0.15
+DROPOUT_PER_DOUBLING, MOST_DROPOUT = 0.1, 0.5
 
 
 def dropout_after(passes: float) -> float:
-    """Dropout when data was read so often: none while it is new, then more, as a network begins to know it by heart."""
-    return MOST_DROPOUT * min(1.0, max(0.0, (passes - FRESH_PASSES) / (MANY_PASSES - FRESH_PASSES)))
+    """Dropout when data was read so often: none while it is new, then more, as a network begins to know it by heart.
+
+    0 up to `FRESH_PASSES`, `MANY_DROPOUT` at `MANY_PASSES`, and `DROPOUT_PER_DOUBLING` more whenever they have doubled since.
+    """
+    if passes <= MANY_PASSES:
+        return MANY_DROPOUT * max(0.0, (passes - FRESH_PASSES) / (MANY_PASSES - FRESH_PASSES))
+    return min(MOST_DROPOUT, MANY_DROPOUT + DROPOUT_PER_DOUBLING * math.log2(passes / MANY_PASSES))
 
 
 class Trainer:
@@ -65,23 +73,26 @@ class Trainer:
         passes: float = 0.0,
         carried: Carried | None = None,
         masking: Masking = WHOLE_BYTES,
+        composite: Composite | None = None,
     ) -> StepResult:
         """Train on one batch. A loss that is not finite raises ModelStateError and leaves the weights as they were.
 
         `progress` of the run, 0 … 1, sets the learning rate; `passes`, how often the run has read its data, the dropout of
-        models that leave it open. `masking`: what diffusion hides. `carried`: the rows go on where these streams stand; it is
-        the caller who then commits the batch to them.
+        models that leave it open. `masking`: what diffusion hides. `composite`: a term beside the loss. `carried`: the rows go
+        on where these streams stand; it is the caller who then commits the batch to them.
         """
         model = self.model
         random_seed = self.seed * _SEED_STRIDE + step
         generator = torch.Generator().manual_seed(random_seed)
         if model.config.dropout is None:
-            model.set_dropout(dropout_after(passes))
+            # What diffusion hides is different each time, so a network does not come to know its data by heart.
+            model.set_dropout(0.0 if objective == "diffusion" else dropout_after(passes))
         model.train()
         try:
             with self.training_dtype(), self._compiled(), torch.random.fork_rng(devices=_cuda_devices(model)):
                 torch.manual_seed(random_seed)
-                loss, logits, trace = self._backward(batch.to(model.device), objective, generator, carried, masking)
+                told: dict[str, Any] = {"carried": carried, "masking": masking, "composite": composite}
+                loss, logits, trace = self._backward(batch.to(model.device), objective, generator, told)
             norm = self._clip()
             if not math.isfinite(loss) or not math.isfinite(norm):
                 raise ModelStateError(
@@ -190,14 +201,13 @@ class Trainer:
             yield name, parameter, owner[id(parameter)]
 
     def _backward(
-        self, batch: Batch, objective: Objective, generator: torch.Generator, carried: Carried | None, masking: Masking
+        self, batch: Batch, objective: Objective, generator: torch.Generator, told: dict[str, Any]
     ) -> tuple[float, Tensor, Trace]:
         total, logits, trace = 0.0, [], Trace()
         # Streams are carried for the whole batch, so it is not cut then.
-        for part in batch.parts(1 if carried else self.config.accumulation):
+        for part in batch.parts(1 if told["carried"] else self.config.accumulation):
             share = part.num_bytes / batch.num_bytes
-            cost = self.config.ponder_cost
-            found = batch_loss(self.model, part, objective, generator, ponder_cost=cost, carried=carried, masking=masking)
+            found = batch_loss(self.model, part, objective, generator, ponder_cost=self.config.ponder_cost, **told)
             (found.minimised * share).backward()  # type: ignore[no-untyped-call]
             total += found.nats.item() * share
             logits.append(found.path_logits)

@@ -60,6 +60,12 @@ class ScoreOutcome(Message):
     num_bytes: int
     num_windows: int
     bits_per_byte_bound: float | None
+    perplexity: float
+    accuracy: float | None
+    byte_accuracy: float | None
+    confidence_mean: float | None
+    confidence_min: float | None
+    confidence_max: float | None
     num_records: int
     num_learned: int | None
     records: tuple[OddRecord, ...]
@@ -196,13 +202,36 @@ class RepairOutcome(Message):
     proposals: tuple[RepairedByte, ...]
 
 
+class Patch(Message):
+    """One patch: `text` has a point for each byte that cannot be shown; `bits`: the entropy of each byte before it came."""
+
+    offset: int
+    text: str
+    bits: tuple[float, ...]
+
+
+class PatchesOutcome(Message):
+    """Sizes in bytes; entry i of `histogram` counts the patches of i + 1, the last one longer ones too. threshold: bits."""
+
+    answer: Literal["patches"] = "patches"
+    num_bytes: int
+    threshold: float | None
+    num_patches: int
+    mean: float
+    spread: float
+    shortest: int
+    longest: int
+    histogram: tuple[int, ...]
+    patches: tuple[Patch, ...]
+
+
 class Dropped(Message):
     """The model is forgotten."""
 
     answer: Literal["dropped"] = "dropped"
 
 
-_Made = CompressOutcome | DecompressOutcome | RepairOutcome
+_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome
 Answer = Annotated[
     Loaded | Written | Calibrated | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Dropped,
     Field(discriminator="answer"),
@@ -212,7 +241,7 @@ Answer = Annotated[
 class Progress(Message):
     """Where a command stands at a safe point. `share` 0 … 1; the rest where it means something, as of that point.
 
-    `stopped_early`, `all_read`, `drifted`: see `TrainingPlan`.
+    `stopped_early`, `all_read`, `drifted`: see `TrainingPlan`. `best`: a state by which held-out data is known best so far.
     """
 
     event: Literal["progress"] = "progress"
@@ -227,6 +256,7 @@ class Progress(Message):
     point: HistoryPoint | None = None
     alerts: tuple[str, ...] = ()
     saved: Saved | None = None
+    best: Saved | None = None
 
 
 class Failure(Message):

@@ -12,6 +12,7 @@ from bitlm_core import (
     DiffusionSampling,
     EngineConfig,
     Floors,
+    PatchingConfig,
     SamplingConfig,
     TelemetryConfig,
     TrainingConfig,
@@ -65,7 +66,7 @@ class Watch(Asked):
 class Train(Asked):
     """Train for the rest of a plan, saving every `autosave_s` seconds, when stopped and at the end. Answer: `Written`.
 
-    held_out: for a plan that looks at held-out data.
+    held_out: for a plan that looks at held-out data. best_to: the folder for the state at each new best look; None: not kept.
     """
 
     kind: Literal["train"] = "train"
@@ -77,6 +78,7 @@ class Train(Asked):
     training: TrainingConfig
     autosave_s: float
     save_to: Path
+    best_to: Path | None = None
 
 
 class Score(Asked):
@@ -196,6 +198,15 @@ class Repair(Asked):
     restored: Path | None = None
 
 
+class InspectPatches(Asked):
+    """Cut data into patches, by entropies fitted to it. Answer: `PatchesOutcome` with the `first` patches."""
+
+    kind: Literal["inspect_patches"] = "inspect_patches"
+    data: DataPart
+    patching: PatchingConfig
+    first: int
+
+
 class Drop(Asked):
     """Forget a model. Answer: `Dropped`."""
 
@@ -217,6 +228,7 @@ Command = Annotated[
     | Compress
     | Decompress
     | Repair
+    | InspectPatches
     | Drop,
     Field(discriminator="kind"),
 ]

@@ -36,32 +36,48 @@ def ranges_of(parts: Iterable[str]) -> tuple[tuple[int, ...], ...]:
 
 
 def repaired_steps(
-    engine: Engine | None, data: NDArray[np.uint8], asked: commands.DamagedPlaces
+    engine: Engine | None,
+    data: NDArray[np.uint8],
+    asked: commands.DamagedPlaces,
+    document_starts: NDArray[np.int64] | None = None,
 ) -> Generator[float, None, Repair]:
     """Restore what was named of the data, with a model or (None) by the data alone; yields the share done.
 
-    Raises ConfigError for places that there are not, ResourceLimitError where the memory does not suffice.
+    `document_starts`: of the second and later documents, which are restored apart. Raises ConfigError for places that there
+    are not, and for parity in several documents; ResourceLimitError where the memory does not suffice.
     """
+    starts = np.zeros(0, np.int64) if document_starts is None else document_starts
+    check_one_stream(asked, 1 + len(starts))
     model, mixer = (engine.model, engine.mixer) if engine else (None, None)
     tables_mib = mixer.config.memory_mib if mixer else 0 if engine else bitlm_core.config_for(len(data), None).memory_mib
     require_memory(_WORKING_BYTES * len(data) + _COPIES * (tables_mib << 20), "repairing the data")
     if asked.parity:
         damage = bitlm_core.failed_parity(data)
     elif asked.surprising is None:
-        damage = bitlm_core.damaged_ranges(data, asked.ranges)
+        damage = bitlm_core.damaged_ranges(data, asked.ranges, starts)
     if engine is None:
         mixer = bitlm_core.fresh_mixer(damage.data if asked.parity else data)
     settings = bitlm_core.RepairSettings(adaptive=mixer is not None)
     found, seen = asked.surprising, 0.0
     if found is not None:
         seen = 0.1
-        looking = bitlm_core.suspected_steps(
-            model, mixer, data, found, adaptive=settings.adaptive, margin_bits=asked.margin_bits
-        )
-        damage = yield from _scaled(looking, 0.0, seen)
+        how: dict[str, Any] = {"adaptive": settings.adaptive, "margin_bits": asked.margin_bits, "document_starts": starts}
+        looking = bitlm_core.suspected_steps(model, mixer, data, found, **how)
+        damage = yield from bitlm_core.scaled(looking, 0.0, seen)
     masked = engine is not None and engine.diffusion_steps > 0
-    repair: Repair = yield from _scaled(bitlm_core.repair_steps(model, mixer, damage, settings, masked=masked), seen, 1 - seen)
+    repair: Repair = yield from bitlm_core.scaled(
+        bitlm_core.repair_steps(model, mixer, damage, settings, masked=masked), seen, 1.0
+    )
     return repair
+
+
+def check_one_stream(asked: commands.DamagedPlaces, num_documents: int) -> None:
+    """Raise ConfigError for parity in several documents: packed one after the other, their groups no longer count from 0."""
+    if asked.parity and num_documents > 1:
+        raise ConfigError(
+            f"parity takes one packed stream of nine-bit groups, and this data has {num_documents:,} documents: repair each of "
+            "them by itself"
+        )
 
 
 def restored_bytes(repair: Repair, asked: commands.DamagedPlaces) -> bytes:
@@ -79,7 +95,8 @@ def proposals_of(repair: Repair, limit: int | None = None) -> list[dict[str, Any
 def repair_steps(engines: Engines, command: commands.Repair) -> Generator[float, None, answers.RepairOutcome]:
     """Repair, yielding the share done. The proposals go to `output`, a line of JSON each."""
     engine = engines.get(command.model, command.trace).engine if command.model else None
-    repair = yield from repaired_steps(engine, np.asarray(command.data.open().array), command.places)
+    data = command.data.open()
+    repair = yield from repaired_steps(engine, np.asarray(data.array), command.places, data.document_starts)
     command.output.write_text("".join(json.dumps(row) + "\n" for row in proposals_of(repair)))
     if command.restored is not None:
         command.restored.write_bytes(restored_bytes(repair, command.places))
@@ -88,13 +105,3 @@ def repair_steps(engines: Engines, command: commands.Repair) -> Generator[float,
         num_proposals=len(repair.offsets),
         proposals=tuple(answers.RepairedByte(**row) for row in proposals_of(repair, command.first)),
     )
-
-
-def _scaled(steps: Generator[float, None, Any], start: float, share: float) -> Generator[float, None, Any]:
-    """The same steps as a part of something larger."""
-    while True:
-        try:
-            done = next(steps)
-        except StopIteration as ended:
-            return ended.value
-        yield start + share * done

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bitlm_core import ConfigError, EngineConfig, Floors, ModelStateError, TelemetryConfig
+from bitlm_core import ConfigError, EngineConfig, Floors, ModelStateError, TelemetryConfig, check_telemetry
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.jobs import Job
@@ -60,6 +60,7 @@ def changed(config: EngineConfig, asked: Mapping[str, Any]) -> tuple[TelemetryCo
         kept = Floors(calibrated=kept.calibrated)
     try:
         telemetry = TelemetryConfig.model_validate(config.telemetry.model_dump() | watch)
+        check_telemetry(config.model, telemetry)
         return telemetry, Floors.model_validate(kept.model_dump() | named)
     except ValidationError as error:
         problems = (f"{problem['loc'][-1]}={problem['input']!r:.40}: {problem['msg']}" for problem in error.errors())

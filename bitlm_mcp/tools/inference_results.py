@@ -47,6 +47,12 @@ class ScoreResult(Result):
     bits_per_byte_static: Annotated[FiniteOrNone, Field(description="Everything frozen.")] = None
     bits_per_byte_network: Annotated[FiniteOrNone, Field(description="The network alone, frozen.")] = None
     bits_per_byte_bound: Annotated[FiniteOrNone, Field(description="Upper bound by diffusion, where trained so.")] = None
+    perplexity: Annotated[FiniteOrNone, Field(description="Of bytes: 2 to the power of bits_per_byte.")] = None
+    accuracy: Annotated[FiniteOrNone, Field(description="Share of data bits told right.")] = None
+    byte_accuracy: Annotated[FiniteOrNone, Field(description="Share of bytes whose bits were all told right.")] = None
+    confidence_mean: Annotated[FiniteOrNone, Field(description="Probability of a bit's likelier value, 0.5 to 1.")] = None
+    confidence_min: FiniteOrNone = None
+    confidence_max: FiniteOrNone = None
     num_bytes: int | None = None
     num_windows: int | None = None
     num_records: int | None = None
@@ -181,6 +187,34 @@ class RepairResult(Result):
     num_proposals: int | None = None
     proposals: list[ProposalResult] | None = None
     dataset_id: str | None = None
+    next: str | None = None
+
+
+class PatchResult(Result):
+    """One patch; `bits`: the entropy of each of its bytes before it came."""
+
+    offset: int
+    text: str
+    bits: list[float]
+
+
+class PatchesResult(Result):
+    """Data cut into patches: sizes in bytes, `threshold` in bits, and the first patches. Or the job.
+
+    Entry i of `histogram` counts the patches of i + 1 bytes; the last of 32, the longer ones too.
+    """
+
+    job_id: str
+    status: Status
+    num_bytes: int | None = None
+    threshold: float | None = None
+    num_patches: int | None = None
+    mean: float | None = None
+    spread: float | None = None
+    shortest: int | None = None
+    longest: int | None = None
+    histogram: list[int] | None = None
+    patches: list[PatchResult] | None = None
     next: str | None = None
 
 

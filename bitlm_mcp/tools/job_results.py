@@ -15,6 +15,7 @@ from bitlm_mcp.tools.inference_results import (
     CompressResult,
     DecompressResult,
     InferLongResult,
+    PatchesResult,
     RepairResult,
     ScoreResult,
 )
@@ -25,7 +26,7 @@ DRIFTED = (
     "a metric drifted, and halt_on_drift is set: the training ended at that step and was saved. Look at get_telemetry; "
     "train_step goes on from there; the page, or set_telemetry (offered with --toolsets all), changes what counts as drift"
 )
-_Shape = CalibrateResult | ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult
+_Shape = CalibrateResult | ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
 _SHAPES: dict[str, type[_Shape]] = {
     "calibrate_floors": CalibrateResult,
     "score": ScoreResult,
@@ -33,6 +34,7 @@ _SHAPES: dict[str, type[_Shape]] = {
     "compress": CompressResult,
     "decompress": DecompressResult,
     "repair": RepairResult,
+    "inspect_patches": PatchesResult,
 }
 
 

@@ -23,6 +23,7 @@ class InitResult(Result):
 
     model_id: str
     num_parameters: int
+    flops_per_byte: Annotated[FiniteOrNone, Field(description="Operations of a forward pass for each byte.")] = None
     memory_estimate_bytes: int
     config: dict[str, Any]
     version: int
@@ -62,6 +63,15 @@ class DeleteResult(Result):
     version: int
 
 
+_NETWORK = (
+    *("d_model", "nhead", "num_layers", "dim_feedforward", "max_seq_len", "dropout", "position", "attention", "chunk_size"),
+    *("overlap", "reversible", "use_checkpoint", "use_act", "act_threshold", "ngram_rows", "diffusion", "patching"),
+    *("mean_patch_size", "entropy_threshold", "stride", "max_patch_size", "monotonic", "reset_context", "encoder_layers"),
+    *("global_layers", "decoder_layers", "ngram_vocab_size"),
+)
+"""What of init_model's arguments describes the network."""
+
+
 def model_tools(workspace: Workspace) -> list[ToolSpec]:
     """The tools of this module, bound to a workspace."""
 
@@ -86,17 +96,25 @@ def model_tools(workspace: Workspace) -> list[ToolSpec]:
         position: network.Position = None,
         ngram_rows: network.NgramRows = None,
         diffusion: network.Diffusion = None,
+        patching: network.Patching = None,
+        mean_patch_size: network.MeanPatchSize = None,
+        entropy_threshold: network.EntropyThreshold = None,
+        stride: network.Stride = None,
+        max_patch_size: network.MaxPatchSize = None,
+        monotonic: network.Monotonic = None,
+        reset_context: network.ResetContext = None,
+        encoder_layers: network.EncoderLayers = None,
+        global_layers: network.GlobalLayers = None,
+        decoder_layers: network.DecoderLayers = None,
+        ngram_vocab_size: network.NgramVocab = None,
         context_mixing: network.ContextMixing = True,
         mixing_memory_mib: network.MixingMemory = None,
         seed: Seed = 0,
         overwrite: Overwrite = False,
     ) -> InitResult:
         """Create a fresh model; the defaults suit text and records alike."""
-        fields: dict[str, Any] = {"d_model": d_model, "nhead": nhead, "num_layers": num_layers, "dropout": dropout}
-        fields |= {"dim_feedforward": dim_feedforward, "max_seq_len": max_seq_len, "position": position}
-        fields |= {"ngram_rows": ngram_rows, "diffusion": diffusion, "use_act": use_act, "act_threshold": act_threshold}
-        fields |= {"attention": attention, "chunk_size": chunk_size, "overlap": overlap, "reversible": reversible}
-        fields |= {"use_checkpoint": use_checkpoint}
+        asked = locals()
+        fields = {name: asked[name] for name in _NETWORK}
         sizes = None if architecture == "mix" and preset == network.DEFAULT_PRESET else preset
         model = preset_config(sizes, architecture, **fields)
         config = EngineConfig(model=model, mixing=_mixing(context_mixing, mixing_memory_mib), seed=seed)
@@ -161,6 +179,7 @@ def _created(workspace: Workspace, model_id: str) -> InitResult:
     return InitResult(
         model_id=model_id,
         num_parameters=view.num_parameters,
+        flops_per_byte=view.flops_per_byte,
         memory_estimate_bytes=view.memory_estimate_bytes,
         config=view.config,
         version=workspace.snapshot.version,

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-Architecture = Annotated[Literal["byte", "bit", "mix"], Field(description="bit: a position a bit; mix: no network.")]
+Architecture = Annotated[
+    Literal["byte", "bit", "patch", "mix"], Field(description="A position a byte, bit, patch; mix: no network.")
+]
 Preset = Annotated[Literal["tiny", "small", "base"], Field(description="Sizes to begin with.")]
 DEFAULT_PRESET: Literal["small"] = "small"
 """Also of `mix`, which has no sizes: there it means that none was asked for."""
@@ -29,5 +31,16 @@ ActThreshold = Annotated[float | None, Field(gt=0, lt=1, description="Sum of cha
 NgramRows = Annotated[int | None, Field(ge=0, le=1_048_576, description="Rows per n-gram table.")]
 Diffusion = Annotated[Literal["shared", "own"] | None, Field(description="Who fills gaps: this network, or its own.")]
 Position = Annotated[Literal["rotary", "sinusoidal"] | None, Field(description="How positions are encoded.")]
+Patching = Annotated[Literal["entropy", "space", "fixed"] | None, Field(description="Where a patch ends.")]
+MeanPatchSize = Annotated[float | None, Field(ge=1, le=1024, description="Bytes per patch: 4.")]
+EntropyThreshold = Annotated[float | None, Field(ge=-16, le=16, description="Bits; else by mean size.")]
+Stride = Annotated[int | None, Field(ge=1, le=1024, description="Of fixed ones.")]
+MaxPatchSize = Annotated[int | None, Field(ge=1, le=1024, description="Bytes: 24.")]
+Monotonic = Annotated[bool | None, Field(description="Entropy must rise.")]
+ResetContext = Annotated[bool | None, Field(description="At newlines.")]
+EncoderLayers = Annotated[int | None, Field(ge=1, le=32, description="Over bytes, before.")]
+GlobalLayers = Annotated[int | None, Field(ge=1, le=128, description="Over patches.")]
+DecoderLayers = Annotated[int | None, Field(ge=1, le=32, description="Over bytes, after.")]
+NgramVocab = Annotated[int | None, Field(ge=0, le=1_048_576, description="ngram_rows.")]
 ContextMixing = Annotated[bool, Field(description="Mix in context statistics: learns in seconds.")]
 MixingMemory = Annotated[int | None, Field(ge=8, le=1024, description="Memory of that; default 128.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context
@@ -9,19 +10,22 @@ from pydantic import Field
 
 from bitlm_core import TelemetryConfig
 from bitlm_mcp.operations import telemetry as operations
-from bitlm_mcp.results import FiniteOrNone, Result
+from bitlm_mcp.results import FiniteOrNone, Result, text_of
 from bitlm_mcp.schemas import ToolSpec
+from bitlm_mcp.snapshot import HistoryPoint
 from bitlm_mcp.tools.parameters import ModelId
 from bitlm_mcp.tools.waiting import answer, off_loop
 from bitlm_mcp.workspace import Workspace
 
 _SETTABLE = {*TelemetryConfig.model_fields, *operations.FLOORS}
-SELDOM = frozenset({"transition_rate", "symbiosis_kl", "composite", "attention_entropy"})
-"""What the resource has the history of, and the tool has not."""
 LEFT_OUT = ("transition_rate", "symbiosis_kl", "bytes_per_second", "memory_bytes")
-"""What the resource alone tells, so that the tool's answer is short."""
+"""What is left out of a short answer."""
+SELDOM = ("transition_rate", "symbiosis_kl", "composite", "attention_entropy")
+"""Whose history is left out of a short answer."""
 MAX_ALERTS = 2
-"""How many alerts are told, the latest; the page shows more."""
+"""How many alerts a short answer tells, the latest."""
+USUAL_STEPS, MAX_TEXT_BYTES = 20, 2048
+"""Who asks for no more steps than these, or does not say, gets as many as fit into so much text."""
 
 Column = list[FiniteOrNone]
 
@@ -44,6 +48,16 @@ class HistoryResult(Result):
     symbiosis_kl: Column | None = None
     composite: Column | None = None
     attention_entropy: Column | None = None
+
+
+class LeftOut(Result):
+    """What there is beside this answer, and the call that has it: names of figures or of their history, numbers of alerts and
+    of recorded steps, which are earlier ones, or where the call named since_step, later ones."""
+
+    figures: list[str] | None = None
+    alerts: int | None = None
+    steps: int | None = None
+    next: str
 
 
 class TelemetryResult(Result):
@@ -71,6 +85,7 @@ class TelemetryResult(Result):
     job_id: str | None = None
     history: HistoryResult
     alerts: list[str]
+    left_out: LeftOut | None = None
     version: int
 
 
@@ -92,11 +107,16 @@ def telemetry_tools(workspace: Workspace) -> list[ToolSpec]:
 
     async def get_telemetry(
         model_id: ModelId = "default",
-        last: Annotated[int, Field(ge=0, le=500, description="Return so many steps at most.")] = 20,
-        since_step: Annotated[int | None, Field(ge=0, description="The first steps after this one.")] = None,
+        last: Annotated[int, Field(ge=0, le=500, description="Steps at most.")] = USUAL_STEPS,
+        since_step: Annotated[int | None, Field(ge=0, description="Steps after this.")] = None,
+        full: Annotated[bool, Field(description="All of it.")] = False,
     ) -> TelemetryResult:
-        """Read how a model is doing: loss, bits per byte, K, C, S, their history and drift alerts."""
-        return telemetry_result(workspace, model_id, last, since_step)
+        """Read a model's loss, bits per byte, K, C, S, their history and drift alerts."""
+        found = telemetry_result(workspace, model_id, last, since_step, full=full)
+        while not full and 0 < last <= USUAL_STEPS and len(text_of(found).encode()) > MAX_TEXT_BYTES:
+            last = max(0, last - 2)
+            found = telemetry_result(workspace, model_id, last, since_step)
+        return found
 
     async def set_telemetry(
         ctx: Context[Any, Any],
@@ -113,6 +133,7 @@ def telemetry_tools(workspace: Workspace) -> list[ToolSpec]:
         drift_threshold: Annotated[float | None, Field(description="A larger move alerts.")] = None,
         halt_on_drift: Annotated[bool | None, Field(description="Alerts end a training.")] = None,
         profile: Annotated[Literal["standard", "legacy"] | None, Field(description="legacy: without LZ76.")] = None,
+        composite_loss: Annotated[float | None, Field(description="Trained for the score too; 0 off.")] = None,
     ) -> SettingsResult:
         """Change how a model is watched; the rest stays."""
         given = {name: value for name, value in locals().items() if name in _SETTABLE and value is not None}
@@ -132,22 +153,41 @@ def telemetry_result(
 ) -> TelemetryResult:
     """The telemetry of a model from the current snapshot; without `since_step` the last points, else the next ones.
 
-    full: with the history of what an agent seldom needs.
+    full: with the figures and alerts that are otherwise left out, so that the answer is short.
     """
     view = workspace.model(model_id)
-    if since_step is None:
-        points = view.history[len(view.history) - min(last, len(view.history)) :]
-    else:
-        points = tuple(point for point in view.history if point.step > since_step)[:last]
-    columns = {
-        name: [getattr(point, name) for point in points] for name in HistoryResult.model_fields if full or name not in SELDOM
-    }
-    measured = {name: column for name, column in columns.items() if name == "step" or any(v is not None for v in column)}
+    found = [point for point in view.history if since_step is None or point.step > since_step]
+    points = found[:last] if since_step is not None else found[max(0, len(found) - last) :]
     facts = {name: value for name, value in view.summary().items() if name in TelemetryResult.model_fields}
+    columns, alerts = _columns(points), list(view.alerts)
+    told: dict[str, Any] = {"steps": len(found) - len(points)}
     if not full:
+        told["figures"] = [name for name in LEFT_OUT if facts.get(name) is not None]
+        told["figures"] += [f"history.{name}" for name in SELDOM if name in columns and name not in LEFT_OUT]
+        told["alerts"] = len(alerts[:-MAX_ALERTS])
         facts |= dict.fromkeys(LEFT_OUT)
+        columns = {name: column for name, column in columns.items() if name not in SELDOM}
+        alerts = alerts[-MAX_ALERTS:]
+    after = points[-1].step if points and since_step is not None else since_step or 0
     return TelemetryResult(
-        **facts | {"alerts": view.alerts[-MAX_ALERTS:]},
-        history=HistoryResult(**measured),
+        **facts | {"alerts": alerts},
+        history=HistoryResult(**columns),
+        left_out=_left_out(model_id, {name: value for name, value in told.items() if value}, after, full=full),
         version=workspace.snapshot.version,
     )
+
+
+def _columns(points: Sequence[HistoryPoint]) -> dict[str, list[Any]]:
+    """The history in columns, but for those that were measured nowhere."""
+    columns = {name: [getattr(point, name) for point in points] for name in HistoryResult.model_fields}
+    return {name: column for name, column in columns.items() if name == "step" or any(value is not None for value in column)}
+
+
+def _left_out(model_id: str, told: dict[str, Any], after: int, *, full: bool) -> LeftOut | None:
+    """What is left out, and the one call that has all of it, or its next page: the steps after `after`."""
+    if not told:
+        return None
+    arguments = [f"model_id={model_id!r}"]
+    arguments += ["full=true"] if full or told.keys() & {"figures", "alerts"} else []
+    arguments += [f"since_step={after}"] if "steps" in told else []
+    return LeftOut(**told, next=f"get_telemetry({', '.join(arguments)})")

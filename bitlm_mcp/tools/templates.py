@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from bitlm_core import ConfigError, DiffusionSampling, ResourceLimitError, Template
 from bitlm_mcp.tools.parameters import base64_bytes, one_of, text_bytes
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 MAX_TEMPLATE = 262_144
 MAX_DRAWN = 8_192
@@ -57,8 +60,13 @@ def given_template(
 
 def given_sampling(**asked: Any) -> DiffusionSampling:
     """How to fill it. Raises ConfigError for what does not go together."""
+    return valid(DiffusionSampling, asked)
+
+
+def valid(kind: type[Settings], asked: Mapping[str, Any]) -> Settings:
+    """Settings of a kind. Raises ConfigError, in one line, for what is out of bounds or does not go together."""
     try:
-        return DiffusionSampling(**asked)
+        return kind(**asked)
     except ValidationError as error:
         problems = []
         for problem in error.errors(include_url=False):

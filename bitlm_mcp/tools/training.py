@@ -166,8 +166,8 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
 
     async def read_output(
         job_id: JobId,
-        offset: Annotated[int, Field(ge=0, description="The first byte to return.")] = 0,
-        limit: Annotated[int, Field(ge=1, le=32_768, description="Return so many bytes at most.")] = 1024,
+        offset: Annotated[int, Field(ge=0, description="First byte.")] = 0,
+        limit: Annotated[int, Field(ge=1, le=32_768, description="Bytes at most.")] = 1024,
     ) -> OutputResult:
         """Read what a job has made, piece by piece; of infer_long, predicted bits (nine a byte), packed."""
         data, total = await off_loop(workspace.job_files.read_output, job_id, offset, limit)

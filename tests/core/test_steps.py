@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from bitlm_core.steps import finished
+from bitlm_core.steps import finished, scaled
 
 
 def counting(taken: list[int]) -> Generator[float, None, str]:
@@ -28,3 +28,10 @@ def test_what_they_raise_is_raised() -> None:
 
     with pytest.raises(ValueError, match="broken"):
         finished(failing())
+
+
+def test_steps_become_a_part_of_something_longer() -> None:
+    def longer() -> Generator[float, None, str]:
+        return (yield from scaled(counting([]), 0.5, 0.8))
+
+    assert list(scaled(counting([]), 0.5, 0.8)) == pytest.approx([0.5, 0.6, 0.7]) and finished(longer()) == "found"

@@ -15,6 +15,7 @@ from bitlm_mcp.assembly import all_tools
 from bitlm_mcp.server import build_server
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.workspace import Workspace
+from tests.mcp.workspaces import Server
 
 TINY = {"preset": "tiny", "d_model": 32, "nhead": 1, "max_seq_len": 64, "context_mixing": False}
 WAIT = {"wait_s": 40}
@@ -52,6 +53,13 @@ class Stage:
             path: path.stat().st_size for path in sorted(state.rglob("*")) if path.is_file() and "bitlm.db" not in path.name
         }
         return snapshot, files
+
+
+@asynccontextmanager
+async def client(made: Server) -> AsyncIterator[Client]:
+    """A client of all tools of a server that was made without a protocol."""
+    async with Client(build_server(all_tools(made.workspace))) as found:
+        yield found
 
 
 @asynccontextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import inspect
 import json
 import os
 import subprocess
@@ -16,6 +18,7 @@ from typer.testing import CliRunner, Result
 import bitlm_core
 from bitlm_core.bench import generate
 from bitlm_mcp import cli
+from bitlm_mcp.bench_app import COMMANDS
 
 PLACE = ["preset", "architecture"]
 MACHINE = ["machine"]
@@ -152,3 +155,15 @@ def test_the_program_ends_as_the_command_does(tmp_path: Path) -> None:
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 1 and found.stdout == ""
     assert found.stderr.startswith("bitlm: ") and len(found.stderr.splitlines()) == 1
+
+
+def test_every_benchmark_of_the_rooms_is_offered() -> None:
+    rooms = [importlib.import_module(f"bitlm_mcp.{path.stem}") for path in Path(cli.__file__).parent.glob("bench_*.py")]
+    shared = {"bitlm_mcp.bench_reports", "bitlm_mcp.bench_app"}
+    made = {
+        function
+        for room in rooms
+        for name, function in inspect.getmembers(room, inspect.isfunction)
+        if function.__module__ == room.__name__ not in shared and not name.startswith("_")
+    }
+    assert made <= set(COMMANDS.values()) and len(made) >= 15

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -13,7 +13,7 @@ from mcp import Client
 
 from bitlm_core import GateState, Verdict
 from bitlm_core.telemetry.drift import DriftAlert
-from bitlm_mcp.assembly import all_tools, offered_tools
+from bitlm_mcp.assembly import offered_tools
 from bitlm_mcp.compute.answers import GeneratedTelemetry, GenerationOutcome
 from bitlm_mcp.doctor import MAX_INSTRUCTIONS_BYTES, MAX_LIST_BYTES
 from bitlm_mcp.operations.data import Source, add_dataset
@@ -23,6 +23,7 @@ from bitlm_mcp.safety import Sample
 from bitlm_mcp.server import build_server
 from bitlm_mcp.snapshot import HistoryPoint, JobView
 from bitlm_mcp.tools.gate_results import CalibrateResult, FloorsResult
+from tests.mcp.stages import client
 from tests.mcp.workspaces import TEXT, Server, server
 
 MAX_TEXT_BYTES = 2048
@@ -50,18 +51,13 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert model is not None
         names = {field.name for field in fields(HistoryPoint)} - {"step", "halt_probs"}
         measured: dict[str, Any] = dict.fromkeys(names, 0.00012345678) | {"halt_probs": (0.00012345678,) * 6}
+        measured["memory_bytes"] = 123_456_789_012
         rarely = dict.fromkeys("kcs")  # at every tenth step, which no tool can change
         for step in range(1_000_000, 1_000_040):
             model.history.add(HistoryPoint(**measured | {"step": step} | (rarely if step % 10 else {})))
         model.history.warn([ALERT] * 10)
         made.workspace.refresh()
         yield made
-
-
-@asynccontextmanager
-async def client(made: Server) -> AsyncIterator[Client]:
-    async with Client(build_server(all_tools(made.workspace))) as found:
-        yield found
 
 
 @pytest.mark.anyio
@@ -118,6 +114,7 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("repair", {"text": "some text, " * 30, "places": ["100:40"]}),
             ("get_telemetry", model),
             ("set_telemetry", model | {"lambda_k": 0.12345678, "floor_s": 0.12345678}),
+            ("inspect_patches", {"text": LONG * 30, "adaptive": True, "max_patch_size": 16}),
             ("save_checkpoint", model | {"name": LONG + "new"}),
             ("load_checkpoint", {"name": LONG + "new", "model_id": LONG + "two"}),
             ("delete", {"kind": "model", "name": LONG + "two"}),
@@ -131,6 +128,47 @@ async def test_default_answers_are_short(full: Server) -> None:
             assert len(text.encode()) <= MAX_TEXT_BYTES, f"{name}: {len(text.encode())} bytes: {text}"
         told = (await asked.call_tool("wait_job", {"job_id": f"job-{NAMES[0][-16:]}"})).content
         assert "something went wrong" in str(told)
+
+
+@pytest.mark.anyio
+async def test_telemetry_says_what_it_leaves_out_and_the_call_it_names_has_it(full: Server) -> None:
+    async with client(full) as asked:
+
+        async def telemetry(**arguments: Any) -> dict[str, Any]:
+            answer = await asked.call_tool("get_telemetry", arguments | {"model_id": NAMES[0]})
+            assert not answer.is_error, answer.content
+            return dict(answer.structured_content or {})
+
+        def called(name: str) -> dict[str, Any]:
+            """The arguments of a call as an answer names it."""
+            assert name.startswith(f"get_telemetry(model_id={NAMES[0]!r}")
+            pairs = (pair.split("=") for pair in name.removesuffix(")").split(", ")[1:])
+            return {key: json.loads(value) for key, value in pairs}
+
+        everything = await telemetry(last=500, full=True)
+        all_steps = everything["history"]["step"]
+        assert "left_out" not in everything
+        short = await telemetry()
+        left, told = short["left_out"], len(short["history"]["step"])
+        assert 0 < told < 20 and short["history"]["step"] == all_steps[-told:]  # no more of such long numbers fit
+        assert left["steps"] == len(all_steps) - told
+        assert len((await telemetry(last=21))["history"]["step"]) == 21  # who asks for more gets them
+        assert (left["alerts"], called(left["next"])) == (8, {"full": True, "since_step": 0})
+        seen: list[int] = []
+        found = await telemetry(**called(left["next"]))
+        for figure in left["figures"]:
+            *parts, name = figure.split(".")
+            assert name in (found["history"] if parts else found) and name not in (short["history"] if parts else short)
+        assert len(found["alerts"]) == 10 and found["alerts"][-2:] == short["alerts"]
+        while True:
+            seen += found["history"]["step"]
+            if "left_out" not in found:
+                break
+            assert found["left_out"].keys() == {"steps", "next"}
+            found = await telemetry(**called(found["left_out"]["next"]))
+        assert seen == list(range(1_000_000, 1_000_040))  # another test may have trained it, to its step 1, and that is earlier
+        none = (await telemetry(last=0))["left_out"]
+        assert none["steps"] == len(all_steps) and "history.composite" not in none["figures"]
 
 
 @pytest.mark.anyio

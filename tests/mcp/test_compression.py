@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mcp import Client
-from workspaces import TEXT, Server, server
 
 from bitlm_mcp.assembly import all_tools
-from bitlm_mcp.server import build_server
+from tests.mcp.stages import client
+from tests.mcp.workspaces import TEXT, Server, server
 
 SHORT = "the quick brown fox, and the slow one; the quick brown fox, and the slow one."
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with server(tmp_path_factory.mktemp("state")) as one:
-        one.data()
-        one.create("m", mixing=True)
-        one.trained("m", steps=2)
-        yield one
-
-
-@asynccontextmanager
-async def client(made: Server) -> AsyncIterator[Client]:
-    async with Client(build_server(all_tools(made.workspace))) as found:
-        yield found
 
 
 async def told(asked: Client, tool: str, **arguments: Any) -> dict[str, Any]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 from mcp import Client
-from workspaces import Server, server
 
 from bitlm_core import bytes_to_bits
-from bitlm_mcp.assembly import all_tools
-from bitlm_mcp.server import build_server
+from bitlm_mcp.operations.data import add_dataset
+from tests.mcp.stages import client
+from tests.mcp.workspaces import Server
 
 LINES = b"".join(b"%d bottles of beer on the wall, take one down and pass it around\n" % (7 * i % 100) for i in range(40))
 PLACES = [*range(700, 2300, 80)]
@@ -26,21 +24,6 @@ def damaged() -> bytes:
     for place in PLACES:
         data[place] = 35
     return bytes(data)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with server(tmp_path_factory.mktemp("state")) as one:
-        one.data()
-        one.create("m", mixing=True)
-        one.trained("m", steps=2)
-        yield one
-
-
-@asynccontextmanager
-async def client(made: Server) -> AsyncIterator[Client]:
-    async with Client(build_server(all_tools(made.workspace))) as found:
-        yield found
 
 
 async def told(asked: Client, **arguments: Any) -> dict[str, Any]:
@@ -80,6 +63,21 @@ async def test_parity_and_suspicion(made: Server) -> None:
         found = await told(asked, model_id="m", text=damaged().decode(), surprising=40, margin_bits=8)
         offsets = {row["offset"] for row in found["proposals"]}
         assert found["num_places"] == 40 and offsets and offsets <= set(PLACES)
+
+
+@pytest.mark.anyio
+async def test_documents_are_restored_apart_and_stay_apart(made: Server) -> None:
+    cut = LINES.index(b"\n", 1200) + 1
+    documents = [[damaged()[:cut]], [damaged()[cut:]]]
+    add_dataset(made.workspace, "two", documents, source="files", holdout_fraction=0.0, overwrite=False)
+    async with client(made) as asked:
+        places = [f"{place}:1" for place in PLACES]
+        found = await told(asked, dataset_id="two", places=places, save_as="two-restored")
+        assert found["num_places"] == 20 and made.workspace.snapshot.datasets["two-restored"].num_documents == 2
+        part = made.workspace.datasets.part("two-restored", holdout=None)
+        assert part.document_starts == (cut,) and (part.open().array == np.frombuffer(LINES, np.uint8)).mean() > 0.998
+        refusal = await asked.call_tool("repair", {"dataset_id": "two", "parity": True})
+        assert refusal.is_error and "this data has 2 documents" in str(refusal.content)
 
 
 @pytest.mark.anyio

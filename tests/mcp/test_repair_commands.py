@@ -59,6 +59,7 @@ def test_what_cannot_be_done_changes_nothing(source: Path, tmp_path: Path) -> No
     linked.symlink_to(source)
     for same in (source, linked):
         assert "never overwritten" in refused("repair", source, same, "--ranges", "0:1", "--force")
+    assert "is a folder: name one of its files" in refused("repair", tmp_path, target, "--ranges", "0:1")
     assert "exactly one of" in refused("repair", source, target)
     assert "--ranges, --parity was given" in refused("repair", source, target, "--ranges", "0:1", "--parity")
     assert "'7' is no range" in refused("repair", source, target, "--ranges", "0:1,7")

@@ -8,13 +8,14 @@ from typing import Any
 import anyio
 import pytest
 
-from bitlm_core import ConfigError, EngineConfig, Floors, ModelStateError, TelemetryConfig
+from bitlm_core import ConfigError, EngineConfig, Floors, ModelStateError, TelemetryConfig, preset_config
 from bitlm_mcp.operations.models import load, save
 from bitlm_mcp.operations.telemetry import changed, set_telemetry, settings
 from tests.mcp.stages import WAIT, stage
 from tests.mcp.workspaces import Server, server
 
 HALTING = {"halt_on_drift": True, "drift_window": 1, "drift_threshold": 0.02, "telemetry_every": 1}
+CHANGES = {"lambda_c": 2.5, "attention_every": 2, "floor_c": 0.125, "composite_loss": 0.25}
 
 
 def told(made: Server, model_id: str = "m") -> dict[str, Any]:
@@ -36,6 +37,7 @@ def test_another_profile_brings_its_floors() -> None:
 @pytest.mark.parametrize(
     ("asked", "named"),
     [({"drift_window": 0}, "drift_window=0"), ({"floor_k": 2}, "k=2"), ({"lambda_k": -1}, "lambda_k=-1"), ({"x": 1}, "x=1"),
+     ({"composite_loss": -1}, "composite_loss=-1"), ({"composite_loss": 1, "lambda_k": 0, "lambda_s": 0}, "of K and S alone"),
      ({"lambda_k": 0, "lambda_c": 0, "lambda_s": 0}, "lambda_k, lambda_c and lambda_s are all 0")],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(asked: dict[str, Any], named: str) -> None:
@@ -43,12 +45,19 @@ def test_what_cannot_be_is_refused(asked: dict[str, Any], named: str) -> None:
         changed(EngineConfig(), asked)
 
 
+def test_a_composite_loss_that_the_network_cannot_have_is_refused() -> None:
+    mix = EngineConfig(model=preset_config(None, "mix"))
+    with pytest.raises(ConfigError, match="architecture='mix' has none"):
+        changed(mix, {"composite_loss": 0.5})
+    assert changed(EngineConfig(), {"composite_loss": 0.5})[0].composite_loss == 0.5
+
+
 def test_settings_and_floors_survive_training_restart_and_checkpoint(tmp_path: Path) -> None:
     with server(tmp_path / "state") as made:
         made.data()
         made.create()
-        made.completed(set_telemetry(made.workspace, "m", {"lambda_c": 2.5, "attention_every": 2, "floor_c": 0.125}))
-        wanted = settings(EngineConfig().model_dump()) | {"lambda_c": 2.5, "attention_every": 2, "floor_c": 0.125}
+        made.completed(set_telemetry(made.workspace, "m", CHANGES))
+        wanted = settings(EngineConfig().model_dump()) | CHANGES
         assert told(made) == wanted and made.workspace.model("m").step == 0
         made.trained(steps=2)
         assert told(made) == wanted
@@ -93,3 +102,20 @@ async def test_drift_ends_a_training_that_is_saved_and_says_so(tmp_path: Path) -
         assert on["steps_done"] == 3 and "note" not in on
         with anyio.fail_after(30):
             assert "drift_window" in await made.refusal("set_telemetry", drift_window=0)
+
+
+@pytest.mark.anyio
+async def test_the_legacy_profile_is_what_the_gate_judges_by(tmp_path: Path) -> None:
+    collapsed = {"prompt": "The", "max_new_bytes": 80, "temperature": 0, "safety": "warn"}
+    async with stage(tmp_path) as made:
+        assert (await made.call("infer", **collapsed))["verdict"]["reasons"][0].startswith("C 0.")
+        settings = (await made.call("set_telemetry", profile="legacy"))["settings"]
+        assert (settings["profile"], settings["floor_k"], settings["floor_c"], settings["floor_s"]) == ("legacy", 0, 0.3, 0.5)
+        legacy = await made.call("infer", **collapsed)
+        assert legacy["telemetry"]["transition_rate"] > 0.3
+        assert not any(reason.startswith("C ") for reason in legacy["verdict"]["reasons"])
+        await made.call("set_telemetry", floor_c=0.9)
+        stricter = await made.call("infer", **collapsed)
+        assert (
+            stricter["verdict"]["reasons"][0].startswith("transition rate 0.") and "< 0.9" in stricter["verdict"]["reasons"][0]
+        )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from bitlm_core.bench.cases import grid
 from bitlm_core.bench.train import block_parameters, train_speeds
+from bitlm_core.errors import ConfigError
 from bitlm_core.models.build import build_model
 from bitlm_core.models.config import count_parameters
 
@@ -27,3 +29,9 @@ def test_the_figures_of_a_case_fit_together(architecture: str) -> None:
 def test_only_the_matrices_of_the_blocks_are_work() -> None:
     (case,) = grid("tiny", "byte", {}, {"d_model": 32, "nhead": 1, "num_layers": 3})
     assert block_parameters(build_model(case.model)) == 3 * (4 * 32 * 32 + 2 * 32 * 128)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match="finds no CUDA device on this machine: use the device cpu"):
+        list(train_speeds(grid("tiny", "byte", {}), steps=2, device="cuda"))

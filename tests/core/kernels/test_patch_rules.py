@@ -10,20 +10,20 @@ from bitlm_core.kernels import patch_rules as kernel
 
 START = 257
 EXAMPLES = settings(derandomize=True, deadline=None, max_examples=150)
-SYMBOLS = st.lists(st.sampled_from([START, 10, 32, 44, 65, 97, 122, 48, 200]), min_size=1, max_size=60)
+SYMBOLS = st.lists(st.sampled_from([START, 10, 32, 44, 65, 97, 122, 48, 200]), min_size=5, max_size=60)
 
 
 @st.composite
 def rules(draw: st.DrawFn) -> np.ndarray:
     found = np.zeros(kernel.NUM_RULES)
-    found[kernel.SCHEME] = draw(st.sampled_from([kernel.ENTROPY, kernel.SPACE, kernel.FIXED]))
+    found[kernel.SCHEME] = draw(st.sampled_from([kernel.ENTROPY, kernel.ENTROPY, kernel.SPACE, kernel.FIXED]))
     found[kernel.MONOTONIC] = draw(st.booleans())
     found[kernel.SHORTEST] = draw(st.integers(1, 4))
     found[kernel.LONGEST] = found[kernel.SHORTEST] + draw(st.integers(0, 6))
     found[kernel.STRIDE] = draw(st.integers(1, 5))
-    found[kernel.RATE] = draw(st.sampled_from([0.0, 0.1, 1.0]))
+    found[kernel.RATE] = draw(st.sampled_from([0.0, 0.0, 0.1, 1.0]))
     found[kernel.SHARE] = 1 / draw(st.integers(1, 5))
-    found[kernel.THRESHOLD] = draw(st.sampled_from([-9.0, 0.0, 1.5, 4.0, 9.0]))
+    found[kernel.THRESHOLD] = draw(st.sampled_from([-9.0, 0.0, 1.5, 1.5, 4.0]))
     found[kernel.START] = START
     return found
 
@@ -47,13 +47,13 @@ def starts_as_told(rules: np.ndarray, symbols: list[int], entropies: list[float]
         }[int(rules[kernel.SCHEME])]
         cut = bool(len(patch) >= rules[kernel.LONGEST] or (len(patch) >= rules[kernel.SHORTEST] and said))
         if rules[kernel.RATE]:
-            theta = min(max(theta + rules[kernel.RATE] * (cut - rules[kernel.SHARE]), -16), 16)
+            theta += rules[kernel.RATE] * (cut - rules[kernel.SHARE])
     return starts
 
 
 def entropies_for(symbols: list[int]) -> np.ndarray:
-    """Some entropy for each symbol, the same on every run."""
-    return np.random.default_rng(len(symbols)).integers(0, 33, len(symbols)).astype(np.float32) / 4
+    """Some entropy for each symbol, the same on every run; many are what thresholds are, and so not above them."""
+    return np.random.default_rng(len(symbols)).choice([0.0, 1.5, 4.0, 7.5], len(symbols)).astype(np.float32)
 
 
 @EXAMPLES
@@ -62,9 +62,10 @@ def test_rows_are_cut_as_the_rules_tell(rules: np.ndarray, symbols: list[int]) -
     entropies = entropies_for(symbols)
     states = np.zeros((1, kernel.NUM_STATE))
     states[0, kernel.NEXT] = 1
-    starts = np.empty((1, len(symbols)), np.bool_)
-    kernel.mark_starts(rules, states, np.array([symbols], np.int16), entropies[None], starts)
-    assert starts[0].tolist() == starts_as_told(rules, symbols, entropies.tolist())
+    ends = np.empty((1, len(symbols)), np.bool_)
+    kernel.mark_ends(rules, states, np.array([symbols], np.int16), entropies[None], ends)
+    starts = [after or symbol == START for after, symbol in zip([True, *ends[0, :-1].tolist()], symbols, strict=True)]
+    assert starts == starts_as_told(rules, symbols, entropies.tolist())
 
 
 @EXAMPLES

@@ -28,8 +28,10 @@ def read_one_by_one(model: EntropyModel, symbols: list[int]) -> list[float]:
 @pytest.mark.parametrize("reset_context", [False, True])
 def test_gathers_read_what_the_kernel_reads(text: bytes, reset_context: bool) -> None:
     model = EntropyModel(PatchingConfig(reset_context=reset_context), ROWS)
-    model.fit(array(text[:20_000]))
+    zeros = b"\0\0AB\0ABC\1ABA" * 9  # what masks and starts would be, cut to a byte
+    model.fit(array(bytes(range(256)) * 2 + zeros + text[:20_000]))
     symbols = [START, *text[70_000:70_400], START, 10, 10, MASK, *b"\nab\nc", START, START, 200, 201, 202, *text[:50]]
+    symbols += [MASK, *b"ABC", START, *b"ABA\0AB"]
     found = model.entropies(row(symbols))
     assert found.dtype == torch.float32 and found.shape == (1, len(symbols))
     assert found[0].tolist() == read_one_by_one(model, symbols)

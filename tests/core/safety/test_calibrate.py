@@ -9,12 +9,14 @@ import pytest
 
 from bitlm_core import (
     ConfigError,
+    DiffusionSampling,
     Engine,
     EngineConfig,
     Floors,
     Generation,
     ModelStateError,
     SamplingConfig,
+    Template,
     adopt_floors,
     bytes_to_bits,
     calibrate_floors,
@@ -74,6 +76,12 @@ def test_sick_outputs_fail(calibrated: Engine, found: Calibration) -> None:
     for what, data in sick.items():
         verdict = judge(bytes_to_bits(data), calibrated.reference, found.floors, standard=found.standard)
         assert not verdict.passed, what
+
+
+def test_what_diffusion_draws_is_judged_by_what_was_calibrated(calibrated: Engine) -> None:
+    template = Template.between(b"", LENGTHS[0])
+    _, verdict = run(calibrated.diffusion_sample_steps(template, DiffusionSampling(steps=1), "warn"))
+    assert verdict is not None and verdict.judged and "pair cost" in {check.metric for check in verdict.checks}
 
 
 def test_it_is_kept_with_the_model_and_learning_does_not_move_it(calibrated: Engine, found: Calibration) -> None:

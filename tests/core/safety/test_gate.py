@@ -10,7 +10,7 @@ from bitlm_core.safety.floors import CalibratedFloors, Check, Range
 from bitlm_core.safety.gate import enforce, judge
 from bitlm_core.safety.session import BURN_IN
 from bitlm_core.safety.standard import pair_counts
-from bitlm_core.telemetry import byte_histogram
+from bitlm_core.telemetry import byte_histogram, transition_rate
 
 WIDE = Range(low=-1e9, usual=0, high=1e9)
 
@@ -52,6 +52,31 @@ def test_a_group_that_does_not_add_up_fails(text: bytes) -> None:
     (reason,) = verdict.reasons
     assert reason.startswith("valid parity groups 0.995 < 1: bits were changed after they were made")
     assert judge(bits, byte_histogram(text), Floors(valid_groups=0.99)).passed
+
+
+def test_the_legacy_profile_holds_the_transition_rate_against_the_old_floor(text: bytes) -> None:
+    reference, bits = byte_histogram(text), {data: bytes_to_bits(data) for data in (b"ab" * 100, b"\0" * 200, text[1000:1200])}
+    cycle, zeros, good = (judge(each, reference, Floors(), profile="legacy") for each in bits.values())
+    assert [check.metric for check in cycle.checks] == ["K", "transition rate", "S", "valid parity groups"]
+    assert cycle.checks[1].value == transition_rate(bits[b"ab" * 100]) > 0.3 == cycle.checks[1].low
+    assert not any("C " in reason for reason in cycle.reasons)  # LZ76 would have caught it
+    assert judge(bits[b"ab" * 100], reference, Floors()).reasons[0].startswith("C 0.")
+    assert zeros.reasons[0].startswith("transition rate 0 < 0.3: output repeats one byte (0x00")
+    assert good.passed and good.k is not None
+    (broken,) = judge(bits[text[1000:1200]], reference, Floors(k=0.999), profile="legacy").reasons
+    assert broken.startswith("K 0.")
+    gate = Gate()
+    for _ in range(BURN_IN):
+        state = gate.observe(zeros)
+    assert any(reason.startswith("transition rate averages 0 < 0.3") for reason in state.reasons)
+
+
+def test_what_was_calibrated_judges_c_under_the_legacy_profile_too(text: bytes) -> None:
+    floors = Floors(c=0.2, calibrated=(calibrated(64, c=Range(low=0.5, usual=0.7, high=0.95)),))
+    standard, bits = pair_counts(np.frombuffer(text, np.uint8)), bytes_to_bits(b"ab" * 100)
+    verdict = judge(bits, byte_histogram(text), floors, standard=standard, profile="legacy")
+    assert [(check.metric, check.low) for check in verdict.checks[1:3]] == [("transition rate", 0.2), ("C", 0.5)]
+    assert verdict.reasons[0].startswith("C 0.")
 
 
 def test_too_little_is_not_judged(text: bytes) -> None:

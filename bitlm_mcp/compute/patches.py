@@ -1,0 +1,67 @@
+"""What InspectPatches does, for the server and for the command line: data cut into its patches, and told."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import ValidationError
+
+import bitlm_core
+from bitlm_core import ConfigError, PatchingConfig, require_memory
+from bitlm_mcp.compute import answers, commands
+from bitlm_mcp.compute.scoring import shown_bytes
+
+if TYPE_CHECKING:
+    from bitlm_core import PatchInspection
+
+HISTOGRAM = 32
+"""Longer patches are counted together, in the last entry."""
+_WORKING_BYTES = 32
+_FITTING_BYTES = 112 << 20
+
+
+def patching_of(given: Mapping[str, Any]) -> PatchingConfig:
+    """The settings that were given, None for those that were not. Raises ConfigError where they do not fit together."""
+    try:
+        return PatchingConfig.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        problems = (
+            ": ".join([*map(str, problem["loc"][-1:]), problem["msg"].removeprefix("Value error, ")])
+            for problem in error.errors()
+        )
+        raise ConfigError("; ".join(problems)) from None
+
+
+def patches_outcome(found: PatchInspection, first: int) -> answers.PatchesOutcome:
+    """What is told: figures, and the first patches."""
+    about, histogram = found.statistics, list(found.statistics.histogram)
+    if len(histogram) > HISTOGRAM:
+        histogram = [*histogram[: HISTOGRAM - 1], sum(histogram[HISTOGRAM - 1 :])]
+    return answers.PatchesOutcome(
+        num_bytes=len(found.data),
+        threshold=found.theta,
+        num_patches=about.num_patches,
+        mean=about.mean,
+        spread=about.spread,
+        shortest=about.shortest,
+        longest=about.longest,
+        histogram=tuple(histogram),
+        patches=tuple(
+            answers.Patch(
+                offset=begin,
+                text=shown_bytes(bytes(found.data[begin:end])),
+                bits=tuple(round(bits, 2) for bits in found.entropies[begin:end].tolist()),
+            )
+            for begin, end in found.spans(first)
+        ),
+    )
+
+
+def patches_steps(command: commands.InspectPatches) -> Generator[float, None, answers.PatchesOutcome]:
+    """Cut data, yielding the share done."""
+    yield 0.0
+    data = np.asarray(command.data.open().array)
+    require_memory(_WORKING_BYTES * len(data) + _FITTING_BYTES, "looking at patches")
+    return patches_outcome(bitlm_core.inspect_patches(data, command.patching), command.first)

@@ -42,7 +42,7 @@ from bitlm_core.mixing.predictor import Predictor
 from bitlm_core.models.build import build_model
 from bitlm_core.models.config import BITS_PER_GROUP, MIX_BYTES, count_parameters
 from bitlm_core.models.interface import LanguageModel
-from bitlm_core.models.packed import Weights
+from bitlm_core.models.packed_stack import Weights
 from bitlm_core.reading import Reader
 from bitlm_core.safety.floors import Floors, Safety, Verdict
 from bitlm_core.safety.gate import judged

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 import bitlm_core
-from bitlm_mcp.bench_reports import Json, Preset, report_of, show_table, tell, values_of
+from bitlm_mcp.bench_reports import BenchError, Json, Preset, report_of, show_table, tell, values_of
 from bitlm_mcp.demo import default_text
 
 SHOWN = {
@@ -23,7 +25,11 @@ SHOWN = {
 
 
 def generate(
-    parameters: Annotated[str, typer.Option(help="0.8M, 5M or 25M; several with commas.")] = "0.8M",
+    parameters: Annotated[str, typer.Option(help="0.8M, 1.3M, 5M or 25M; several with commas.")] = "0.8M",
+    architecture: Annotated[str, typer.Option(help="byte or patch; both with a comma.")] = "byte",
+    patch_bytes: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Of each patch, with patch.", show_default="4")
+    ] = None,
     attention: Annotated[Literal["chunked", "full", "differential"], typer.Option(help="Of the network.")] = "chunked",
     streams: Annotated[int, typer.Option(min=1, max=4096, help="Decoded beside each other.")] = 1,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads that share the streams; over 1: wall time.")] = 1,
@@ -31,20 +37,37 @@ def generate(
 ) -> None:
     """Measure decoding: bytes per second in fp32 and int8, alone and with mixing, and the difference from PyTorch.
 
-    With several sizes, the names in the last line end in the size.
+    With several sizes, the names in the last line end in the size; with both architectures, in that and the size. Patches are
+    all of the same length, for what random weights say would be cut anyhow.
     """
-    sizes = values_of(parameters, str)
     found: list[Any] = []
-    for size in sizes:
-        steps = bitlm_core.generate_speeds(size, attention=attention, streams=streams, threads=threads)
-        found.append(report_of(steps, size))
+    kinds = values_of(architecture, _architecture)
+    for size, kind in product(values_of(parameters, str), kinds):
+        of_patches = patch_bytes if kind == "patch" or kinds == ["byte"] else None
+        steps = bitlm_core.generate_speeds(
+            size, architecture=kind, patch_bytes=of_patches, attention=attention, streams=streams, threads=threads
+        )
+        found.append(report_of(steps, f"{kind} {size}"))
     if not json_only:
-        show_table([({"size": each.parameters}, {name: each.flat()[field] for name, field in SHOWN.items()}) for each in found])
-    if len(found) == 1:
-        figures = found[0].flat()
-    else:
-        figures = {f"{name}_{each.parameters}": value for each in found for name, value in each.flat().items()}
+        show_table([_row(each) for each in found])
+    ends = [[each.architecture] * (len(kinds) > 1) + [each.parameters] * (len(found) > 1) for each in found]
+    figures = {
+        "_".join([name, *end]): value for each, end in zip(found, ends, strict=True) for name, value in each.flat().items()
+    }
     tell(figures, json_only=True)
+
+
+def _architecture(text: str) -> str:
+    if text not in ("byte", "patch"):
+        raise BenchError(f"{text!r} is neither byte nor patch: give one of them, or both with a comma between them")
+    return text
+
+
+def _row(found: Any) -> tuple[dict[str, Any], dict[str, float]]:
+    """What was measured, and what is shown of it; not a number: what there is not."""
+    flat = found.flat()
+    figures = {name: math.nan if flat[field] is None else flat[field] for name, field in SHOWN.items()}
+    return {"size": found.parameters, "architecture": found.architecture}, figures
 
 
 def weights(

@@ -25,8 +25,8 @@ from bitlm_core.mixing.expert import expert_path_logits
 from bitlm_core.mixing.fused import FusedStreams
 from bitlm_core.mixing.predictor import check_fused
 from bitlm_core.mixing.windows import half_overlapping
-from bitlm_core.models.byte_lm import ByteLM
-from bitlm_core.models.packed import Weights
+from bitlm_core.models.packed import Packable
+from bitlm_core.models.packed_stack import Weights
 from bitlm_core.scoring.likelihood import total_nats
 from bitlm_core.steps import scaled
 from bitlm_core.training.config import TrainingPlan
@@ -76,7 +76,7 @@ def int8_cost_steps(data: bytes, config: EngineConfig, *, seconds: float) -> Ite
     both: tuple[Weights, Weights] = ("float32", "int8")
     for weights in both:
         logits = []
-        streams = FusedStreams(cast(ByteLM, engine.model), weights=weights)
+        streams = FusedStreams(cast(Packable, engine.model), weights=weights)
         for start in range(0, len(held), PIECE):
             logits.append(streams.path_logits(held[start : start + PIECE]))
             yield 0.8 + 0.1 * len(found) + 0.1 * start / len(held)

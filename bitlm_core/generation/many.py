@@ -22,9 +22,9 @@ from bitlm_core.kernels.mixing_step import place_of
 from bitlm_core.mixing.fused import FusedStreams, Places
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.predictor import check_fused
-from bitlm_core.models.byte_lm import ByteLM
 from bitlm_core.models.interface import LanguageModel
-from bitlm_core.models.packed import Weights, packed
+from bitlm_core.models.packed import Packable, packed
+from bitlm_core.models.packed_stack import Weights
 
 MAX_THREADS = 256
 MAX_STREAMS = 4096
@@ -51,12 +51,12 @@ def generate_many(
             raise ConfigError(f"{value} {name} are not between 1 and {most:,}: give a number in between")
     if sampling.constraint != "none":
         raise ConfigError(f"constraint={sampling.constraint!r} is followed byte by byte: use infer for one prompt at a time")
-    byte_model = cast(ByteLM, model)
-    packed(byte_model, weights)  # once, before the threads would each do it
+    packable = cast(Packable, model)
+    packed(packable, weights)  # once, before the threads would each do it
     indices = np.array_split(np.arange(len(prompts)), min(threads, len(prompts)))
 
     def continued(own: Sequence[int]) -> list[Generation]:
-        streams = FusedStreams(byte_model, count=len(own), weights=weights)
+        streams = FusedStreams(packable, count=len(own), weights=weights)
         seeds = [sampling.seed + int(i) for i in own]
         return _continue(streams, mixer, [prompts[i] for i in own], max_new_bytes, sampling, seeds)
 

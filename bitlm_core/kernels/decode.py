@@ -1,4 +1,4 @@
-"""One network read position by position, as one compiled function: the twin of `models.byte_lm` and of all it is made of.
+"""Blocks over positions that are read one after the other, compiled: the twin of `layers.stack`, and of `models.byte_lm`.
 
 Up to 32 positions are computed together: of one stream, one after the other, or of several streams. Weights are then read
 once for all; each position's arithmetic is the same as alone, operation for operation, so the results are the same bits.
@@ -33,6 +33,7 @@ from bitlm_core.kernels.decode_layout import (
     Room,
     Streams,
     part,
+    woven,
 )
 from bitlm_core.kernels.mixing_layout import Int
 from bitlm_core.kernels.vectors import rows_16, rows_64
@@ -44,11 +45,21 @@ ROLLING, GOLDEN = 1_000_003, -7_046_029_254_386_353_131  # as in layers.embeddin
 
 
 @part
+def place(st: Streams, room: Room, r: Int) -> None:
+    """Row r is the next position of its stream."""
+    stream = room.rows[r, STREAM]
+    room.rows[r, POSITION] = st.lengths[stream]
+    st.lengths[stream] += 1
+
+
+@part
 def embed(net: Network, st: Streams, room: Room, r: Int, symbol: Int) -> None:
-    """Let row r read a symbol, the next one of its stream."""
-    stream, width = room.rows[r, STREAM], net.sizes[WIDTH]
+    """Let row r be a symbol, the next one of its stream."""
+    stream, width, reach = room.rows[r, STREAM], net.sizes[WIDTH], net.grams.size
     last = st.symbols[stream]
-    last[0], last[1], last[2] = last[1], last[2], symbol
+    for i in range(reach):
+        last[i] = last[i + 1]
+    last[reach] = symbol
     x = room.x1[r]
     for i in range(width):
         x[i] = net.symbols[symbol, i]
@@ -56,12 +67,19 @@ def embed(net: Network, st: Streams, room: Room, r: Int, symbol: Int) -> None:
     if tables:
         before: Int = symbol
         hashed = np.int64(symbol + 1)
-        for back in range(1, 3):
-            before = START if before == START else last[2 - back]
+        for back in range(1, reach + 1):
+            before = START if before == START else last[reach - back]
             hashed = hashed * ROLLING + before + 1
-            place = ((hashed * GOLDEN) >> 32 & 0x7FFFFFFF) % tables + (back - 1) * tables
-            for i in range(width):
-                x[i] += net.ngrams[place, i]
+            if net.grams[back - 1] >= 0:
+                row = ((hashed * GOLDEN) >> 32 & 0x7FFFFFFF) % tables + net.grams[back - 1] * tables
+                for i in range(width):
+                    x[i] += net.ngrams[row, i]
+
+
+@part
+def begin(net: Network, room: Room, r: Int) -> None:
+    """Open both streams of row r."""
+    x, width = room.x1[r], net.sizes[WIDTH]
     if net.sinusoid.shape[0]:
         for i in range(width):
             x[i] += net.sinusoid[room.rows[r, POSITION], i]
@@ -238,18 +256,12 @@ def compute_layer(net: Network, st: Streams, room: Room, layer: Int, n: Int) -> 
             halt(net, room, layer, r)
 
 
-@part
-def compute(net: Network, st: Streams, room: Room, symbols: NDArray[np.int64], n: Int) -> None:
-    """Read `symbols[:n]` in the streams that the rows name, one after the other; `hidden` of each is that of its last row.
-
-    The streams' lengths move on.
-    """
+@woven
+def compute(net: Network, st: Streams, room: Room, n: Int) -> None:
+    """All blocks, of n rows in the order of their streams, from what is in x1; the hidden states are in `out`."""
     width = net.sizes[WIDTH]
     for r in range(n):
-        stream = room.rows[r, STREAM]
-        room.rows[r, POSITION] = st.lengths[stream]
-        st.lengths[stream] += 1
-        embed(net, st, room, r, symbols[r])
+        begin(net, room, r)
     for layer in range(net.sizes[LAYERS]):
         compute_layer(net, st, room, layer, n)
     for r in range(n):
@@ -257,5 +269,21 @@ def compute(net: Network, st: Streams, room: Room, symbols: NDArray[np.int64], n
             for i in range(width):
                 room.out[r, i] = room.x1[r, i] + room.x2[r, i]
         normalise(room.out[r], width, room.out[r])
-        for i in range(width):
+
+
+@part
+def keep_hidden(net: Network, st: Streams, room: Room, n: Int) -> None:
+    """`hidden` of each stream is that of its last row."""
+    for r in range(n):
+        for i in range(net.sizes[WIDTH]):
             st.hidden[room.rows[r, STREAM], i] = room.out[r, i]
+
+
+@woven
+def read_bytes(net: Network, st: Streams, room: Room, symbols: NDArray[np.int64], n: Int) -> None:
+    """Read `symbols[:n]` in the streams that the rows name, one after the other, with a byte network."""
+    for r in range(n):
+        place(st, room, r)
+        embed(net, st, room, r, symbols[r])
+    compute(net, st, room, n)
+    keep_hidden(net, st, room, n)

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitlm_core.kernels.byte_draws import byte_log_probs, pick, softplus
-from bitlm_core.kernels.decode import compute
+from bitlm_core.kernels.decode import read_bytes
 from bitlm_core.kernels.decode_arithmetic import Float, dot, f32
-from bitlm_core.kernels.decode_layout import STREAM, WIDTH, Network, Room, Streams, part
+from bitlm_core.kernels.decode_layout import STREAM, WIDTH, Network, Patches, Room, Streams, part, woven
+from bitlm_core.kernels.decode_patches import read_patches
 from bitlm_core.kernels.mixing_layout import Int, Memory, Scratch, Tables, cached_kernel, sources_stamp
 from bitlm_core.kernels.mixing_step import end_byte, go_to, mixed_logit, note_place, start_byte, start_low_nibble
 from bitlm_core.kernels.range_coder import (
@@ -119,7 +120,7 @@ def choose(net: Network, hidden: NDArray[np.float32], m: Memory, t: Tables, s: S
     return byte
 
 
-@part
+@woven
 def step(net: Network, st: Streams, m: Memory, t: Tables, s: Scratch, job: Job, i: Int) -> None:
     """Byte i of every stream, which then are the symbols to be read."""
     mixing, by_path = job.options[MIXING], job.options[KIND] != DRAW or (job.sampling[0] == 1 and job.sampling[1] == 1)
@@ -153,14 +154,15 @@ def predict(net: Network, room: Room, job: Job, first: Int, n: Int) -> None:
 
 @lru_cache(maxsize=1)
 def entry_point() -> Callable[..., int]:
-    """`run(net, streams, room, memory, tables, scratch, job)`, compiled on first use or taken from numba's cache on disk.
+    """`run(net, streams, room, patches, memory, tables, scratch, job)`, compiled on first use or taken from numba's cache on
+    disk: once for byte networks, once for byte-latent ones, where the first three are those of the decoder.
 
     See `sources_stamp`.
     """
     stamp = sources_stamp()
 
     @cached_kernel
-    def run(net: Network, st: Streams, room: Room, m: Memory, t: Tables, s: Scratch, job: Job) -> Int:
+    def run(net: Network, st: Streams, room: Room, patches: Patches | None, m: Memory, t: Tables, s: Scratch, job: Job) -> Int:
         kind, steps, at_once = job.options[KIND], job.options[STEPS], room.rows.shape[0]
         symbols = job.options[NUM_SYMBOLS]
         for i in range(steps + 1):
@@ -168,7 +170,10 @@ def entry_point() -> Callable[..., int]:
                 n = min(at_once, symbols - first)
                 for r in range(n):
                     room.rows[r, STREAM] = job.streams[first + r]
-                compute(net, st, room, job.symbols[first:], n)
+                if patches is None:  # decided by its type, so that only one of the two is compiled
+                    read_bytes(net, st, room, job.symbols[first:], n)
+                else:
+                    read_patches(net, st, room, patches, job.symbols[first:], n)
                 if kind == READ:
                     predict(net, room, job, first + job.logits.shape[0] - symbols, n)
             if i < steps:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bitlm_core.errors import ModelStateError
 from bitlm_core.kernels import decode_loops as loops
+from bitlm_core.kernels.decode_layout import Streams
 from bitlm_core.kernels.decode_loops import Job
 from bitlm_core.kernels.mixing_layout import Memory, new_scratch
 from bitlm_core.kernels.range_coder import STATE_SIZE, Coder, rarities
@@ -26,8 +27,8 @@ from bitlm_core.mixing.coding import PIECE, ByteDecoder, ByteEncoder
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.tables import new_memory, tables
 from bitlm_core.mixing.windows import window_end, window_start
-from bitlm_core.models.byte_lm import ByteLM
-from bitlm_core.models.packed import TURNS, Weights, open_room, open_streams, packed, turns
+from bitlm_core.models.packed import Packable, apart, open_room, open_streams, packed, restart, weight_bytes
+from bitlm_core.models.packed_stack import TURNS, Weights, turns
 
 _NO_CODER = Coder(np.zeros(STATE_SIZE, np.int64), np.zeros(0, np.uint8))
 _NO_LOGITS, _NO_NUMBERS = np.zeros((0, 8), np.float32), np.zeros((0, 0))
@@ -51,13 +52,13 @@ class FusedStreams:
     """
 
     def __init__(
-        self, model: ByteLM, *, count: int = 1, weights: Weights = "float32", locality: Locality | None = None
+        self, model: Packable, *, count: int = 1, weights: Weights = "float32", locality: Locality | None = None
     ) -> None:
         if locality is not None and count > 1:
             raise AssertionError("angles are held for one stream at a time where positions never end")
         self.model, self.count, self._locality = model, count, locality
         self._net, self._streams = open_streams(model, packed(model, weights), count, locality)
-        self._room, self._scratch = open_room(self._net), new_scratch()
+        self._room, self._scratch = open_room(self._net, self._streams), new_scratch()
         self._bytes = [bytearray() for _ in range(count)]
         self._starts = [0] * count
         self._unread = [[model.start_symbol] for _ in range(count)]
@@ -65,7 +66,7 @@ class FusedStreams:
     @property
     def burst(self) -> int:
         """Positions that take about `SECONDS_AT_ONCE`, but not more than is good to do at once."""
-        seconds = (self._net.wide.nbytes + self._net.narrow.nbytes) / 1e10 + 3e-5
+        seconds = weight_bytes(self._net) / 1e10 + 3e-5
         return max(1, min(MOST_AT_ONCE, int(SECONDS_AT_ONCE / seconds)))
 
     @property
@@ -163,8 +164,7 @@ class FusedStreams:
             self._unread[stream].extend(unread)
             return
         self._starts[stream] = start
-        self._streams.lengths[stream] = 0
-        self._streams.symbols[stream] = self.model.start_symbol
+        restart(self._streams, stream, self.model.start_symbol)
         self._unread[stream] = [self.model.start_symbol, *self._bytes[stream][start:]]
 
     def _in_parts(self, data: bytes) -> Iterator[bytes]:
@@ -223,11 +223,12 @@ class FusedStreams:
         return job._replace(symbols=np.concatenate([symbols, rest]), streams=np.concatenate([streams, rest]))
 
     def _call(self, job: Job, memory: Memory | None) -> int:
-        if self._locality and self._streams.lengths[0] + 2 * MOST_AT_ONCE > self._streams.turns_from[0] + TURNS:
-            self._streams.turns_from[0] = start = int(self._streams.lengths[0])
-            self._streams.cos[:], self._streams.sin[:] = turns(start, TURNS, 2 * self._streams.cos.shape[1])
+        st = self._streams
+        if isinstance(st, Streams) and self._locality and st.lengths[0] + 2 * MOST_AT_ONCE > st.turns_from[0] + TURNS:
+            st.turns_from[0] = start = int(st.lengths[0])
+            st.cos[:], st.sin[:] = turns(start, TURNS, 2 * st.cos.shape[1])
         run = loops.entry_point()
-        return run(self._net, self._streams, self._room, memory or _unused_memory(), tables(), self._scratch, job)
+        return run(*apart(self._net, st, self._room), memory or _unused_memory(), tables(), self._scratch, job)
 
 
 @lru_cache(maxsize=1)

@@ -19,10 +19,10 @@ from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder
 from bitlm_core.mixing.fused import FusedStreams
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.windows import window_start
-from bitlm_core.models.byte_lm import ByteLM
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_logits
-from bitlm_core.models.packed import Weights, can_be_packed
+from bitlm_core.models.packed import Packable, can_be_packed
+from bitlm_core.models.packed_stack import Weights
 
 Running = Literal["fused", "torch", "none"]
 """What runs the network: the compiled kernels, PyTorch, or nothing where there is none."""
@@ -58,7 +58,7 @@ class Predictor:
         elif running == "fused" or (running is None and can_be_packed(model)):
             check_fused(model)
             self.engine = "fused"
-            self._network = self.fused = FusedStreams(cast(ByteLM, model), weights=weights, locality=locality)
+            self._network = self.fused = FusedStreams(cast(Packable, model), weights=weights, locality=locality)
         elif weights != "float32":
             raise ConfigError(f"weights={weights!r} needs the compiled kernels, which do not run this model: use float32")
         else:
@@ -126,7 +126,7 @@ def check_fused(model: LanguageModel | None) -> None:
         raise ConfigError("architecture='mix' has no network that the compiled kernels could run: use architecture='byte'")
     if not can_be_packed(model):
         raise ConfigError(
-            f"the compiled kernels run byte models in float32 on the CPU, and this is architecture="
+            f"the compiled kernels run byte and patch models in float32 on the CPU, and this is architecture="
             f"{model.config.architecture!r} in {model.compute_dtype} on {model.device}: use running='torch'"
         )
 

@@ -107,12 +107,16 @@ def test_defaults_tells_arguments_for_the_tools(monkeypatch: pytest.MonkeyPatch)
 
 def test_generate_tells_how_fast_bytes_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     little = {"d_model": 32, "nhead": 1, "num_layers": 1}
-    for name, value in (("SIZES", {"little": little, "less": little}), ("WINDOW", 32), ("ROUNDS", 1), ("SECONDS", 0.01)):
+    sizes = {"SIZES": {"little": little, "less": little}, "PATCH_SIZES": {"little": {**little, "local_width": 32}}}
+    for name, value in {**sizes, "WINDOW": 32, "ROUNDS": 1, "SECONDS": 0.01}.items():
         monkeypatch.setattr(generate, name, value)
     found = last_line("generate", "--parameters", "little,less")
     promised = {"bytes_per_second", "bytes_per_second_int8", "bytes_per_second_mixing", "max_logit_difference", "engine"}
     assert {f"{name}_{size}" for name in promised for size in ("little", "less")} <= set(found)
     assert 0 < found["max_logit_difference_less"] < 1e-5
+    found = last_line("generate", "--parameters", "little", "--architecture", "byte,patch")
+    assert found["patch_bytes_patch_little"] == 4 and found["patch_bytes_byte_little"] is None
+    assert 0 < found["max_logit_difference_patch_little"] < 1e-5
 
 
 def test_weights_tells_what_int8_costs(tmp_path: Path, text: bytes) -> None:
@@ -122,7 +126,9 @@ def test_weights_tells_what_int8_costs(tmp_path: Path, text: bytes) -> None:
 
 
 REFUSED = [
-    (["generate", "--parameters", "9M"], "'9M' is not one of 0.8M, 5M, 25M"),
+    (["generate", "--parameters", "9M"], "'9M' is not one of 0.8M, 1.3M, 5M, 25M"),
+    (["generate", "--architecture", "byte,bit"], "'bit' is neither byte nor patch"),
+    (["generate", "--patch-bytes", "3"], "patch_bytes=3 means nothing with architecture='byte'"),
     (["train", "--max-seq-len", "64,"], "'' is no whole number"),
     (["train", "--batch-size", "9999"], "batch_size=9999"),
     (["train", "--threads", "0"], "threads=0 is not between 1 and 1,024"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bitlm_core import Engine
+from bitlm_core import Engine, preset_config
 from bitlm_core.compression.container import DecoderLimits
 from bitlm_core.compression.decompress import container_info, decompress_record, decompress_steps
 from bitlm_core.compression.model_codec import ModelCodec
@@ -14,8 +14,9 @@ from bitlm_core.errors import CodecError, ConfigError, ContainerError, ResourceL
 from bitlm_core.kernels.decode_layout import Network
 from bitlm_core.mixing import fused
 from bitlm_core.mixing.mixer import ContextMixer
+from bitlm_core.models.build import build_model
 from bitlm_core.models.byte_lm import ByteLM
-from bitlm_core.models.packed import Weights
+from bitlm_core.models.packed_stack import Weights
 from tests.conftest import run
 from tests.core.compression.samples import CAPTURE, LINES, PACKETS, RECORDS, array, codec, mixer, noise
 from tests.core.compression.test_self_contained import compressed
@@ -110,6 +111,22 @@ def test_nothing_changes_in_the_model() -> None:
     decompress_record(container, codec(), 3)
     assert all(np.array_equal(before[name], array) for name, array in mixer().state_arrays().items())
     assert ModelCodec(None, mixer()).identity == identity
+
+
+@pytest.mark.parametrize("architecture", ["byte", "patch"])
+def test_numbers_without_a_dimension_are_part_of_the_digest(architecture: str) -> None:
+    """Of halting units, and of the model that says where patches start."""
+    sizes = {"d_model": 32, "nhead": 1, "num_layers": 1, "max_seq_len": 64, "act_threshold": 0.5}
+    model = build_model(preset_config("tiny", architecture, **sizes))  # type: ignore[arg-type]
+    data, before = LINES[:200], ModelCodec(model, None)
+    assert whole(stream(data, before), ModelCodec(model, None)) == data
+    numbers = [tensor for tensor in model.state_dict().values() if not tensor.ndim and tensor.is_floating_point()]
+    for number in numbers:
+        number += 0.25
+        after = ModelCodec(model, None)
+        assert after.identity.digest != before.identity.digest
+        before = after
+    assert len(numbers) == 1 + (architecture == "patch")
 
 
 def test_the_digest_is_of_what_is_known_not_of_where_it_stands() -> None:

@@ -49,7 +49,7 @@ def test_every_form_agrees_with_pytorch_carried(form: str, monkeypatch: pytest.M
     for at_once in (fused.MOST_AT_ONCE, 8):  # the second holds the angles of 32 positions, and moves on with the stream
         monkeypatch.setattr(fused, "MOST_AT_ONCE", at_once)
         monkeypatch.setattr(fused, "TURNS", 4 * at_once)
-        monkeypatch.setattr("bitlm_core.models.packed.TURNS", 4 * at_once)
+        monkeypatch.setattr("bitlm_core.models.packed_stack.TURNS", 4 * at_once)
         found = FusedStreams(model, locality=near).path_logits(DATA.tobytes())
         np.testing.assert_allclose(found, whole, rtol=0, atol=2e-6)
 
@@ -61,7 +61,7 @@ def test_bits_do_not_depend_on_how_many_positions_are_computed_together(weights:
     expected = at_once.path_logits(DATA.tobytes())
     for rows in (1, 5):
         cut = FusedStreams(model, weights=weights)
-        cut._room = open_room(cut._net, rows)
+        cut._room = open_room(cut._net, cut._streams, rows)
         assert np.array_equal(cut.path_logits(DATA.tobytes()), expected)
     single = FusedStreams(model, weights=weights)
     for byte, logits in zip(DATA.tolist(), expected, strict=True):

@@ -16,6 +16,7 @@ from bitlm_mcp.bench_reports import (
     Json,
     Preset,
     listed,
+    only_of_mixed,
     report_of,
     show_table,
     tell,

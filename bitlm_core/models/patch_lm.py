@@ -121,6 +121,8 @@ class PatchLM(LanguageModel):
     def _nodes(self, inputs_BT: Tensor, documents: Tensor | None = None, trace: Trace | None = None) -> Tensor:
         local = self._encode(inputs_BT, documents=documents)
         cut = self.cut(inputs_BT)
+        if trace is not None:
+            trace.starts = cut.starts & (inputs_BT[:, 1:] != START)  # START stands for a byte that is part of no patch
         latent = self._latent(local, cut, documents, trace)
         hidden = self._decode(self.reading(local, gathered(latent, cut.complete)), documents=documents)
         return self.head(hidden).float()  # type: ignore[no-any-return]
@@ -150,6 +152,8 @@ class PatchLM(LanguageModel):
             if self.memory is not None:
                 patches, state = self.memory(patches, None if of_patches is None else of_patches[:, begin:end], state)
             seen = None if of_patches is None else of_patches[:, :end]
+            if trace is not None:
+                trace.counted = cut.real(begin, end)
             opened.append(self._open(patches, memory=past, documents=seen, trace=trace))
         return torch.cat(opened, dim=1)
 

@@ -14,7 +14,7 @@ from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.scoring import shown_bytes
 
 if TYPE_CHECKING:
-    from bitlm_core import PatchInspection
+    from bitlm_core import PatchInspection, PatchStatistics
 
 HISTOGRAM = 32
 """Longer patches are counted together, in the last entry."""
@@ -34,11 +34,15 @@ def patching_of(given: Mapping[str, Any]) -> PatchingConfig:
         raise ConfigError("; ".join(problems)) from None
 
 
+def histogram_of(about: PatchStatistics) -> tuple[int, ...]:
+    """Entry i counts the patches of length i + 1; the last one that there may be, longer ones too."""
+    told, longer = about.histogram[: HISTOGRAM - 1], about.histogram[HISTOGRAM - 1 :]
+    return (*told, sum(longer)) if longer else told
+
+
 def patches_outcome(found: PatchInspection, first: int) -> answers.PatchesOutcome:
     """What is told: figures, and the first patches."""
-    about, histogram = found.statistics, list(found.statistics.histogram)
-    if len(histogram) > HISTOGRAM:
-        histogram = [*histogram[: HISTOGRAM - 1], sum(histogram[HISTOGRAM - 1 :])]
+    about = found.statistics
     return answers.PatchesOutcome(
         num_bytes=len(found.data),
         threshold=found.theta,
@@ -47,7 +51,7 @@ def patches_outcome(found: PatchInspection, first: int) -> answers.PatchesOutcom
         spread=about.spread,
         shortest=about.shortest,
         longest=about.longest,
-        histogram=tuple(histogram),
+        histogram=histogram_of(about),
         patches=tuple(
             answers.Patch(
                 offset=begin,

@@ -71,6 +71,7 @@ from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
 from .models.config import ModelConfig, count_parameters, preset_config
+from .models.patch_inspection import inspect_model_patches
 from .patching.boundaries import PatchStatistics, patch_starts, patch_statistics
 from .patching.config import PatchingConfig
 from .patching.entropy import EntropyFit, EntropyModel
@@ -216,6 +217,7 @@ __all__ = [
     "grid",
     "halting_steps",
     "heat_map",
+    "inspect_model_patches",
     "inspect_patches",
     "int8_cost_steps",
     "learn_and_sample_steps",

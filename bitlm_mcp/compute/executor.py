@@ -37,7 +37,12 @@ if TYPE_CHECKING:
 
 Steps = Generator[Progress, None, Message]
 
-_MAKERS = {commands.Compress: compress_steps, commands.Decompress: decompress_steps, commands.Repair: repair_steps}
+_MAKERS = {
+    commands.Compress: compress_steps,
+    commands.Decompress: decompress_steps,
+    commands.Repair: repair_steps,
+    commands.InspectPatches: patches_steps,
+}
 MAX_SAVING_SHARE = 0.02
 """Of a training's time, at most this is spent on saving, however short the interval that was asked for."""
 
@@ -153,13 +158,9 @@ class Executor:
         return filled(engine, (yield from _shares(engine.diffusion_sample_steps(template, command.sampling), command)))
 
     @execute.register
-    def _make(self, command: commands.Compress | commands.Decompress | commands.Repair) -> Steps:
+    def _make(self, command: commands.Compress | commands.Decompress | commands.Repair | commands.InspectPatches) -> Steps:
         steps: Any = _MAKERS[type(command)]
         return (yield from _shares(steps(self.engines, command), command))  # type: ignore[no-any-return]
-
-    @execute.register
-    def _inspect_patches(self, command: commands.InspectPatches) -> Steps:
-        return (yield from _shares(patches_steps(command), command))  # type: ignore[no-any-return]
 
     @execute.register
     def _infer_long(self, command: commands.InferLong) -> Steps:

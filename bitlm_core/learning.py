@@ -116,7 +116,7 @@ def open_segments(model: LanguageModel, data: ByteData, training: TrainingConfig
 def composite_term(config: EngineConfig, reference: NDArray[np.float64]) -> Composite | None:
     """What a step minimises beside its loss; None where the settings ask for nothing."""
     asked = config.telemetry
-    return composite_of(asked.composite_loss, asked.lambdas, reference, whole_bytes=config.model.architecture == "byte")
+    return composite_of(asked.composite_loss, asked.lambdas, reference, whole_bytes=config.model.architecture != "bit")
 
 
 def measures(config: EngineConfig, step: int) -> bool:

@@ -172,7 +172,7 @@ class ModelCodec:
             digest.update(self._model.config.model_dump_json().encode())
             for name, tensor in sorted(self._model.state_dict().items()):
                 digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+                digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
         return digest.digest()[:DIGEST_BYTES]
 
     def _probe(self) -> bytes:

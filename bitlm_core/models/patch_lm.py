@@ -134,7 +134,7 @@ class PatchLM(LanguageModel):
         return self.encoder(embedded, causal=True, dtype=self.compute_dtype, **passed)  # type: ignore[no-any-return]
 
     def _decode(self, read_BTW: Tensor, **passed: Any) -> Tensor:
-        return self.decoder(read_BTW, causal=True, dtype=self.compute_dtype, **passed)  # type: ignore[no-any-return]
+        return self.decoder(read_BTW.float(), causal=True, dtype=self.compute_dtype, **passed)  # type: ignore[no-any-return]
 
     def _latent(self, local_BTW: Tensor, cut: Cut, documents: Tensor | None, trace: Trace | None) -> Tensor:
         """[B, P, 2 s W] what each patch shows to the bytes after it."""
@@ -158,7 +158,7 @@ class PatchLM(LanguageModel):
         return torch.cat(opened, dim=1)
 
     def _open(self, patches_BPM: Tensor, **passed: Any) -> Tensor:
-        return self.reading.opened(self.stack(patches_BPM, causal=True, dtype=self.compute_dtype, **passed))
+        return self.reading.opened(self.stack(patches_BPM.float(), causal=True, dtype=self.compute_dtype, **passed))
 
 
 class _PatchDecoder(Decoder):

@@ -143,12 +143,11 @@ def test_answers_come_from_windows_and_a_longer_window_keeps_them(data: ByteData
     list(again.train_steps(data, TrainingPlan(steps=1)))
 
 
-@pytest.mark.parametrize("mixing", [False, True])
-def test_compression_by_a_model_gives_everything_back(data: ByteData, mixing: bool) -> None:
-    engine = an_engine(mixing=mixing, use_act=True)
+def test_compression_by_a_model_gives_everything_back(data: ByteData) -> None:
+    engine = an_engine(mixing=True, use_act=True)
     list(engine.train_steps(data, TrainingPlan(steps=8)))
     codec = ModelCodec(engine.model, engine.mixer)
-    for part in (b"", data.array[:20].tobytes() + b" " * 110):  # which a model knows to be frequent
+    for part in (b"", data.array[:100].tobytes()):
         packed = run(codec.compress_steps(np.frombuffer(part, np.uint8)))
         assert run(decompress_steps(packed, codec)).tobytes() == part
     engine.model.entropy.theta += 0.5  # type: ignore[union-attr]

@@ -13,6 +13,7 @@ from .bench.learn import LearnReport, learn_steps
 from .bench.long_context import long_costs
 from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
+from .bench.patches import PatchesReport, PatchTrial, patch_bench_steps
 from .bench.peer import nanogpt_steps
 from .bench.records import read_records, records_report
 from .bench.repair import RepairReport, RepairTrial, repair_bench_steps
@@ -70,8 +71,11 @@ from .generation.template import Template
 from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
-from .models.config import ModelConfig, count_parameters, preset_config
+from .models.blt_config import BLTConfig
+from .models.config import ModelConfig, count_parameters
+from .models.flops import flops_per_byte
 from .models.patch_inspection import inspect_model_patches
+from .models.presets import preset_config
 from .patching.boundaries import PatchStatistics, patch_starts, patch_statistics
 from .patching.config import PatchingConfig
 from .patching.entropy import EntropyFit, EntropyModel
@@ -97,6 +101,7 @@ from .telemetry.plot import draw_run
 from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
+from .training.statistics import DataStatistics, data_statistics
 
 __all__ = [
     "MARGIN_BITS",
@@ -104,6 +109,7 @@ __all__ = [
     "RECORDS_PATTERN",
     "AnomalyReport",
     "Attempt",
+    "BLTConfig",
     "BitLMError",
     "ByteData",
     "Calibration",
@@ -120,6 +126,7 @@ __all__ = [
     "ContainerInfo",
     "ContextMixer",
     "Damage",
+    "DataStatistics",
     "DecoderLimits",
     "Defaults",
     "DiffusionReport",
@@ -147,7 +154,9 @@ __all__ = [
     "ParityError",
     "PatchInspection",
     "PatchStatistics",
+    "PatchTrial",
     "Patcher",
+    "PatchesReport",
     "PatchingConfig",
     "RecordScore",
     "Repair",
@@ -195,6 +204,7 @@ __all__ = [
     "count_parameters",
     "create_text",
     "damaged_ranges",
+    "data_statistics",
     "decompress_record",
     "decompress_record_steps",
     "decompress_steps",
@@ -209,6 +219,7 @@ __all__ = [
     "file_figures",
     "file_part",
     "finished",
+    "flops_per_byte",
     "free_memory_bytes",
     "fresh_mixer",
     "generate_many",
@@ -228,6 +239,7 @@ __all__ = [
     "measure_bits",
     "nanogpt_steps",
     "packed_groups",
+    "patch_bench_steps",
     "patch_starts",
     "patch_statistics",
     "preset_config",

@@ -53,9 +53,10 @@ def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingP
     if model.architecture == "patch":
         _check_patches(model, training, plan)
     if model.has_network:
-        if plan and plan.objective == "mixed" and training.batch_size < 2 * training.accumulation:
+        windows = training.num_windows(_window_bytes(model, training))
+        if plan and plan.objective == "mixed" and windows < 2 * training.accumulation:
             raise ConfigError(
-                f"objective='mixed' trains every second window by diffusion, and batch_size={training.batch_size} with "
+                f"objective='mixed' trains every second window by diffusion, and batch_size={windows} with "
                 f"accumulation={training.accumulation} has parts of one window: use a batch_size of at least twice the "
                 "accumulation"
             )
@@ -115,11 +116,15 @@ def estimate_engine_bytes(config: EngineConfig) -> int:
     """Upper estimate of the memory that training and using an engine of this config take, before it exists."""
     # Scoring keeps two copies of the tables beside the original; saving or loading meanwhile, one more.
     mixing_bytes = 4 * (config.mixing.memory_mib << 20) if config.mixing else 0
-    window = min(config.training.window_bytes or config.model.max_bytes, config.model.max_bytes)
+    window = _window_bytes(config.model, config.training)
     return estimate_memory_bytes(
         config.model,
-        batch_size=-(-config.training.batch_size // config.training.accumulation),
+        batch_size=-(-config.training.num_windows(window) // config.training.accumulation),
         window_bytes=window,
         element_bytes=2 if config.training.use_autocast else 4,
         mixing_bytes=mixing_bytes,
     )
+
+
+def _window_bytes(model: ModelConfig, training: TrainingConfig) -> int:
+    return min(training.window_bytes or model.max_bytes, model.max_bytes)

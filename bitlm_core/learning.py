@@ -104,13 +104,14 @@ def compile_kernels(mixer: ContextMixer | None) -> None:
 def sample_batch(reader: Reader, data: ByteData, config: EngineConfig, step: int) -> Batch:
     """The random windows of a step, of what the reader has not reserved."""
     training, longest = config.training, config.model.max_bytes
-    length = min(training.window_bytes or longest, longest)
-    return reader.sample(data, batch=training.batch_size, length=length, seed=config.seed, step=step)
+    length = min(training.window_bytes or longest, longest, len(data))
+    return reader.sample(data, batch=training.num_windows(length), length=length, seed=config.seed, step=step)
 
 
 def open_segments(model: LanguageModel, data: ByteData, training: TrainingConfig) -> Segments:
     """The data in order, for a training that carries keys and values."""
-    return Segments(model, data, batch=training.batch_size, length=training.window_bytes or model.config.max_bytes)
+    length = training.window_bytes or model.config.max_bytes
+    return Segments(model, data, batch=training.num_windows(length), length=length)
 
 
 def composite_term(config: EngineConfig, reference: NDArray[np.float64]) -> Composite | None:

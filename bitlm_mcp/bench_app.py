@@ -14,6 +14,7 @@ from bitlm_mcp import (
     bench_compression,
     bench_decoding,
     bench_diffusion,
+    bench_patches,
     bench_repair,
     bench_safety,
     bench_samples,
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "samples": bench_samples.samples,
     "safety": bench_safety.safety,
     "repair": bench_repair.repair,
+    "patches": bench_patches.patches,
     "anomaly": score_commands.anomaly,
     "telemetry": telemetry_commands.bench_telemetry,
 }

@@ -73,6 +73,8 @@ def learn(
     batch_size: Annotated[int | None, typer.Option(min=1, max=4096, help="Windows per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=1e-9, max=1, help="Peak of the schedule.")] = None,
     device: Device = "cpu",
+    objective: Annotated[Literal["causal", "mixed"], typer.Option(help="mixed: masked diffusion in the same time.")] = "causal",
+    networks: Annotated[Literal["shared", "own"] | None, typer.Option(help="Of mixed: one, or two.")] = None,
     peer: Annotated[Literal["nanogpt"] | None, typer.Option(help="Train this one too, for the same CPU seconds.")] = None,
     peer_path: Annotated[Path | None, typer.Option(help="Checkout of the peer; its model.py is executed.")] = None,
     json_only: Json = False,
@@ -83,11 +85,11 @@ def learn(
     content = data.read_bytes() if data else default_text()
     settings = {"optimizer": optimizer, "batch_size": batch_size, "learning_rate": learning_rate}
     config = bitlm_core.EngineConfig(
-        model=bitlm_core.preset_config(preset, architecture),
+        model=bitlm_core.preset_config(preset, architecture, diffusion=networks),
         training=bitlm_core.TrainingConfig.model_validate({name: given for name, given in settings.items() if given}),
         mixing=bitlm_core.MixingConfig(memory_mib=mixing_memory_mib) if mixing else None,
     )
-    own = bitlm_core.learn_steps(content, config, seconds=seconds, threads=threads, device=device)
+    own = bitlm_core.learn_steps(content, config, seconds=seconds, threads=threads, device=device, objective=objective)
     theirs: dict[str, Any] = {}
     if peer_path is not None:  # first, for whether it runs to its end is not in our hands
         steps = bitlm_core.nanogpt_steps(peer_path, content, seconds=seconds, threads=threads)

@@ -19,6 +19,10 @@ def repair(
     seconds: Annotated[float, typer.Option(min=1, max=86_400, help="CPU seconds to train for.")] = 180.0,
     architecture: Annotated[Literal["mix", "byte", "bit"], typer.Option(help="mix: context mixing, no network.")] = "mix",
     preset: Annotated[Literal["tiny", "small", "base"] | None, typer.Option(help="Sizes of the network [small].")] = None,
+    objective: Annotated[
+        Literal["causal", "mixed"], typer.Option(help="mixed: masked diffusion too, which then names candidates.")
+    ] = "causal",
+    networks: Annotated[Literal["shared", "own"] | None, typer.Option(help="Of mixed: one, or two.")] = None,
     mixing_memory_mib: Annotated[int, typer.Option(min=8, max=1024, help="Memory of context mixing.")] = 128,
     adaptive: Annotated[bool, typer.Option(help="Context mixing learns the damaged data too.")] = True,
     margin_bits: Annotated[
@@ -30,8 +34,9 @@ def repair(
     """Damage a part of a file at random and repair it: bytes restored at told places, precision and recall at unknown ones."""
     content = data.read_bytes() if data else default_text()
     config = bitlm_core.EngineConfig(
-        model=bitlm_core.preset_config(preset, architecture), mixing=bitlm_core.MixingConfig(memory_mib=mixing_memory_mib)
+        model=bitlm_core.preset_config(preset, architecture, diffusion=networks),
+        mixing=bitlm_core.MixingConfig(memory_mib=mixing_memory_mib),
     )
-    trial = bitlm_core.RepairTrial(train_share, rate, seconds, adaptive, margin_bits, seed)
+    trial = bitlm_core.RepairTrial(train_share, rate, seconds, adaptive, margin_bits, seed, objective)
     steps = bitlm_core.repair_bench_steps(content, config, trial)
     tell(report_of(steps, "repairing").flat(), json_only)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import bitlm_core
-from bitlm_mcp.bench_diffusion import BATCH_SIZE, WINDOW_BYTES
+from bitlm_mcp.bench_diffusion import BATCH_SIZE, NGRAM_ROWS, WINDOW_BYTES
 from bitlm_mcp.bench_reports import BenchError, Json, Preset, show_table, tell, values_of, whole_number
 from bitlm_mcp.demo import default_text
 from bitlm_mcp.shell import progress_bar
@@ -25,14 +25,14 @@ def samples(
     orders: Annotated[str, typer.Option(help="In which bytes are revealed, or flip; several with commas.")] = ORDERS,
     steps: Annotated[str, typer.Option(help="Passes per sample; several with commas.")] = "16",
     temperature: Annotated[str, typer.Option(help="Of the draws; several with commas.")] = "",
-    preset: Preset = "small",
+    preset: Preset = "tiny",
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Compute threads.")] = 1,
     json_only: Json = False,
 ) -> None:
     """Draw by diffusion, judge by a causal network: bits per byte, byte entropy, distinct 4-grams. JSON: the first way."""
     content = data.read_bytes() if data else default_text()
     config = bitlm_core.EngineConfig(
-        model=bitlm_core.preset_config(preset, diffusion="shared"),
+        model=bitlm_core.preset_config(preset, ngram_rows=NGRAM_ROWS, diffusion="shared"),
         training=bitlm_core.TrainingConfig(batch_size=BATCH_SIZE, window_bytes=WINDOW_BYTES),
         mixing=None,
     )

@@ -7,12 +7,12 @@ import os
 import secrets
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bitlm_core import ConfigError, ResourceLimitError, record_spans
+from bitlm_core import ConfigError, DataStatistics, ResourceLimitError, data_statistics, record_spans
 from bitlm_mcp.data_files import CHUNK, Documents
 
 MAX_DATASET_BYTES = 16 << 30
@@ -27,7 +27,8 @@ class About(BaseModel):
     """Which file is current and which was before, its split, and how often each byte occurs in the part to learn from.
 
     num_documents: of how many files the data was made. document_starts: where the second and later ones begin; none are told
-    by versions before there were any, nor of more than `MAX_DOCUMENTS`.
+    by versions before there were any, nor of more than `MAX_DOCUMENTS`. statistics: of the part to learn from; older versions
+    told none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class About(BaseModel):
     source: str
     num_documents: int = Field(default=1, ge=1)
     document_starts: tuple[int, ...] = Field(default=(), max_length=MAX_DOCUMENTS)
+    statistics: DataStatistics | None = None
 
     @model_validator(mode="after")
     def _documents_follow_each_other(self) -> Self:
@@ -84,7 +86,15 @@ def store_bytes(
         source=source,
         num_documents=len(starts),
         document_starts=tuple(starts[1:]) if len(starts) <= MAX_DOCUMENTS else (),
+        statistics=data_statistics(np.memmap(scratch / "data", np.uint8, mode="r")[:train], sum(at < train for at in starts)),
     )
+
+
+def told_statistics(statistics: DataStatistics | None) -> dict[str, Any] | None:
+    """Statistics as JSON values by name, but for what this data has not."""
+    if statistics is None:
+        return None
+    return {name: value for name, value in vars(statistics).items() if value is not None}
 
 
 def _copy(documents: Documents, target: Path, free: int) -> tuple[int, str, list[int]]:

@@ -33,7 +33,7 @@ from bitlm_core import (
 )
 from bitlm_mcp.compute.messages import DataPart
 from bitlm_mcp.data_files import Documents, named_os_errors
-from bitlm_mcp.dataset_files import About, store_bytes
+from bitlm_mcp.dataset_files import About, store_bytes, told_statistics
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.snapshot import DatasetView
 
@@ -245,4 +245,5 @@ def _view(dataset_id: str, about: About) -> DatasetView:
         sha256=about.sha256,
         source=about.source,
         num_documents=about.num_documents,
+        statistics=told_statistics(about.statistics),
     )

@@ -30,8 +30,9 @@ class Job:
     """Written by the workspace alone; everybody may read it.
 
     recorded: its id was told to a client, so it is in the database. writes: it changes its model, whose lease it has.
-    on_saved: takes over a state that was saved on the way. on_completed: takes over the answer, and returns the result that
-    everybody may see; both may raise BitLMError, which fails the job. on_over: gives back what the job held.
+    on_saved: takes over a state that was saved on the way; on_best, one that is the best so far. on_completed: takes over the
+    answer, and returns the result that everybody may see. All three may raise BitLMError, which fails the job, but for
+    on_best. on_over: gives back what the job held.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Job:
     recorded: bool = False
     writes: bool = False
     on_saved: Callable[[Saved], None] = _nothing
+    on_best: Callable[[Saved], None] = _nothing
     on_completed: Callable[[Any], dict[str, Any] | None] = _nothing
     on_over: Callable[[], None] = _nothing
     status: Status = "queued"

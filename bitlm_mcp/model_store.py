@@ -21,8 +21,11 @@ from bitlm_core import (
     CheckpointInfo,
     CheckpointStore,
     CheckpointVersionError,
+    ConfigError,
+    ModelConfig,
     count_parameters,
     estimate_engine_bytes,
+    flops_per_byte,
     read_header,
 )
 from bitlm_mcp.compute.messages import ModelFacts, ModelRef, Saved
@@ -59,6 +62,7 @@ class Model:
             step=self.step,
             architecture=config.model.architecture,
             num_parameters=count_parameters(config.model),
+            flops_per_byte=_flops(config.model),
             memory_estimate_bytes=estimate_engine_bytes(config),
             diffusion_steps=self.facts.diffusion_steps,
             max_bytes=config.model.max_bytes,
@@ -230,6 +234,14 @@ class ModelStore:
         with self._records.transaction() as transaction:
             row = ModelRow(info.name, info.sha256, info.summary)
             self._records.save_model(transaction, row, points, alerts, afresh=True)
+
+
+def _flops(config: ModelConfig) -> float | None:
+    """None where the data decides how long patches are."""
+    try:
+        return flops_per_byte(config)
+    except ConfigError:
+        return None
 
 
 def _record_in(path: Path, name: str) -> tuple[list[HistoryPoint], list[str]]:

@@ -104,6 +104,12 @@ class Runner:
     def _progress(self, job: Job, progress: Progress) -> None:
         job.advance(progress)
         self._models.advance(job.model_id, progress.point, progress.alerts)
+        if progress.best is not None:
+            try:
+                job.on_best(progress.best)
+            except BitLMError as error:  # the training itself goes on
+                log.warning("the best state of model %s was not kept: %s", job.model_id, error.message)
+                self._models.advance(job.model_id, None, (f"the best state was not kept: {error.message}",))
         if progress.saved is None:
             return
         try:

@@ -78,6 +78,7 @@ class ModelView:
     """One model. `history` is the record, thinned when long, oldest first; `alerts` the latest ones.
 
     `holder`: the other server process that writes it now; what is shown then is its last saved state.
+    `flops_per_byte`: of a forward pass, see `bitlm_core.flops_per_byte`; None where it cannot be told before there is data.
     """
 
     model_id: str
@@ -93,6 +94,7 @@ class ModelView:
     history: tuple[HistoryPoint, ...]
     alerts: tuple[str, ...]
     holder: str | None = None
+    flops_per_byte: float | None = None
 
     def latest(self, name: str) -> float | None:
         """The last recorded value of a metric, None before the first."""
@@ -156,7 +158,10 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class DatasetView:
-    """One dataset: its sizes in bytes, the SHA-256 of all of it, and how many files it was made of."""
+    """One dataset: its sizes in bytes, the SHA-256 of all of it, and how many files it was made of.
+
+    `statistics`: of the part to learn from, see `bitlm_core.DataStatistics`; None for datasets of older versions.
+    """
 
     dataset_id: str
     num_bytes: int
@@ -165,6 +170,7 @@ class DatasetView:
     sha256: str
     source: str
     num_documents: int = 1
+    statistics: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

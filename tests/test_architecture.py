@@ -95,6 +95,7 @@ SERVER = [
     "bench_samples",
     "bench_safety",
     "bench_repair",
+    "bench_patches",
     "host_config",
     "options",
     "score_commands",

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {
     "anomaly_watch.py": (["200", "150"], "3 of 3 odd lines rank first"),
+    "bytes_of_any_kind.py": (["30"], "2 of 2 files cost at least a twentieth less than before"),
     "core_in_20_lines.py": (["README.md", "5"], "saved and loaded at step 5"),
     "metric_plots.py": (["{tmp}", "4"], "4 pictures in"),
     "long_context.py": (["LICENSE", "9000", "1"], "bytes predicted, each once"),

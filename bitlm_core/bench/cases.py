@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from bitlm_core.errors import ConfigError
-from bitlm_core.models.config import Architecture, ModelConfig, Preset, describe_invalid, preset_config
+from bitlm_core.models.config import Architecture, ModelConfig, Preset, describe_invalid
+from bitlm_core.models.presets import preset_config
 from bitlm_core.training.config import TrainingConfig
 
 MAX_THREADS = 1024

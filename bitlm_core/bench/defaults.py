@@ -16,7 +16,8 @@ from bitlm_core.bench.report import Report
 from bitlm_core.bench.train import TrainSpeed, train_speeds
 from bitlm_core.device import SHARE_OF_FREE, free_memory_bytes
 from bitlm_core.engine_config import EngineConfig, estimate_engine_bytes
-from bitlm_core.models.config import MAX_POSITIONS, ModelConfig, Preset, preset_config
+from bitlm_core.models.config import MAX_POSITIONS, ModelConfig, Preset
+from bitlm_core.models.presets import preset_config
 from bitlm_core.training.config import TrainingConfig
 
 MAX_THREADS = 16

@@ -1,8 +1,8 @@
 """How well a network that learns by diffusion knows data after a number of CPU seconds: the bound, and holes restored.
 
 The first 90 % are learned, the last 10 % scored. The clock is process CPU time and runs while training, not while scoring.
-Holes stand in the middle of windows of held-out data and are filled byte by byte, the likeliest byte of the place where the
-network is most certain first; told is the mean share of their bytes that come back exactly.
+Holes stand in the middle of windows of held-out data and are filled as diffusion_sample fills them at temperature 0; told is
+the mean share of their bytes that come back exactly.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bitlm_core.bench.clock import Trained, train_on_cpu_clock
+from bitlm_core.bench.diffusion_samples import SampleFigures, judge_steps
 from bitlm_core.bench.learn import split
 from bitlm_core.bench.machine import describe
 from bitlm_core.bench.report import Report
 from bitlm_core.engine import Engine
 from bitlm_core.engine_config import EngineConfig
 from bitlm_core.errors import ConfigError
+from bitlm_core.generation.diffusion_sampling import DiffusionSampling
+from bitlm_core.generation.likeliest import likeliest_steps
+from bitlm_core.generation.template import HIDDEN, KNOWN
 from bitlm_core.learning import held_out_bound, held_out_loss
 from bitlm_core.models.interface import LanguageModel
-from bitlm_core.models.output import byte_log_probs
+from bitlm_core.steps import finished, scaled
 from bitlm_core.training.config import TrainingPlan
 from bitlm_core.training.data import ByteData, bytes_in_memory
 
@@ -41,7 +44,7 @@ class DiffusionReport(Report):
 
     `bpb_bound`: an upper bound, see `scoring.bound`, and its standard error. `bpb_causal`: reading from left to right, where
     that was trained too. `holes_1`, `holes_2`, `holes_4`: the share of the bytes of holes of that size
-    that were restored.
+    that were restored. `samples_…`: of samples of the default kind, see `bench.diffusion_samples`, where they were asked for.
     """
 
     bpb_bound: float
@@ -50,6 +53,9 @@ class DiffusionReport(Report):
     holes_1: float
     holes_2: float
     holes_4: float
+    samples_bpb: float | None
+    samples_byte_entropy: float | None
+    samples_distinct_4grams: float | None
     cpu_seconds: float
     wall_seconds: float
     steps: int
@@ -62,22 +68,31 @@ class DiffusionReport(Report):
 
 
 def diffusion_bench_steps(
-    data: bytes, config: EngineConfig, plan: TrainingPlan, *, threads: int
+    data: bytes, config: EngineConfig, plan: TrainingPlan, *, threads: int, sampled: bool = False
 ) -> Iterator[float | DiffusionReport]:
     """Yields the share of the plan's seconds used after each step, and last the report.
 
-    Raises ConfigError for a plan without seconds or without diffusion, and for data too short for a window with a hole.
+    sampled: learn as long again for a judge of samples. Raises ConfigError for a plan without seconds or without diffusion, and
+    for data too short for a window with a hole.
     """
-    train, held = (bytes_in_memory(part) for part in split(data))
+    learned, held = (bytes_in_memory(part) for part in split(data))
     if plan.seconds is None or plan.objective == "causal":
         raise ConfigError(f"seconds={plan.seconds}, objective={plan.objective!r}: give seconds, and 'diffusion' or 'mixed'")
     if len(held) < HOLE_WINDOW:
         raise ConfigError(f"the last tenth has {len(held)} bytes, and holes stand in windows of {HOLE_WINDOW}: give more data")
     torch.set_num_threads(threads)
     engine = Engine(config)
-    trained = yield from train_on_cpu_clock(engine, train, plan)
-    assert engine.model is not None  # noqa: S101 - what has no network refuses the plan
-    yield _report(engine.model, held, plan, trained, engine=engine, threads=threads)
+    trained = yield from scaled(train_on_cpu_clock(engine, learned, plan), 0.0, 0.5 if sampled else 1.0)
+    model, samples = engine.model, None
+    assert model is not None  # noqa: S101 - what has no network refuses the plan
+    if sampled:
+        ways = [DiffusionSampling()]
+        for told in judge_steps(model, learned, held.array.tobytes(), ways, seconds=plan.seconds):
+            if isinstance(told, float):
+                yield (1 + told) / 2
+            else:
+                samples = told  # those of held-out text first
+    yield _report(model, held, plan, trained, samples, engine=engine, threads=threads)
 
 
 def _report(
@@ -85,6 +100,7 @@ def _report(
     held: ByteData,
     plan: TrainingPlan,
     trained: Trained,
+    samples: SampleFigures | None,
     *,
     engine: Engine,
     threads: int,
@@ -98,6 +114,9 @@ def _report(
         holes_1=holes[1],
         holes_2=holes[2],
         holes_4=holes[4],
+        samples_bpb=samples.bpb if samples else None,
+        samples_byte_entropy=samples.byte_entropy if samples else None,
+        samples_distinct_4grams=samples.distinct_4grams if samples else None,
         cpu_seconds=trained.cpu_seconds,
         wall_seconds=trained.wall_seconds,
         steps=trained.steps,
@@ -118,20 +137,7 @@ def restored(model: LanguageModel, data: NDArray[np.uint8], size: int) -> float:
     right = 0
     for begin in range(0, len(starts), _ROWS):
         rows = torch.from_numpy(np.stack([data[at : at + window] for at in starts[begin : begin + _ROWS]]).astype(np.int64))
-        right += int((fill_greedily(model, rows, places)[:, places] == rows[:, places]).sum())
+        known = torch.full_like(rows, KNOWN)
+        known[:, places] = HIDDEN
+        right += int((finished(likeliest_steps(model, rows * (known > 0), known)).bytes == rows[:, places]).sum())
     return right / (size * len(starts))
-
-
-@torch.no_grad()
-def fill_greedily(model: LanguageModel, data_BT: Tensor, places: slice) -> Tensor:
-    """[B, T] the same with the bytes at `places` told by the model, which does not see them; the most certain one first."""
-    data_BT, known_BT = data_BT.clone(), torch.full_like(data_BT, 255)
-    known_BT[:, places] = 0
-    rows = torch.arange(len(data_BT))
-    for _ in range(places.stop - places.start):
-        nodes = model.predict_masked(data_BT, known_BT).nodes[:, places].cpu()
-        certainty, byte = byte_log_probs(nodes).max(dim=-1)
-        chosen = certainty.masked_fill(known_BT[:, places] == 255, -torch.inf).argmax(dim=1)
-        data_BT[rows, places.start + chosen] = byte[rows, chosen]
-        known_BT[rows, places.start + chosen] = 255
-    return data_BT

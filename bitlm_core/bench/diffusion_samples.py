@@ -27,9 +27,10 @@ from bitlm_core.generation.masked_diffusion import filling_steps
 from bitlm_core.generation.template import Template
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_nats
+from bitlm_core.models.presets import preset_config
 from bitlm_core.steps import finished
-from bitlm_core.training.config import Objective, TrainingPlan
-from bitlm_core.training.data import bytes_in_memory
+from bitlm_core.training.config import TrainingPlan
+from bitlm_core.training.data import ByteData, bytes_in_memory
 
 SAMPLES, SAMPLE_BYTES = 48, 128
 
@@ -86,17 +87,29 @@ def learn_and_sample_steps(
     """
     torch.set_num_threads(threads)
     train, held = split(data)
-    learned: list[LanguageModel] = []
-    judging = config.model_copy(update={"model": config.model.model_copy(update={"diffusion": None})})
-    objectives: tuple[tuple[Objective, EngineConfig], ...] = (("diffusion", config), ("causal", judging))
-    for objective, settings in objectives:
-        engine, plan = Engine(settings), TrainingPlan(objective=objective, seconds=seconds)
-        for share in train_on_cpu_clock(engine, bytes_in_memory(train), plan):
-            yield (len(learned) + share) / 3
-        assert engine.model is not None  # noqa: S101 - what has no network refuses the plan
-        learned.append(engine.model)
-    for told in sample_figures(learned[0], learned[1], held, samplings, samples=SAMPLES):
-        yield (2 + told) / 3 if isinstance(told, float) else told
+    engine, learned = Engine(config), bytes_in_memory(train)
+    for share in train_on_cpu_clock(engine, learned, TrainingPlan(objective="diffusion", seconds=seconds)):
+        yield share / 3
+    model = engine.model
+    assert model is not None  # noqa: S101 - what has no network refuses the plan
+    told: float | SampleFigures
+    for told in judge_steps(model, learned, held, samplings, seconds=seconds):
+        yield (1 + 2 * told) / 3 if isinstance(told, float) else told
+
+
+def judge_steps(
+    model: LanguageModel, learned: ByteData, held: bytes, samplings: Sequence[DiffusionSampling], *, seconds: float
+) -> Iterator[float | SampleFigures]:
+    """Have a judge learn causally what the model has learned, for some CPU seconds, then sample as `sample_figures` does.
+
+    The judge is the preset of networks without any choice, whatever the model, so that models have the same one.
+    """
+    judge = Engine(EngineConfig(model=preset_config(), mixing=None))
+    for share in train_on_cpu_clock(judge, learned, TrainingPlan(seconds=seconds)):
+        yield share / 2
+    assert judge.model is not None  # noqa: S101 - the same network, reading from left to right
+    for told in sample_figures(model, judge.model, held, samplings, samples=SAMPLES):
+        yield (1 + told) / 2 if isinstance(told, float) else told
 
 
 def _figures(judge: LanguageModel, rows: NDArray[np.uint8], order: str, steps: int, temperature: float) -> SampleFigures:

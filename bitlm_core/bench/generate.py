@@ -26,9 +26,10 @@ from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.predictor import Predictor
 from bitlm_core.models.build import build_model
 from bitlm_core.models.byte_lm import ByteLM
-from bitlm_core.models.config import Attention, ModelConfig, count_parameters, preset_config
+from bitlm_core.models.config import Attention, ModelConfig, count_parameters
 from bitlm_core.models.output import path_logits
 from bitlm_core.models.packed import Weights
+from bitlm_core.models.presets import preset_config
 
 SIZES: dict[str, dict[str, Any]] = {
     "0.8M": {"d_model": 128, "nhead": 2, "num_layers": 4},

@@ -12,12 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bitlm_core.bench.clock import train_on_cpu_clock
+from bitlm_core.bench.clock import Trained, train_on_cpu_clock
 from bitlm_core.bench.machine import clock, describe, require
 from bitlm_core.bench.report import Report
 from bitlm_core.engine import Engine
@@ -25,7 +26,7 @@ from bitlm_core.engine_config import EngineConfig
 from bitlm_core.learning import held_out_loss, held_out_mixed_loss
 from bitlm_core.scoring.likelihood import Likelihood
 from bitlm_core.steps import finished
-from bitlm_core.training.config import TrainingPlan
+from bitlm_core.training.config import Objective, TrainingPlan
 from bitlm_core.training.data import ByteData, bytes_in_memory
 
 TRAIN_SHARE = 0.9
@@ -43,12 +44,14 @@ class LearnReport(Report):
     """The outcome; bits per byte, seconds of process CPU time, bytes.
 
     `bpb_network`: None where there is no network. `seconds_to_2739`: when the network alone was first at `TARGET` on a sample
-    of the held-out bytes, `seconds_to_2739_mixed` the same with context mixing, frozen; None: never.
+    of the held-out bytes, `seconds_to_2739_mixed` the same with context mixing, frozen; None: never. `bpb_bound`: where
+    masked diffusion was learned too, see `scoring.bound`.
     """
 
     bpb_network: float | None
     bpb_static: float
     bpb_online: float
+    bpb_bound: float | None
     seconds_to_2739: float | None
     seconds_to_2739_mixed: float | None
     cpu_seconds: float
@@ -69,23 +72,36 @@ def split(data: bytes) -> tuple[bytes, bytes]:
 
 
 def learn_steps(
-    data: bytes, config: EngineConfig, *, seconds: float, threads: int, device: str = "cpu"
+    data: bytes,
+    config: EngineConfig,
+    *,
+    seconds: float,
+    threads: int,
+    device: str = "cpu",
+    objective: Objective = "causal",
 ) -> Iterator[float | LearnReport]:
     """Yields the share of the CPU seconds used after each step, and last the report. On a GPU seconds are of the wall.
 
-    Raises ConfigError where there is no such device, and for data too short to learn from.
+    objective `mixed` learns masked diffusion in the same time. Raises ConfigError where there is no such device, and for data
+    too short to learn from.
     """
     require(device)
     torch.set_num_threads(threads)
     engine = Engine(config, device)
     train, held = (bytes_in_memory(part) for part in split(data))
     looks = _Looks(engine, held, seconds, now := clock(1, device))
-    trained = yield from train_on_cpu_clock(engine, train, TrainingPlan(seconds=seconds), now=now, look=looks)
+    plan = TrainingPlan(seconds=seconds, objective=objective)
+    trained = yield from train_on_cpu_clock(engine, train, plan, now=now, look=looks)
+    yield _report(engine, held, looks, trained, threads=threads, machine=describe(device))
+
+
+def _report(engine: Engine, held: ByteData, looks: _Looks, trained: Trained, **told: Any) -> LearnReport:
     found = scored(engine, held.array)
-    yield LearnReport(
+    return LearnReport(
         bpb_network=found.bits_per_byte_network,
         bpb_static=found.bits_per_byte_static,
         bpb_online=found.bits_per_byte,
+        bpb_bound=found.bits_per_byte_bound,
         seconds_to_2739=looks.reached.get("network"),
         seconds_to_2739_mixed=looks.reached.get("mixed"),
         cpu_seconds=trained.cpu_seconds,
@@ -95,8 +111,7 @@ def learn_steps(
         bytes_scored=found.num_bytes,
         bytes_per_cpu_second=trained.bytes_seen / trained.cpu_seconds,
         num_parameters=engine.num_parameters,
-        threads=threads,
-        machine=describe(device),
+        **told,
     )
 
 

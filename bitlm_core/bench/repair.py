@@ -31,8 +31,8 @@ from bitlm_core.repair.damage import damaged_ranges
 from bitlm_core.repair.settings import MARGIN_BITS, RepairSettings
 from bitlm_core.repair.steps import Repair, fresh_mixer, repair_steps
 from bitlm_core.repair.suspicion import suspected_steps
-from bitlm_core.steps import scaled
-from bitlm_core.training.config import TrainingPlan
+from bitlm_core.steps import finished, scaled
+from bitlm_core.training.config import Objective, TrainingPlan
 from bitlm_core.training.data import bytes_in_memory
 
 EXAMINED = 4
@@ -41,9 +41,13 @@ EXAMINED = 4
 
 @dataclass(frozen=True)
 class RepairReport(Report):
-    """Shares, see above; bytes; seconds of process CPU time. mean_confidence: of what was proposed at told places."""
+    """Shares, see above; bytes; seconds of process CPU time. mean_confidence: of what was proposed at told places.
+
+    exact_unhinted: `exact` without candidates from masked diffusion; None where the network never learned that.
+    """
 
     exact: float
+    exact_unhinted: float | None
     mean_confidence: float
     precision: float
     recall: float
@@ -83,6 +87,7 @@ class RepairTrial:
     adaptive: bool = True
     margin_bits: float = MARGIN_BITS
     seed: int = 0
+    objective: Objective = "causal"
 
     def cut(self, size: int) -> int:
         """How much of the data is learned. Raises ConfigError for shares out of range, and where nothing is left."""
@@ -102,20 +107,22 @@ def repair_bench_steps(data: bytes, config: EngineConfig, trial: RepairTrial) ->
     truth = np.frombuffer(data, np.uint8)[cut:]
     clock = [time.process_time()]
     damaged, places = damaged_at_random(truth, trial.rate, trial.seed)
-    model, mixer, masked = yield from _learned(data[:cut], damaged, config, trial.seconds)
+    model, mixer, masked = yield from _learned(data[:cut], damaged, config, trial)
     clock.append(time.process_time())
     settings = RepairSettings(adaptive=trial.adaptive and mixer is not None)
     known = damaged_ranges(damaged, [(place, 1) for place in places.tolist()])
     told = yield from scaled(repair_steps(model, mixer, known, settings, masked=masked), 0.4, 0.6)
     clock.append(time.process_time())
+    unhinted = finished(repair_steps(model, mixer, known, settings)) if masked else None
+    searching = time.process_time()
     count = EXAMINED * len(places)
     how: dict[str, Any] = {"adaptive": settings.adaptive, "margin_bits": trial.margin_bits}
     damage = yield from scaled(suspected_steps(model, mixer, damaged, count, **how), 0.6, 0.7)
     found = yield from scaled(repair_steps(model, mixer, damage, settings, masked=masked), 0.7, 1.0)
-    clock.append(time.process_time())
-    train_seconds, repair_seconds, search_seconds = np.diff(clock).tolist()
+    train_seconds, repair_seconds = np.diff(clock).tolist()
     yield RepairReport(
         exact=float((told.proposed == truth[places]).mean()),
+        exact_unhinted=float((unhinted.proposed == truth[places]).mean()) if unhinted else None,
         mean_confidence=float(told.confidence.mean()),
         **_shares(found, truth, places),
         **how,
@@ -126,7 +133,7 @@ def repair_bench_steps(data: bytes, config: EngineConfig, trial: RepairTrial) ->
         architecture=config.model.architecture,
         train_seconds=train_seconds,
         repair_seconds=repair_seconds,
-        search_seconds=search_seconds,
+        search_seconds=time.process_time() - searching,
         machine=describe(),
     )
 
@@ -147,7 +154,7 @@ def _shares(found: Repair, truth: NDArray[np.uint8], places: NDArray[np.int64]) 
 
 
 def _learned(
-    train: bytes, damaged: NDArray[np.uint8], config: EngineConfig, seconds: float
+    train: bytes, damaged: NDArray[np.uint8], config: EngineConfig, trial: RepairTrial
 ) -> Generator[float, None, tuple[LanguageModel | None, ContextMixer | None, bool]]:
     """Network and mixer after so many CPU seconds with what there is to learn, and whether the network knows diffusion."""
     if not train:
@@ -155,5 +162,6 @@ def _learned(
             raise ConfigError("train_share=0 leaves a network nothing to learn from: use architecture='mix', or a larger share")
         return None, fresh_mixer(damaged), False
     engine = Engine(config)
-    yield from scaled(train_on_cpu_clock(engine, bytes_in_memory(train), TrainingPlan(seconds=seconds)), 0.0, 0.4)
+    plan = TrainingPlan(seconds=trial.seconds, objective=trial.objective)
+    yield from scaled(train_on_cpu_clock(engine, bytes_in_memory(train), plan), 0.0, 0.4)
     return engine.model, engine.mixer, engine.diffusion_steps > 0

@@ -23,7 +23,8 @@ from bitlm_core.bench.report import Report
 from bitlm_core.device import keeping_freed_memory
 from bitlm_core.engine import Engine
 from bitlm_core.engine_config import EngineConfig
-from bitlm_core.models.config import Preset, preset_config
+from bitlm_core.models.config import Preset
+from bitlm_core.models.presets import preset_config
 from bitlm_core.reading import Reader
 from bitlm_core.telemetry.config import TelemetryConfig
 from bitlm_core.training.data import byte_counts, bytes_in_memory

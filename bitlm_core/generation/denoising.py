@@ -16,11 +16,13 @@ import torch
 from torch import Tensor
 
 from bitlm_core.diffusion.schedule import hidden_counts
-from bitlm_core.generation.diffusion_sampling import DEFAULT_ORDER, DEFAULT_REMASK, DiffusionSampling, Order
+from bitlm_core.generation.diffusion_sampling import DEFAULT_REMASK, DiffusionSampling, Order
+from bitlm_core.generation.likeliest import likeliest_steps
 from bitlm_core.generation.template import KNOWN
 from bitlm_core.generation.utf8_gaps import Utf8Gaps
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import conditioned_log_probs, path_bits, path_logits, path_nats
+from bitlm_core.steps import finished
 
 NOISE = 4.0
 """Scale of the Gumbel noise that order `annealed` begins with, on log-probabilities in nats."""
@@ -91,13 +93,27 @@ def mask_steps(
         drawn = _draw(log_probs, canvas, sampling, generator, utf8)
         log_prob = log_probs.gather(1, drawn[:, None]).squeeze(1)
         index = (torch.cumsum(canvas.given != KNOWN, dim=0) - 1)[hidden]
-        rank = _rank(log_prob, index, passes, sampling.order or DEFAULT_ORDER, fading, generator)
+        rank = _rank(log_prob, index, passes, sampling.order_used, fading, generator)
         first = rank.topk(len(rank) - left).indices
         places = hidden.nonzero().squeeze(1)[first]
         canvas.data[places], canvas.known[places], canvas.log_prob[places] = drawn[first], KNOWN, log_prob[first]
         if prediction.parity is not None:
             canvas.ninth[places] = (prediction.parity[0].cpu()[places] > 0).long()
         yield rehidden
+
+
+def likeliest_canvas_steps(model: LanguageModel, canvas: Canvas) -> Generator[int]:
+    """Fill a window with what most likely stood there, see `likeliest`: at once after a pass per byte; yields 0 for each."""
+    steps = likeliest_steps(model, canvas.data[None], canvas.known[None])
+    for _ in range(canvas.num_open - 1):
+        next(steps)
+        yield 0
+    found = finished(steps)
+    places = found.places[0]
+    canvas.data[places], canvas.known[places], canvas.log_prob[places] = found.bytes[0], KNOWN, found.prob[0].log()
+    if found.first.parity is not None:
+        canvas.ninth[places] = (found.first.parity[0].cpu()[places] > 0).long()
+    yield 0
 
 
 def _hide_again(canvas: Canvas, share: float) -> int:

@@ -30,6 +30,8 @@ class DiffusionSampling(BaseModel):
     order: which of the drawn bytes are revealed. `spread`: every N-th of those to be filled, then their right neighbours, for
     bytes drawn side by side do not know of each other and should be far apart; `confidence`: the likeliest, which tends to
     repeat itself; `annealed`: the likeliest after noise on their log-probabilities that fades from step to step; `random`.
+    Without an order, `confidence` at temperature 0, which asks for what most likely stood there, and else `spread`. In that
+    order at that temperature, and with a step for every byte, several beginnings are tried, see `likeliest`.
     remask: of the bytes revealed, the share whose probabilities were lowest is hidden again before each step, to be drawn with
     more known around it; it fades from step to step.
     parity `compute`: the ninth bit follows from the eight others, and it is counted how often the network would have set it
@@ -41,12 +43,23 @@ class DiffusionSampling(BaseModel):
     steps: Annotated[int, Field(ge=1, le=64, description="passes of the network per window, at most one per byte")] = 16
     schedule: Annotated[Schedule, Field(description="how fast bytes become visible")] = "linear"
     method: Annotated[Method, Field(description="mask, or flip: the old way, worse")] = "mask"
-    order: Annotated[Order | None, Field(description="which bytes are revealed first; null: spread")] = None
+    order: Annotated[Order | None, Field(description="which bytes are revealed first; null: by temperature")] = None
     remask: Annotated[float | None, Field(ge=0, lt=1, description="share of revealed bytes hidden again")] = None
     temperature: Annotated[float, Field(ge=0, le=10, description="0: the likeliest; 1: as believed")] = DEFAULT_TEMPERATURE
     constraint: Annotated[Constraint, Field(description="utf8: template, prefix and suffix are valid UTF-8 together")] = "none"
     parity: Annotated[Literal["compute", "read"], Field(description="the ninth bits of the result")] = "compute"
     seed: Annotated[int, Field(ge=0, lt=2**63, description="same seed, same bytes")] = 0
+
+    @property
+    def order_used(self) -> Order:
+        """The order of method mask."""
+        return self.order or (DEFAULT_ORDER if self.temperature else "confidence")
+
+    @property
+    def is_search(self) -> bool:
+        """Whether what most likely stood there is asked for, and nothing else of it."""
+        sharp = self.method == "mask" and self.temperature == 0 and self.order_used == "confidence"
+        return sharp and not self.remask and self.constraint == "none"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -16,8 +16,8 @@ import torch
 from bitlm_core.codec.bits import bytes_to_bits
 from bitlm_core.codec.parity import enforce_parity
 from bitlm_core.errors import ConfigError
-from bitlm_core.generation.denoising import Canvas, flip_steps, mask_steps, num_passes
-from bitlm_core.generation.diffusion_sampling import DEFAULT_ORDER, DiffusionSampling
+from bitlm_core.generation.denoising import Canvas, flip_steps, likeliest_canvas_steps, mask_steps, num_passes
+from bitlm_core.generation.diffusion_sampling import DiffusionSampling
 from bitlm_core.generation.filling import Filling, FillingState
 from bitlm_core.generation.template import KNOWN, Template
 from bitlm_core.generation.utf8_gaps import Utf8Gaps
@@ -41,12 +41,8 @@ def filling_steps(
     total = sum(num_passes(sampling, num_open) for _, _, num_open in windows)
     done = rehidden = 0
     for start, end, _ in windows:
-        part = canvas.part(start, end)
-        if sampling.method == "flip":
-            passes = flip_steps(model, part, sampling, generator)
-        else:
-            passes = mask_steps(model, part, sampling, generator, (gaps, _bytes(canvas.data[:start])) if gaps else None)
-        for hidden_again in passes:
+        text = (gaps, _bytes(canvas.data[:start])) if gaps else None
+        for hidden_again in _passes(model, canvas.part(start, end), sampling, generator, text):
             done, rehidden = done + 1, rehidden + hidden_again
             yield FillingState(done / total, _bytes(canvas.data[shown]), _bytes(canvas.known[shown]))
     was_open = canvas.given != KNOWN
@@ -61,8 +57,23 @@ def filling_steps(
         steps=done,
         windows=len(windows),
         rehidden=rehidden,
-        order=None if sampling.method == "flip" else sampling.order or DEFAULT_ORDER,
+        order=None if sampling.method == "flip" else sampling.order_used,
     )
+
+
+def _passes(
+    model: LanguageModel,
+    part: Canvas,
+    sampling: DiffusionSampling,
+    generator: torch.Generator,
+    text: tuple[Utf8Gaps, bytes] | None,
+) -> Iterator[int]:
+    """Fill a window in the way that is asked for; yields after each pass how many bytes it hid again."""
+    if sampling.method == "flip":
+        return flip_steps(model, part, sampling, generator)
+    if sampling.is_search and num_passes(sampling, part.num_open) == part.num_open:
+        return likeliest_canvas_steps(model, part)
+    return mask_steps(model, part, sampling, generator, text)
 
 
 def _windows(known: bytes, size: int) -> Iterator[tuple[int, int, int]]:

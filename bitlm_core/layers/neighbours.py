@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bitlm_core.layers.embedding import NUM_SYMBOLS, START, hashed_row, hashed_with
+from bitlm_core.layers.sizes import rows_of
 
 
 def beside(symbols_BT: Tensor, documents_BT: Tensor | None, places: tuple[int, ...]) -> dict[int, Tensor]:
@@ -54,14 +55,16 @@ class GroupEmbedding(nn.Module):
 
     def __init__(self, d_model: int, rows: int, groups: tuple[tuple[int, ...], ...]) -> None:
         super().__init__()
-        self.rows, self.groups = rows, groups
-        self.weight = nn.Parameter(torch.zeros(len(groups) * rows, d_model))
+        self.groups = groups
+        self.rows = [rows_of(group, rows) for group in groups]
+        self.weight = nn.Parameter(torch.zeros(sum(self.rows), d_model))
 
     def forward(self, found: dict[int, Tensor]) -> Tensor:
-        places = []
-        for index, group in enumerate(self.groups):
+        places, before = [], 0
+        for group, rows in zip(self.groups, self.rows, strict=True):
             hashed = found[group[0]] + 1
             for place in group[1:]:
                 hashed = hashed_with(hashed, found[place])
-            places.append(hashed_row(hashed, self.rows) + index * self.rows)
+            places.append(hashed_row(hashed, rows) + before)
+            before += rows
         return F.embedding(torch.stack(places, dim=2), self.weight, sparse=True).sum(dim=2)

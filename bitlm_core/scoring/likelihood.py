@@ -20,6 +20,7 @@ from bitlm_core.mixing.expert import expert_path_logits, window_bytes
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.windows import Window, document_windows
 from bitlm_core.models.interface import LanguageModel
+from bitlm_core.scoring.certainty import Certainty
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Likelihood:
 
     `bits_per_byte_network`: None where there is no network. `bits_per_byte_bound`: of a network trained by diffusion, an upper
     bound on what the data cost it, see `bound`; the other figures are of reading from left to right. None for all others.
+    `accuracy` and those after it: as `bits_per_byte` was found, see `certainty`.
     """
 
     bits_per_byte: float
@@ -36,6 +38,16 @@ class Likelihood:
     num_bytes: int
     num_windows: int
     bits_per_byte_bound: float | None = None
+    accuracy: float | None = None
+    byte_accuracy: float | None = None
+    confidence_mean: float | None = None
+    confidence_min: float | None = None
+    confidence_max: float | None = None
+
+    @property
+    def perplexity(self) -> float:
+        """Of bytes: among how many equally likely ones the model was left to choose, 1 … 256 and more."""
+        return float(2.0**self.bits_per_byte)
 
     def bounded(self, bits_per_byte: float) -> Likelihood:
         """The same with this bound."""
@@ -66,7 +78,7 @@ def score_steps(
         raise ConfigError("there are no bytes to score (0 bytes, at least 1): give some data")
     network = static = online = 0.0
     num_bytes = 0
-    windows = 0
+    windows, certainty = 0, Certainty()
     frozen, learning = (mixer.copy(), mixer.copy()) if mixer else (None, None)
     stream = document_windows(documents or [(0, len(data))], window_bytes(model))
     for window, logits in expert_path_logits(model, data, stream):
@@ -83,6 +95,7 @@ def score_steps(
             network += total_nats(read.network, part)
         static += total_nats(read.static, part)
         online += total_nats(read.online, part)
+        certainty.add(read.online, part)
         if observe:
             observe(window, read)
         num_bytes += len(part)
@@ -92,7 +105,7 @@ def score_steps(
         raise ConfigError("there are no bytes to score (0 bytes in all records, at least 1): give some data")
     per_byte = 1 / (math.log(2) * num_bytes)
     alone = network * per_byte if model else None
-    return Likelihood(online * per_byte, static * per_byte, alone, num_bytes, windows)
+    return Likelihood(online * per_byte, static * per_byte, alone, num_bytes, windows, **certainty.figures())
 
 
 def total_nats(logits: NDArray[np.float32], data: NDArray[np.uint8]) -> float:

@@ -26,6 +26,7 @@ from bitlm_core.mixing.profile import profile_of
 from bitlm_core.mixing.windows import Window, document_windows
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.scoring.anomaly import Reference
+from bitlm_core.scoring.certainty import Certainty
 from bitlm_core.scoring.likelihood import Likelihood, Readings, score_steps
 from bitlm_core.scoring.records import WINDOW_BYTES, Costs, Floats
 from bitlm_core.scoring.streaming import Part, Streaming
@@ -142,16 +143,18 @@ def self_score_steps(data: NDArray[np.uint8], spans: NDArray[np.int64]) -> Gener
     if not int((spans[:, 1] - spans[:, 0]).sum()):
         raise ConfigError("there are no bytes to score (0 bytes in all records, at least 1): give some data")
     surprise = _room(data)
-    mixer = ContextMixer(MixingConfig(), profile_of(data, rows=len(spans) < 2))
+    mixer, certainty = ContextMixer(MixingConfig(), profile_of(data, rows=len(spans) < 2)), Certainty()
     for begin, end in spans.tolist():
         mixer.start_document()
         for start in range(begin, end, _CHUNK):
             part = np.ascontiguousarray(data[start : min(end, start + _CHUNK)])
-            surprise[start : start + len(part)] = byte_surprise(mixer.read(part), part)
+            logits = mixer.read(part)
+            certainty.add(logits, part)
+            surprise[start : start + len(part)] = byte_surprise(logits, part)
             yield (start + len(part)) / len(data)
     costs = Costs.within(surprise, spans)
     online = float(costs.bits.mean())
-    likelihood = Likelihood(online, 8.0, 8.0, len(costs.bits), len(spans))
+    likelihood = Likelihood(online, 8.0, 8.0, len(costs.bits), len(spans), **certainty.figures())
     return Score(surprise, spans, Reference.of(costs).statistic(costs), likelihood)
 
 

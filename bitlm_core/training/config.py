@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from bitlm_core.diffusion.schedule import Masking, MaskUnit, least_hidden
 
 Objective = Literal["causal", "diffusion", "mixed"]
 """mixed: every second window of a batch causally, the others by diffusion."""
+MAX_WINDOWS = 4096
+"""Of a step."""
 
 
 class TrainingConfig(BaseModel):
@@ -17,7 +19,11 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    batch_size: Annotated[int, Field(ge=1, le=4096, description="windows per optimizer step")] = 8
+    batch_size: Annotated[int, Field(ge=1, le=MAX_WINDOWS, description="windows per optimizer step")] = 8
+    batch_bytes: Annotated[
+        int | None,
+        Field(ge=2, le=1 << 26, description="bytes per step, about: batch_size follows from the windows; null: given"),
+    ] = None
     accumulation: Annotated[int, Field(ge=1, le=256, description="parts a batch is computed in, to save memory")] = 1
     window_bytes: Annotated[int | None, Field(ge=2, le=131_072, description="bytes per window; null: the model's window")] = (
         None
@@ -36,6 +42,27 @@ class TrainingConfig(BaseModel):
     telemetry_every: Annotated[
         int | None, Field(ge=1, le=100_000, description="steps between K, C, S measurements; null: as telemetry has it")
     ] = None
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if self.batch_bytes is not None and "batch_size" in self.model_fields_set:
+            raise ValueError(
+                f"batch_bytes={self.batch_bytes} and batch_size={self.batch_size} both say what a step reads: give one"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _told(self, told: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what was not given, so that it may be read again."""
+        found: dict[str, Any] = told(self)
+        found.pop("batch_bytes" if self.batch_bytes is None else "batch_size", None)
+        return found
+
+    def num_windows(self, length: int) -> int:
+        """Windows of `length` bytes in a step, at least one."""
+        if self.batch_bytes is None:
+            return self.batch_size
+        return min(MAX_WINDOWS, max(1, round(self.batch_bytes / length)))
 
 
 class TrainingPlan(BaseModel):

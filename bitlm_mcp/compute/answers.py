@@ -60,6 +60,12 @@ class ScoreOutcome(Message):
     num_bytes: int
     num_windows: int
     bits_per_byte_bound: float | None
+    perplexity: float
+    accuracy: float | None
+    byte_accuracy: float | None
+    confidence_mean: float | None
+    confidence_min: float | None
+    confidence_max: float | None
     num_records: int
     num_learned: int | None
     records: tuple[OddRecord, ...]
@@ -235,7 +241,7 @@ Answer = Annotated[
 class Progress(Message):
     """Where a command stands at a safe point. `share` 0 … 1; the rest where it means something, as of that point.
 
-    `stopped_early`, `all_read`, `drifted`: see `TrainingPlan`.
+    `stopped_early`, `all_read`, `drifted`: see `TrainingPlan`. `best`: a state by which held-out data is known best so far.
     """
 
     event: Literal["progress"] = "progress"
@@ -250,6 +256,7 @@ class Progress(Message):
     point: HistoryPoint | None = None
     alerts: tuple[str, ...] = ()
     saved: Saved | None = None
+    best: Saved | None = None
 
 
 class Failure(Message):

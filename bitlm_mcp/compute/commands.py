@@ -66,7 +66,7 @@ class Watch(Asked):
 class Train(Asked):
     """Train for the rest of a plan, saving every `autosave_s` seconds, when stopped and at the end. Answer: `Written`.
 
-    held_out: for a plan that looks at held-out data.
+    held_out: for a plan that looks at held-out data. best_to: the folder for the state at each new best look; None: not kept.
     """
 
     kind: Literal["train"] = "train"
@@ -78,6 +78,7 @@ class Train(Asked):
     training: TrainingConfig
     autosave_s: float
     save_to: Path
+    best_to: Path | None = None
 
 
 class Score(Asked):

@@ -9,31 +9,29 @@ At a safe point the command may be stopped by throwing `Stopped` into it; a trai
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from functools import singledispatchmethod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import bitlm_core
-from bitlm_core import BitLMError, CheckpointError, ConfigError
+from bitlm_core import BitLMError
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.answers import Progress
 from bitlm_mcp.compute.compression import compress_steps, decompress_steps
 from bitlm_mcp.compute.engines import Engines, Entry
-from bitlm_mcp.compute.messages import Message, Saved
+from bitlm_mcp.compute.messages import Message
 from bitlm_mcp.compute.patches import patches_steps
-from bitlm_mcp.compute.points import filled, point_of
+from bitlm_mcp.compute.points import filled
 from bitlm_mcp.compute.repair import repair_steps
 from bitlm_mcp.compute.safety import adopted, infer_steps
 from bitlm_mcp.compute.scoring import record_places, score_outcome
 from bitlm_mcp.compute.tracing import span
+from bitlm_mcp.compute.training import Training, write_state
 
 if TYPE_CHECKING:
-    from bitlm_core import StepReport, TrainingPlan
+    pass
 
 Steps = Generator[Progress, None, Message]
 
@@ -43,8 +41,6 @@ _MAKERS = {
     commands.Repair: repair_steps,
     commands.InspectPatches: patches_steps,
 }
-MAX_SAVING_SHARE = 0.02
-"""Of a training's time, at most this is spent on saving, however short the interval that was asked for."""
 
 
 class Stopped(BaseException):
@@ -71,7 +67,7 @@ class Executor:
         yield Progress(share=0.0)  # the last point where a stop leaves everything as it was
         self.engines.make_room(command.config, f"model {command.model_id!r}", apart_from=command.model_id)
         entry = Entry(bitlm_core.Engine(command.config, self.engines.device), command.incarnation)
-        saved = _write(entry, command.save_to, command.trace)
+        saved = write_state(entry, command.save_to, command.trace)
         self.engines.put(command.model_id, entry)
         return answers.Written(saved=saved)
 
@@ -85,7 +81,9 @@ class Executor:
     @execute.register
     def _write(self, command: commands.Write) -> Steps:
         yield Progress(share=0.0)
-        return answers.Written(saved=_write(self.engines.get(command.model, command.trace), command.save_to, command.trace))
+        return answers.Written(
+            saved=write_state(self.engines.get(command.model, command.trace), command.save_to, command.trace)
+        )
 
     @execute.register
     def _watch(self, command: commands.Watch) -> Steps:
@@ -94,7 +92,7 @@ class Executor:
         before = entry.engine.config
         entry.engine.set_telemetry(command.telemetry, command.floors)
         try:
-            saved = _write(entry, command.save_to, command.trace)
+            saved = write_state(entry, command.save_to, command.trace)
         except BitLMError:  # what is not saved is not said to hold
             entry.engine.set_telemetry(before.telemetry, before.floors)
             raise
@@ -114,7 +112,7 @@ class Executor:
             f"training {command.model.model_id!r}",
             apart_from=command.model.model_id,
         )
-        training = _Training(entry, command)
+        training = Training(entry, command)
         try:
             yield from training.steps()
         except (MemoryError, RuntimeError) as error:
@@ -148,7 +146,7 @@ class Executor:
         data = command.data.open().array
         found = yield from _shares(bitlm_core.calibrate_steps(entry.engine, data, command.quantile), command)
         with adopted(entry.engine, found):
-            saved = _write(entry, command.save_to, command.trace)
+            saved = write_state(entry, command.save_to, command.trace)
         return answers.Calibrated(saved=saved, num_generations=found.num_generations)
 
     @execute.register
@@ -183,110 +181,6 @@ class Executor:
             windows=tuple(answers.Window(**vars(window)) for window in found.windows[: command.first_windows]),
             **mean,
         )
-
-
-class _Training:
-    """One training of one model: its pace, its record, its saves."""
-
-    def __init__(self, entry: Entry, command: commands.Train) -> None:
-        self._entry = entry
-        self._command = command
-        self._num_bytes, self._busy_s, self._mixed = 0, 0.0, None
-        self._due = time.monotonic() + command.autosave_s
-        self._told = self._standing(command.plan)
-
-    def steps(self) -> Generator[Progress, None, None]:
-        """Train to the end of the plan."""
-        entry, command = self._entry, self._command
-        if command.data.num_bytes < 2:
-            raise ConfigError(f"{command.data.num_bytes} byte is too little to learn from: give at least 2 bytes")
-        entry.engine.set_training(command.training)
-        entry.trained_by = command.job_id
-        held = command.held_out.open() if command.held_out else None
-        steps = entry.engine.train_steps(command.data.open(), command.plan, held)
-        while True:
-            started = time.perf_counter()
-            with span("step", command.trace, step=entry.engine.step):
-                report = next(steps, None)
-            if report is None:
-                yield from self._tell_the_end()
-                return
-            seconds = time.perf_counter() - started
-            self._busy_s += seconds
-            yield self._tell(report, seconds)
-            if time.monotonic() >= self._due:
-                yield self.saving()
-
-    def save(self) -> Saved:
-        """Save the model as it is now. Raises CheckpointError or ResourceLimitError; then it stays in memory, unsaved."""
-        started = time.monotonic()
-        saved = _write(self._entry, self._command.save_to, self._command.trace)
-        took = time.monotonic() - started
-        self._due = time.monotonic() + max(self._command.autosave_s, took / MAX_SAVING_SHARE)
-        return saved
-
-    def saving(self) -> Progress:
-        """As `save`, told as progress; a disk that refuses is told too, and tried again later."""
-        try:
-            return self._told.model_copy(update={"saved": self.save(), "point": None, "alerts": ()})
-        except BitLMError as error:
-            self._due = time.monotonic() + self._command.autosave_s
-            return self._told.model_copy(update={"point": None, "alerts": (f"not saved: {error.message}",)})
-
-    def _standing(self, plan: TrainingPlan) -> Progress:
-        return Progress(
-            share=plan.progress,
-            steps_done=plan.steps_done,
-            steps_total=plan.steps,
-            stopped_early=plan.stopped_early,
-            all_read=plan.all_read,
-            drifted=plan.drifted,
-            bytes_per_second=self._num_bytes / self._busy_s if self._busy_s else None,
-        )
-
-    def _tell_the_end(self) -> Generator[Progress, None, None]:
-        """A plan that was over before its first step has told nothing yet."""
-        plan = self._entry.engine.plan
-        if plan is not None and plan.all_read and not self._told.all_read:
-            self._told = self._standing(plan)
-            yield self._told
-
-    def _tell(self, report: StepReport, seconds: float) -> Progress:
-        self._num_bytes += report.num_bytes
-        point = point_of(report, seconds)
-        alerts = tuple(alert.message for alert in report.alerts)
-        self._entry.history.add(point)
-        self._entry.history.warn(alerts)
-        self._entry.unsaved = True
-        plan = self._entry.engine.plan or self._command.plan
-        message = f"step {report.step}, {report.bits_per_byte:.3f} bits per byte"
-        self._told = self._standing(plan).model_copy(update={"message": message, "point": point, "alerts": alerts})
-        return self._told
-
-
-def _write(entry: Entry, folder: Path, trace: Mapping[str, str]) -> Saved:
-    """Save a model under a scratch name in a folder."""
-    path = folder / f".saving-{secrets.token_hex(8)}"
-    try:
-        with span("save", trace, step=entry.engine.step):
-            tensors, header = entry.engine.state()
-            header |= {
-                "history": [point.plain() for point in entry.history.points],
-                "alerts": entry.history.alerts,
-                "trained_by": entry.trained_by,
-            }
-            bitlm_core.write_file(path, tensors, header)
-    except BaseException as error:
-        path.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
-        raise CheckpointError(
-            f"the state of the model could not be written ({error.strerror or error}); the one before is unchanged: free "
-            "some space or check the state directory",
-            name=folder.name,
-        ) from error
-    entry.unsaved = False
-    return Saved(path=path, facts=entry.facts)
 
 
 def _shares(steps: Generator[Any, None, Any], command: commands.Asked) -> Generator[Progress, None, Any]:

@@ -33,6 +33,7 @@ def score_outcome(score: Score, data: NDArray[np.uint8], top: int) -> ScoreOutco
     several = len(score.spans) > 1
     return ScoreOutcome(
         **vars(score.likelihood),
+        perplexity=score.likelihood.perplexity,
         num_records=len(score.spans),
         num_learned=score.num_learned,
         records=tuple(OddRecord(**vars(record)) for record in score.top_records(top)) if several else (),

@@ -15,6 +15,7 @@ from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.jobs import Job, new_job_id
 from bitlm_mcp.leases import Lease
+from bitlm_mcp.operations.best_states import best_name, best_of, keep_best
 from bitlm_mcp.operations.data import Source
 from bitlm_mcp.operations.writing import submit_writer
 from bitlm_mcp.snapshot import JobView
@@ -111,6 +112,7 @@ def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable
 
     def make(lease: Lease) -> Job:
         plan = asked.plan()
+        best = best_name(workspace, model_id, job_id) if plan.patience else None
         command = commands.Train(
             model=workspace.models.ref(model_id),
             job_id=job_id,
@@ -120,6 +122,7 @@ def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable
             training=asked.training,
             autosave_s=workspace.settings.autosave_s,
             save_to=workspace.models.folder(model_id),
+            best_to=workspace.checkpoints.scratch(best).parent if best else None,
         )
         job = Job("train_step", model_id, Urgency.TRAIN, command, job_id=job_id, recorded=True)
         job.progress = answers.Progress(share=plan.progress, steps_done=plan.steps_done, steps_total=plan.steps)
@@ -133,8 +136,12 @@ def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable
             if job.status in ("completed", "failed"):  # nothing of it can go on
                 workspace.job_files.forget([job_id])
 
-        job.on_saved, job.on_over = publish, tidy
-        job.on_completed = lambda answer: publish(answer.saved)
+        def complete(answer: answers.Written) -> dict[str, Any] | None:
+            publish(answer.saved)
+            return best_of(workspace, best, job_id) if best else None
+
+        job.on_saved, job.on_over, job.on_completed = publish, tidy, complete
+        job.on_best = lambda saved: keep_best(workspace, best or "", model_id, job_id, saved)
         record(job)
         return job
 

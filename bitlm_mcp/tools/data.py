@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -26,6 +26,10 @@ class DatasetResult(Result):
     train_bytes: int
     holdout_bytes: int
     num_documents: int | None = None
+    statistics: Annotated[
+        dict[str, Any] | None,
+        Field(description="Of the part to learn from; entropy_n: bits of a byte, given the n before it, from counts."),
+    ] = None
     warning: str | None = None
     next: str
 
@@ -67,6 +71,7 @@ def data_tools(workspace: Workspace) -> list[ToolSpec]:
             train_bytes=view.train_bytes,
             holdout_bytes=view.holdout_bytes,
             num_documents=view.num_documents if view.num_documents > 1 else None,
+            statistics=view.statistics,
             warning=_warning(view.num_documents),
             next=f"train_step(dataset_id={view.dataset_id!r}, model_id=…), after init_model",
         )

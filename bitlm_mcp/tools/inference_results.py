@@ -47,6 +47,12 @@ class ScoreResult(Result):
     bits_per_byte_static: Annotated[FiniteOrNone, Field(description="Everything frozen.")] = None
     bits_per_byte_network: Annotated[FiniteOrNone, Field(description="The network alone, frozen.")] = None
     bits_per_byte_bound: Annotated[FiniteOrNone, Field(description="Upper bound by diffusion, where trained so.")] = None
+    perplexity: Annotated[FiniteOrNone, Field(description="Of bytes: 2 to the power of bits_per_byte.")] = None
+    accuracy: Annotated[FiniteOrNone, Field(description="Share of data bits told right.")] = None
+    byte_accuracy: Annotated[FiniteOrNone, Field(description="Share of bytes whose bits were all told right.")] = None
+    confidence_mean: Annotated[FiniteOrNone, Field(description="Probability of a bit's likelier value, 0.5 to 1.")] = None
+    confidence_min: FiniteOrNone = None
+    confidence_max: FiniteOrNone = None
     num_bytes: int | None = None
     num_windows: int | None = None
     num_records: int | None = None

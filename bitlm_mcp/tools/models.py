@@ -23,6 +23,7 @@ class InitResult(Result):
 
     model_id: str
     num_parameters: int
+    flops_per_byte: Annotated[FiniteOrNone, Field(description="Operations of a forward pass for each byte.")] = None
     memory_estimate_bytes: int
     config: dict[str, Any]
     version: int
@@ -178,6 +179,7 @@ def _created(workspace: Workspace, model_id: str) -> InitResult:
     return InitResult(
         model_id=model_id,
         num_parameters=view.num_parameters,
+        flops_per_byte=view.flops_per_byte,
         memory_estimate_bytes=view.memory_estimate_bytes,
         config=view.config,
         version=workspace.snapshot.version,

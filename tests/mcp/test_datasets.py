@@ -204,6 +204,20 @@ def test_a_description_of_before_there_were_documents_is_one_of_one(store: Datas
             store.part("d", holdout=False)
 
 
+def test_statistics_are_of_what_is_learned_alone(store: DatasetStore) -> None:
+    view = store.add("d", [[b"ab\nab\n"], [b"abcxyz"]], source="path", holdout_fraction=0.25, overwrite=False)
+    told = {"bytes_measured": 9, "distinct_bytes": 4, "kind": "text", "num_lines": 2, "mean_document_bytes": 4.5}
+    assert view.statistics is not None and view.statistics == store.views()["d"].statistics
+    assert told.items() <= view.statistics.items() and view.statistics["mean_line_bytes"] == 4.5
+    assert 0 < view.statistics["entropy_1"] < view.statistics["entropy_0"] < 2
+    file = store.root / "d" / "about.json"
+    about = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in about.items() if name != "statistics"}))
+    assert store.views()["d"].statistics is None  # as versions before told none
+    add(store, bytes(range(128, 256)), overwrite=True)
+    assert "num_lines" not in (store.views()["d"].statistics or {"num_lines": 0})
+
+
 def test_a_dataset_without_held_out_part_says_so(store: DatasetStore) -> None:
     add(store, holdout_fraction=0.0)
     with pytest.raises(ConfigError, match="no held-out part"):

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from bitlm_core import TrainingConfig
+from bitlm_core import ModelConfig, TrainingConfig, flops_per_byte
 from bitlm_mcp.operations.models import save
 from tests.mcp.stages import TINY, WAIT, stage
 
@@ -161,6 +161,8 @@ async def test_tables_of_ngrams_are_as_large_as_asked(tmp_path: Path) -> None:
         ]
         assert [each["config"]["model"]["ngram_rows"] for each in made] == [0, 100, 4096]
         assert made[1]["num_parameters"] - made[0]["num_parameters"] == 2 * 100 * TINY["d_model"]  # type: ignore[operator]
+        flops = {each["flops_per_byte"] for each in made}  # tables are looked up, whatever their size
+        assert flops == {flops_per_byte(ModelConfig.model_validate(made[0]["config"]["model"]))}
         assert "ngram_rows=1" in await server.refusal("init_model", model_id="b", architecture="bit", ngram_rows=1)
 
 

@@ -11,7 +11,8 @@ from bitlm_core.bench import defaults
 from bitlm_core.bench.cases import grid
 from bitlm_core.bench.defaults import choose_defaults, longest_window
 from bitlm_core.bench.train import TrainSpeed
-from bitlm_core.models.config import MAX_POSITIONS, preset_config
+from bitlm_core.models.config import MAX_POSITIONS
+from bitlm_core.models.presets import preset_config
 
 GIB = 1 << 30
 

@@ -12,7 +12,7 @@ from bitlm_core.layers.halting import Trace
 from bitlm_core.layers.memory import Locality
 from bitlm_core.layers.probe import Probe, Seen
 from bitlm_core.models.build import build_model
-from bitlm_core.models.config import preset_config
+from bitlm_core.models.presets import preset_config
 
 
 def whole_map_entropy(q: torch.Tensor, k: torch.Tensor, seen: list[list[bool]], queries: list[int]) -> float:

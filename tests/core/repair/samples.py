@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.models.build import build_model
-from bitlm_core.models.config import preset_config
 from bitlm_core.models.interface import LanguageModel
+from bitlm_core.models.presets import preset_config
 
 SMALL = MixingConfig(memory_mib=8, history_bytes=1 << 14)
 LINES = b"".join(b"%d bottles of beer on the wall, take one down and pass it around\n" % (7 * i % 100) for i in range(40))

@@ -10,7 +10,7 @@ from bitlm_core.codec.bits import bytes_to_bits
 from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.models.build import build_model
-from bitlm_core.models.config import preset_config
+from bitlm_core.models.presets import preset_config
 from bitlm_core.repair.damage import Damage, damaged_ranges, failed_parity
 from bitlm_core.repair.settings import RepairSettings
 from bitlm_core.repair.steps import fresh_mixer, repair_steps

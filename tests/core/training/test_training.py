@@ -276,10 +276,18 @@ def test_dropout_grows_with_how_often_the_data_was_read(config_of: Configs, text
     """Unless it was chosen: then it stays what it is."""
     assert [round(dropout_after(passes), 3) for passes in (0, 1.5, 2.25, 3, 6, 1e3)] == [0, 0, 0.075, 0.15, 0.25, 0.5]
     data = bytes_in_memory(text[:1024])
-    for chosen, expected in ((None, dropout_after(4.5)), (0.3, 0.3), (0.0, 0.0)):
+    ways = (
+        (None, "causal", dropout_after(4.5)),
+        (None, "mixed", dropout_after(4.5)),
+        (None, "diffusion", 0.0),
+        (0.3, "diffusion", 0.3),
+        (0.0, "causal", 0.0),
+    )
+    for chosen, objective, expected in ways:
         config = config_of("byte")
         model = config.model.model_copy(update={"dropout": chosen})
         engine = Engine(config.model_copy(update={"model": model}))
         assert engine.model is not None
-        losses(engine, data, TrainingPlan(steps=10))  # half a pass each; the last one begins after 4.5
+        plan = TrainingPlan(steps=10, objective=objective)  # type: ignore[arg-type]
+        losses(engine, data, plan)  # half a pass each; the last one begins after 4.5
         assert engine.model.stack.dropout == expected

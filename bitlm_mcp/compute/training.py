@@ -1,0 +1,149 @@
+"""One training on the compute side: its steps, what is told of them, and the states that are written on the way.
+
+The model's own state file is written now and then, when the training is stopped and at its end. A training that looks at
+held-out data and has somewhere to keep the best state writes that one at every look that finds a new best.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import bitlm_core
+from bitlm_core import BitLMError, CheckpointError, ConfigError
+from bitlm_mcp.compute import commands
+from bitlm_mcp.compute.answers import Progress
+from bitlm_mcp.compute.engines import Entry
+from bitlm_mcp.compute.messages import Saved
+from bitlm_mcp.compute.points import point_of
+from bitlm_mcp.compute.tracing import span
+
+if TYPE_CHECKING:
+    from bitlm_core import StepReport, TrainingPlan
+
+MAX_SAVING_SHARE = 0.02
+"""Of a training's time, at most this is spent on saving, however short the interval that was asked for."""
+
+
+class Training:
+    """One training of one model: its pace, its record, its saves."""
+
+    def __init__(self, entry: Entry, command: commands.Train) -> None:
+        self._entry = entry
+        self._command = command
+        self._num_bytes, self._busy_s, self._mixed = 0, 0.0, None
+        self._due = time.monotonic() + command.autosave_s
+        self._told = self._standing(command.plan)
+
+    def steps(self) -> Generator[Progress, None, None]:
+        """Train to the end of the plan."""
+        entry, command = self._entry, self._command
+        if command.data.num_bytes < 2:
+            raise ConfigError(f"{command.data.num_bytes} byte is too little to learn from: give at least 2 bytes")
+        entry.engine.set_training(command.training)
+        entry.trained_by = command.job_id
+        held = command.held_out.open() if command.held_out else None
+        steps = entry.engine.train_steps(command.data.open(), command.plan, held)
+        while True:
+            started = time.perf_counter()
+            with span("step", command.trace, step=entry.engine.step):
+                report = next(steps, None)
+            if report is None:
+                yield from self._tell_the_end()
+                return
+            seconds = time.perf_counter() - started
+            self._busy_s += seconds
+            yield self._tell(report, seconds)
+            if command.best_to is not None and self._found_best(report):
+                yield self._keeping_best(command.best_to)
+            if time.monotonic() >= self._due:
+                yield self.saving()
+
+    def save(self) -> Saved:
+        """Save the model as it is now. Raises CheckpointError or ResourceLimitError; then it stays in memory, unsaved."""
+        started = time.monotonic()
+        saved = write_state(self._entry, self._command.save_to, self._command.trace)
+        took = time.monotonic() - started
+        self._due = time.monotonic() + max(self._command.autosave_s, took / MAX_SAVING_SHARE)
+        return saved
+
+    def saving(self) -> Progress:
+        """As `save`, told as progress; a disk that refuses is told too, and tried again later."""
+        try:
+            return self._told.model_copy(update={"saved": self.save(), "point": None, "alerts": ()})
+        except BitLMError as error:
+            self._due = time.monotonic() + self._command.autosave_s
+            return self._told.model_copy(update={"point": None, "alerts": (f"not saved: {error.message}",)})
+
+    def _found_best(self, report: StepReport) -> bool:
+        plan = self._entry.engine.plan
+        return plan is not None and report.held_out_loss is not None and plan.looks_since_best == 0
+
+    def _keeping_best(self, folder: Path) -> Progress:
+        """Write the state that held-out data has never been known better by; as `saving`, told as progress."""
+        quiet = self._told.model_copy(update={"point": None, "alerts": ()})
+        try:
+            saved = write_state(self._entry, folder, self._command.trace)
+        except BitLMError as error:
+            return quiet.model_copy(update={"alerts": (f"the best state was not saved: {error.message}",)})
+        finally:
+            self._entry.unsaved = True  # in its own state file
+        return quiet.model_copy(update={"best": saved})
+
+    def _standing(self, plan: TrainingPlan) -> Progress:
+        return Progress(
+            share=plan.progress,
+            steps_done=plan.steps_done,
+            steps_total=plan.steps,
+            stopped_early=plan.stopped_early,
+            all_read=plan.all_read,
+            drifted=plan.drifted,
+            bytes_per_second=self._num_bytes / self._busy_s if self._busy_s else None,
+        )
+
+    def _tell_the_end(self) -> Generator[Progress, None, None]:
+        """A plan that was over before its first step has told nothing yet."""
+        plan = self._entry.engine.plan
+        if plan is not None and plan.all_read and not self._told.all_read:
+            self._told = self._standing(plan)
+            yield self._told
+
+    def _tell(self, report: StepReport, seconds: float) -> Progress:
+        self._num_bytes += report.num_bytes
+        point = point_of(report, seconds)
+        alerts = tuple(alert.message for alert in report.alerts)
+        self._entry.history.add(point)
+        self._entry.history.warn(alerts)
+        self._entry.unsaved = True
+        plan = self._entry.engine.plan or self._command.plan
+        message = f"step {report.step}, {report.bits_per_byte:.3f} bits per byte"
+        self._told = self._standing(plan).model_copy(update={"message": message, "point": point, "alerts": alerts})
+        return self._told
+
+
+def write_state(entry: Entry, folder: Path, trace: Mapping[str, str]) -> Saved:
+    """Save a model under a scratch name in a folder."""
+    path = folder / f".saving-{secrets.token_hex(8)}"
+    try:
+        with span("save", trace, step=entry.engine.step):
+            tensors, header = entry.engine.state()
+            header |= {
+                "history": [point.plain() for point in entry.history.points],
+                "alerts": entry.history.alerts,
+                "trained_by": entry.trained_by,
+            }
+            bitlm_core.write_file(path, tensors, header)
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        raise CheckpointError(
+            f"the state of the model could not be written ({error.strerror or error}); the one before is unchanged: free "
+            "some space or check the state directory",
+            name=folder.name,
+        ) from error
+    entry.unsaved = False
+    return Saved(path=path, facts=entry.facts)

@@ -37,8 +37,10 @@ def estimate_memory_bytes(
     """
     if not model.has_network:
         return mixing_bytes + _RUNTIME_BYTES
-    packed = model.num_layers * (4 * model.d_model**2 + 2 * model.d_model * model.dim_feedforward) * (4 + 1)  # fp32 and int8
-    weights = count_parameters(model) * (4 * 4 + 2) + packed
+    matrices = model.num_layers * (4 * model.d_model**2 + 2 * model.d_model * model.dim_feedforward)
+    if model.patch is not None:  # all but its n-grams, about
+        matrices = count_parameters(model.model_copy(update={"ngram_rows": 0, "diffusion": None}))
+    weights = count_parameters(model) * (4 * 4 + 2) + matrices * (4 + 1)  # packed in fp32 and in int8
     if model.patch is not None:
         working = _patch_bytes(model, model.patch, batch_size, window_bytes, element_bytes)
     else:

@@ -74,6 +74,7 @@ from .mixing.mixer import ContextMixer
 from .models.blt_config import BLTConfig
 from .models.config import ModelConfig, count_parameters
 from .models.flops import flops_per_byte
+from .models.patch_inspection import inspect_model_patches
 from .models.presets import preset_config
 from .patching.boundaries import PatchStatistics, patch_starts, patch_statistics
 from .patching.config import PatchingConfig
@@ -227,6 +228,7 @@ __all__ = [
     "grid",
     "halting_steps",
     "heat_map",
+    "inspect_model_patches",
     "inspect_patches",
     "int8_cost_steps",
     "learn_and_sample_steps",

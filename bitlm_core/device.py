@@ -12,11 +12,15 @@ from pathlib import Path
 
 from bitlm_core.errors import ResourceLimitError
 from bitlm_core.layers.sizes import EXPLICIT_KEYS
-from bitlm_core.models.config import GROUPS, ModelConfig, count_parameters
+from bitlm_core.models.config import GROUPS, ModelConfig, count_parameters, of_masked_network
+from bitlm_core.models.patch_sizes import PatchSizes
 
 # Of the memory that is free, how much one model may claim: the rest is for data, requests and everybody else.
 SHARE_OF_FREE = 0.6
 _SCORED_POSITIONS = 4096  # positions of one batch of windows, at most
+_TABLE_BYTES, _FITTING_BYTES = 5 << 20, 112 << 20  # of entropies, and while they are counted
+_ENTROPIES = 96  # bytes for each of the symbols that entropies and cuts are found of
+_POOLED_AT_ONCE = 64  # patches; see `models.patch_lm`
 _RUNTIME_BYTES = 64 << 20  # allocator slack and kernel workspaces
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _GLIBC_MAX_MMAP_THRESHOLD = 32 << 20  # where glibc's own adjustment ends
@@ -37,8 +41,61 @@ def estimate_memory_bytes(
     if model.patch is not None:  # all but its n-grams, about
         matrices = count_parameters(model.model_copy(update={"ngram_rows": 0, "diffusion": None}))
     weights = count_parameters(model) * (4 * 4 + 2) + matrices * (4 + 1)  # packed in fp32 and in int8
-    training = _training_bytes(model, batch_size, window_bytes * model.positions_per_byte, element_bytes)
-    return weights + max(training, _scoring_bytes(model, element_bytes)) + mixing_bytes + _RUNTIME_BYTES
+    if model.patch is not None:
+        working = _patch_bytes(model, model.patch, batch_size, window_bytes, element_bytes)
+    else:
+        training = _training_bytes(model, batch_size, window_bytes * model.positions_per_byte, element_bytes)
+        working = max(training, _scoring_bytes(model, element_bytes))
+    return weights + working + mixing_bytes + _RUNTIME_BYTES
+
+
+def _patch_bytes(model: ModelConfig, sizes: PatchSizes, batch_size: int, window_bytes: int, element_bytes: int) -> int:
+    """Of a byte-latent network: what is above, over bytes in the small networks and over patches in the large one, what lies
+    between them, and the entropies. Masked predictions of a network of its own may take more than all of that."""
+    local = _local_network(model, sizes)
+    patches, pairs = _most_patches(sizes, window_bytes), batch_size * window_bytes * _most_patches(sizes, window_bytes)
+    between = 4 * (6 * sizes.slots + 2 * len(sizes.ngram_orders) + 8) * sizes.local_width + _ENTROPIES
+    explicit = element_bytes == 2 and window_bytes <= EXPLICIT_KEYS
+    training = _training_bytes(local, batch_size, window_bytes, element_bytes) + batch_size * window_bytes * between
+    training += _training_bytes(model, batch_size, patches, element_bytes)
+    training += pairs * (4 + (5 * sizes.local_heads + 1) * element_bytes if explicit else 8)  # the map of pooling
+    if model.diffusion is not None:
+        training = max(training, _training_bytes(of_masked_network(model), batch_size, window_bytes, element_bytes))
+    positions = max(_SCORED_POSITIONS, model.max_bytes)
+    scoring = _scoring_bytes(local, element_bytes) + _scoring_bytes(model, element_bytes)
+    scoring += positions * (
+        between + _POOLED_AT_ONCE * (4 + 4 * 5 * sizes.local_heads) + 2 * 4 * model.num_layers * model.d_model
+    )
+    fitting = _FITTING_BYTES if sizes.patching.reads_entropies else 0
+    return _TABLE_BYTES + max(training, scoring, fitting)
+
+
+def _local_network(model: ModelConfig, sizes: PatchSizes) -> ModelConfig:
+    """The networks over bytes as if they were one."""
+    return model.model_copy(
+        update={
+            "architecture": "byte",
+            "patch": None,
+            "diffusion": None,
+            "act_threshold": None,
+            "d_model": sizes.local_width,
+            "nhead": sizes.local_heads,
+            "dim_feedforward": 4 * sizes.local_width,
+            "num_layers": sizes.encoder_layers + sizes.decoder_layers,
+            "attention": "chunked",
+            "chunk_size": sizes.local_chunk,
+            "overlap": sizes.local_chunk,
+        }
+    )
+
+
+def _most_patches(sizes: PatchSizes, window_bytes: int) -> int:
+    """In a window, of data that is cut twice as often as what the threshold was chosen for; of no data is it more than one a
+    byte."""
+    patching = sizes.patching
+    usual = patching.stride or (patching.mean_patch_size if patching.entropy_threshold is None else 1)
+    mean = usual if patching.scheme == "fixed" else max(usual / 2, patching.min_patch_size)
+    return min(window_bytes, int(window_bytes / mean) + 2)
 
 
 def _training_bytes(model: ModelConfig, batch_size: int, positions: int, element_bytes: int) -> int:

@@ -148,10 +148,10 @@ class Engine:
         segment to segment as constants: memory is that of one segment, attention reaches back beyond it.
 
         Full attention sees its own segment and the whole one before; chunked attention its chunks. Raises ConfigError for
-        sinusoidal positions, and as `train_steps`.
+        sinusoidal positions and for patches, and as `train_steps`.
         """
-        self._network("train_full_sequence", "train_steps reads in order as it is; or ")
         length = max(2, ctx_bits // BITS_PER_GROUP)
+        self._network("train_full_sequence", "train_steps reads in order as it is; or ").carrying(length, length)
         self.set_training(self.config.training.model_copy(update={"window_bytes": length}))
         steps = passes * self._open_segments(data).num_segments
         return self.train_steps(data, TrainingPlan(steps=steps, carry=True))

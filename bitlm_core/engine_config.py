@@ -49,7 +49,9 @@ class EngineConfig(BaseModel):
 
 
 def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingPlan | None = None) -> None:
-    """Raise ConfigError for settings or a plan that only networks can be trained with, where there is none."""
+    """Raise ConfigError for settings or a plan that this network, or none at all, cannot be trained with."""
+    if model.architecture == "patch":
+        _check_patches(model, training, plan)
     if model.has_network:
         windows = training.num_windows(_window_bytes(model, training))
         if plan and plan.objective == "mixed" and windows < 2 * training.accumulation:
@@ -73,6 +75,24 @@ def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingP
         raise ConfigError(
             f"{', '.join(sorted(named))}: only networks are trained with that, and architecture='mix' has none: it reads its "
             "data in order, each byte once. Leave that out, or use a model with architecture='byte'"
+        )
+
+
+def _check_patches(model: ModelConfig, training: TrainingConfig, plan: TrainingPlan | None) -> None:
+    if training.compile:
+        raise ConfigError(
+            "compile=true makes code for one number of positions, and with architecture='patch' every batch has another number "
+            "of patches: train with compile=false"
+        )
+    if plan and plan.carry:
+        raise ConfigError(
+            "carry=true: architecture='patch' carries no keys and values from window to window: train on windows without it, "
+            "with a larger max_seq_len for what is far apart, or use architecture='byte'"
+        )
+    if plan and plan.objective != "causal" and model.diffusion is None:
+        raise ConfigError(
+            f"objective={plan.objective!r} hides bytes, at which architecture='patch' would cut its patches: make the model "
+            "with diffusion='own', a byte network for masked predictions beside it, or train with objective='causal'"
         )
 
 

@@ -18,6 +18,7 @@ from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.windows import half_overlapping
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_nats
+from bitlm_core.patching.boundaries import PatchStatistics, patch_statistics
 from bitlm_core.reading import Reader, Reading, reserved_from
 from bitlm_core.scoring.bound import Bound, bound_steps
 from bitlm_core.scoring.likelihood import total_nats
@@ -56,7 +57,8 @@ class StepReport:
     None in steps in which it read nothing. Without a network both figures are this one, and `grad_norm` and `learning_rate`
     are 0. `telemetry` and `attention_entropy` (nats) only in the steps that measure them, `held_out_loss` (nats per byte, the
     network alone, or the frozen mixer where it is alone) only in those that look. `halt_probs` and `mean_layers`: of halting
-    models, per layer the mean halting probability, and layers per position.
+    models, per layer the mean halting probability, and layers per position. `patches`: of byte-latent models, in the steps
+    that measure, the sizes of the batch's patches in bytes; those at the ends of windows are as they were cut off there.
     """
 
     step: int
@@ -72,6 +74,7 @@ class StepReport:
     halt_probs: tuple[float, ...] = ()
     mean_layers: float | None = None
     attention_entropy: float | None = None
+    patches: PatchStatistics | None = None
 
 
 def check_data(data: ByteData, plan: TrainingPlan, held: ByteData | None) -> None:
@@ -168,8 +171,14 @@ def report_of_step(
         telemetry=telemetry,
         halt_probs=result.trace.halt_probs,
         mean_layers=result.trace.mean_layers or None,
+        patches=_patches(result) if telemetry else None,
         **more,
     )
+
+
+def _patches(result: StepResult) -> PatchStatistics | None:
+    starts = result.trace.starts
+    return None if starts is None or not starts.numel() else patch_statistics(starts)
 
 
 def report_of_reading(

@@ -75,6 +75,11 @@ UPGRADES: tuple[str, ...] = (
     ALTER TABLE history ADD COLUMN bytes_per_second REAL;
     ALTER TABLE history ADD COLUMN memory_bytes INTEGER;
     """,
+    """
+    ALTER TABLE history ADD COLUMN patch_mean REAL;
+    ALTER TABLE history ADD COLUMN patch_spread REAL;
+    ALTER TABLE history ADD COLUMN patch_histogram TEXT;
+    """,
 )
 """The schema, step by step: a file of version n lacks the steps from n on. A step that was released never changes."""
 

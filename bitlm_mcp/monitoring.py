@@ -39,6 +39,8 @@ _OF_A_MODEL = {
     "composite": "K, C, S weighed by lambda, 0 to 1.",
     "attention_entropy": "Of attention's map, nats.",
     "mean_layers": "Layers per position of a model that halts.",
+    "patch_mean": "Bytes per patch of a byte-latent model.",
+    "patch_spread": "Standard deviation of its patches' sizes, bytes.",
 }
 
 

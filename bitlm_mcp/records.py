@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bitlm_core import ConfigError
 from bitlm_mcp.database import Database
-from bitlm_mcp.snapshot import FINAL, HistoryPoint, JobView
+from bitlm_mcp.snapshot import FINAL, LISTS, HistoryPoint, JobView
 
 _POINT = tuple(field.name for field in fields(HistoryPoint))
 _KNOWN_OF_A_JOB = frozenset({"job_id", "kind", "model_id", "status", "created", "finished", "error", "result"})
@@ -259,8 +259,7 @@ def _columns(point: HistoryPoint) -> tuple[Any, ...]:
 
 
 def _point(row: sqlite3.Row) -> HistoryPoint:
-    facts = {name: row[name] for name in _POINT}
-    return HistoryPoint.of(facts | {"halt_probs": facts["halt_probs"] and json.loads(facts["halt_probs"])})
+    return HistoryPoint.of({name: json.loads(row[name]) if name in LISTS and row[name] else row[name] for name in _POINT})
 
 
 def _progress(view: JobView) -> str:

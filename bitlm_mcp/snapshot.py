@@ -5,7 +5,7 @@ Tools, resources and the dashboard take their facts from here, so they cannot di
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -20,8 +20,11 @@ RARE = (
     "bytes_per_second",
     "memory_bytes",
     "mean_layers",
+    "patch_mean",
+    "patch_spread",
 )
-OF_SOME = frozenset({*RARE, "halt_probs"})
+LISTS = ("halt_probs", "patch_histogram")
+OF_SOME = frozenset({*RARE, *LISTS})
 """What only some models and steps have: it is left out where there is none."""
 
 
@@ -32,6 +35,7 @@ class HistoryPoint:
     transition_rate, symbiosis_kl (nats), composite: measured with K, C, S. attention_entropy: nats. memory_bytes: what the
     computing process held after the step. bytes_per_second: learned by the network in this step.
     halt_probs, mean_layers: of models that halt, the mean halting probability of each layer, and layers per position.
+    patch_mean, patch_spread, patch_histogram: of byte-latent models, with K, C, S: sizes of the batch's patches in bytes.
     """
 
     step: int
@@ -52,12 +56,16 @@ class HistoryPoint:
     attention_entropy: float | None = None
     bytes_per_second: float | None = None
     memory_bytes: int | None = None
+    patch_mean: float | None = None
+    patch_spread: float | None = None
+    patch_histogram: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> HistoryPoint:
         """What `plain` gave. Raises TypeError for anything else."""
         point = cls(**facts)
-        return point if point.halt_probs is None else replace(point, halt_probs=tuple(point.halt_probs))
+        lists: dict[str, Any] = {name: tuple(facts[name]) for name in LISTS if facts.get(name) is not None}
+        return replace(point, **lists) if lists else point
 
     def plain(self) -> dict[str, Any]:
         """The point as JSON values by name."""
@@ -90,11 +98,12 @@ class ModelView:
 
     def latest(self, name: str) -> float | None:
         """The last recorded value of a metric, None before the first."""
-        for point in reversed(self.history):
-            value = getattr(point, name)
-            if value is not None:
-                return float(value)
-        return None
+        return next(map(float, self._recorded(name)), None)
+
+    def _recorded(self, name: str) -> Iterator[Any]:
+        """The recorded values of a metric, the latest first."""
+        values = (getattr(point, name) for point in reversed(self.history))
+        return (value for value in values if value is not None)
 
     def summary(self) -> dict[str, Any]:
         """All but history and config: what lists show."""
@@ -104,8 +113,7 @@ class ModelView:
         return fields | measured | self._of_some() | {"alerts": list(self.alerts)}
 
     def _of_some(self) -> dict[str, Any]:
-        # A model that halts tells it at every step.
-        found: dict[str, Any] = {"halt_probs": self.history[-1].halt_probs if self.history else None}
+        found: dict[str, Any] = {name: next(self._recorded(name), None) for name in LISTS}
         found |= {name: self.latest(name) for name in RARE}
         return {name: value for name, value in found.items() if value is not None}
 

@@ -11,7 +11,7 @@ B batch, T positions, M model width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from bitlm_core.layers.probe import Probe
 
 SAMPLED_BYTES = 64
 """For so many bytes of a training step the whole predicted distribution is kept."""
+Number = TypeVar("Number", int, float)
 INITIAL_BIAS = -2.0
 """A fresh unit halts with probability 0.12, so at first nearly all of the weight is on the last layer."""
 
@@ -68,6 +69,9 @@ class Trace:
     probe: asks for a look at each layer; for passes without gradients.
     halt_probs: of each layer, the mean halting probability of the positions that reached it (0 where none did).
     mean_layers: layers per position. layers_computed: how many were computed at all. ponder: [] mean of N + R.
+    A pass in several pieces tells of all of them. `counted` [B, T]: which positions of the next piece there really are.
+    positions, reached, spent, remainder: how many positions, Σ over them of layers and p by layer, and their mean R.
+    starts: [B, T] bool, of byte-latent models: where patches start among the bytes that were read.
     """
 
     halt_probs: tuple[float, ...] = ()
@@ -78,6 +82,12 @@ class Trace:
     probe: Probe | None = None
     graph_bytes: int = 0
     graph_nodes: Tensor | None = None
+    starts: Tensor | None = None
+    counted: Tensor | None = None
+    positions: int = 0
+    reached: tuple[int, ...] = ()
+    spent: tuple[float, ...] = ()
+    remainder: Tensor | None = None
 
     def sample_nodes(self, nodes_BTV: Tensor) -> None:
         """Keep those of at most `SAMPLED_BYTES` bytes, evenly spread over all rows: copied, so that the rest can go."""
@@ -86,10 +96,22 @@ class Trace:
             self.graph_nodes = spread(nodes_BTV.flatten(0, 1), self.graph_bytes)
 
     def note(self, probabilities: list[Tensor], reached: list[Tensor], remainder: Tensor, num_layers: int) -> None:
-        """Sum up a pass: per computed layer [B, T] probabilities and which positions reached it; R [B, T]."""
-        counts = [layer.sum() for layer in reached]
-        means = [float(p.sum() / count.clamp(min=1)) for p, count in zip(probabilities, counts, strict=True)]
-        self.halt_probs = (*means, *[0.0] * (num_layers - len(means)))
-        self.mean_layers = float(sum(counts, start=torch.zeros(())).item()) / remainder.numel()
-        self.layers_computed = len(reached)
-        self.ponder = self.mean_layers + remainder.mean()
+        """Add a piece of a pass: per computed layer [B, T] probabilities and which positions reached it; R [B, T]."""
+        if self.counted is not None:
+            probabilities = [layer[self.counted] for layer in probabilities]
+            reached, remainder = [layer[self.counted] for layer in reached], remainder[self.counted]
+        left = [0] * (num_layers - len(reached))
+        self.reached = _added(self.reached, (*(int(layer.sum()) for layer in reached), *left))
+        self.spent = _added(self.spent, (*(float(layer.sum()) for layer in probabilities), *map(float, left)))
+        self.halt_probs = tuple(p / max(1, count) for p, count in zip(self.spent, self.reached, strict=True))
+        self.positions += remainder.numel()
+        share = remainder.numel() / self.positions
+        mean = remainder.mean()
+        self.remainder = mean if self.remainder is None else (1 - share) * self.remainder + share * mean
+        self.mean_layers = sum(self.reached) / self.positions
+        self.layers_computed = max(self.layers_computed, len(reached))
+        self.ponder = self.mean_layers + self.remainder
+
+
+def _added(sums: tuple[Number, ...], more: tuple[Number, ...]) -> tuple[Number, ...]:
+    return tuple(one + other for one, other in zip(sums, more, strict=True)) if sums else more

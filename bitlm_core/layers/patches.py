@@ -40,6 +40,15 @@ class Cut(NamedTuple):
         last_BP = F.pad(self.last, (0, count - self.num_patches), value=self.own.shape[1] - 1)
         return self._replace(last=last_BP, num_patches=count)
 
+    @property
+    def starts(self) -> Tensor:
+        """[B, T − 1] whether each symbol but the first starts a patch."""
+        return self.own[:, 1:] != self.own[:, :-1]
+
+    def real(self, begin: int, end: int) -> Tensor:
+        """[B, end − begin] which of these patches the rows have: the others fill them up."""
+        return torch.arange(begin, end, device=self.own.device) <= self.own[:, -1:]
+
     def mask(self, begin: int, end: int) -> Tensor:
         """[B, 1, P, T] True where a symbol is of one of the patches begin … end − 1. Those filled up see the last symbol."""
         patch_P1 = torch.arange(begin, end, device=self.own.device)[:, None]

@@ -121,6 +121,8 @@ class PatchLM(LanguageModel):
     def _nodes(self, inputs_BT: Tensor, documents: Tensor | None = None, trace: Trace | None = None) -> Tensor:
         local = self._encode(inputs_BT, documents=documents)
         cut = self.cut(inputs_BT)
+        if trace is not None:
+            trace.starts = cut.starts & (inputs_BT[:, 1:] != START)  # START stands for a byte that is part of no patch
         latent = self._latent(local, cut, documents, trace)
         hidden = self._decode(self.reading(local, gathered(latent, cut.complete)), documents=documents)
         return self.head(hidden).float()  # type: ignore[no-any-return]
@@ -132,7 +134,7 @@ class PatchLM(LanguageModel):
         return self.encoder(embedded, causal=True, dtype=self.compute_dtype, **passed)  # type: ignore[no-any-return]
 
     def _decode(self, read_BTW: Tensor, **passed: Any) -> Tensor:
-        return self.decoder(read_BTW, causal=True, dtype=self.compute_dtype, **passed)  # type: ignore[no-any-return]
+        return self.decoder(read_BTW.float(), causal=True, dtype=self.compute_dtype, **passed)  # type: ignore[no-any-return]
 
     def _latent(self, local_BTW: Tensor, cut: Cut, documents: Tensor | None, trace: Trace | None) -> Tensor:
         """[B, P, 2 s W] what each patch shows to the bytes after it."""
@@ -150,11 +152,13 @@ class PatchLM(LanguageModel):
             if self.memory is not None:
                 patches, state = self.memory(patches, None if of_patches is None else of_patches[:, begin:end], state)
             seen = None if of_patches is None else of_patches[:, :end]
+            if trace is not None:
+                trace.counted = cut.real(begin, end)
             opened.append(self._open(patches, memory=past, documents=seen, trace=trace))
         return torch.cat(opened, dim=1)
 
     def _open(self, patches_BPM: Tensor, **passed: Any) -> Tensor:
-        return self.reading.opened(self.stack(patches_BPM, causal=True, dtype=self.compute_dtype, **passed))
+        return self.reading.opened(self.stack(patches_BPM.float(), causal=True, dtype=self.compute_dtype, **passed))
 
 
 class _PatchDecoder(Decoder):

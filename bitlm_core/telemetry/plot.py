@@ -36,6 +36,7 @@ PANELS = (
     Panel("share of neighbouring bits that differ", {"transition_rate": "transition rate"}, (0.0, 1.0)),
     Panel("entropy of attention, nats", {"attention_entropy": "mean of layers and heads"}),
     Panel("divergence from the training data's bytes, nats", {"symbiosis_kl": "symbiosis_kl"}),
+    Panel("patches, bytes", {"patch_mean": "mean", "patch_spread": "standard deviation"}),
     Panel("gradient norm", {"grad_norm": "before clipping"}),
 )  # fmt: skip
 

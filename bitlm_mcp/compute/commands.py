@@ -199,11 +199,15 @@ class Repair(Asked):
 
 
 class InspectPatches(Asked):
-    """Cut data into patches, by entropies fitted to it. Answer: `PatchesOutcome` with the `first` patches."""
+    """Cut data into patches, as a model does or, by `patching`, with entropies fitted to the data.
+
+    One of `model` and `patching` is given. Answer: `PatchesOutcome` with the `first` patches.
+    """
 
     kind: Literal["inspect_patches"] = "inspect_patches"
     data: DataPart
-    patching: PatchingConfig
+    model: ModelRef | None = None
+    patching: PatchingConfig | None = None
     first: int
 
 

@@ -35,7 +35,12 @@ if TYPE_CHECKING:
 
 Steps = Generator[Progress, None, Message]
 
-_MAKERS = {commands.Compress: compress_steps, commands.Decompress: decompress_steps, commands.Repair: repair_steps}
+_MAKERS = {
+    commands.Compress: compress_steps,
+    commands.Decompress: decompress_steps,
+    commands.Repair: repair_steps,
+    commands.InspectPatches: patches_steps,
+}
 
 
 class Stopped(BaseException):
@@ -151,13 +156,9 @@ class Executor:
         return filled(engine, (yield from _shares(engine.diffusion_sample_steps(template, command.sampling), command)))
 
     @execute.register
-    def _make(self, command: commands.Compress | commands.Decompress | commands.Repair) -> Steps:
+    def _make(self, command: commands.Compress | commands.Decompress | commands.Repair | commands.InspectPatches) -> Steps:
         steps: Any = _MAKERS[type(command)]
         return (yield from _shares(steps(self.engines, command), command))  # type: ignore[no-any-return]
-
-    @execute.register
-    def _inspect_patches(self, command: commands.InspectPatches) -> Steps:
-        return (yield from _shares(patches_steps(command), command))  # type: ignore[no-any-return]
 
     @execute.register
     def _infer_long(self, command: commands.InferLong) -> Steps:

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 import bitlm_core
 from bitlm_core import ConfigError, PatchingConfig, require_memory
 from bitlm_mcp.compute import answers, commands
+from bitlm_mcp.compute.engines import Engines
 from bitlm_mcp.compute.scoring import shown_bytes
 
 if TYPE_CHECKING:
-    from bitlm_core import PatchInspection
+    from bitlm_core import PatchInspection, PatchStatistics
 
 HISTOGRAM = 32
 """Longer patches are counted together, in the last entry."""
@@ -34,11 +35,15 @@ def patching_of(given: Mapping[str, Any]) -> PatchingConfig:
         raise ConfigError("; ".join(problems)) from None
 
 
+def histogram_of(about: PatchStatistics) -> tuple[int, ...]:
+    """Entry i counts the patches of length i + 1; the last one that there may be, longer ones too."""
+    told, longer = about.histogram[: HISTOGRAM - 1], about.histogram[HISTOGRAM - 1 :]
+    return (*told, sum(longer)) if longer else told
+
+
 def patches_outcome(found: PatchInspection, first: int) -> answers.PatchesOutcome:
     """What is told: figures, and the first patches."""
-    about, histogram = found.statistics, list(found.statistics.histogram)
-    if len(histogram) > HISTOGRAM:
-        histogram = [*histogram[: HISTOGRAM - 1], sum(histogram[HISTOGRAM - 1 :])]
+    about = found.statistics
     return answers.PatchesOutcome(
         num_bytes=len(found.data),
         threshold=found.theta,
@@ -47,7 +52,7 @@ def patches_outcome(found: PatchInspection, first: int) -> answers.PatchesOutcom
         spread=about.spread,
         shortest=about.shortest,
         longest=about.longest,
-        histogram=tuple(histogram),
+        histogram=histogram_of(about),
         patches=tuple(
             answers.Patch(
                 offset=begin,
@@ -59,9 +64,19 @@ def patches_outcome(found: PatchInspection, first: int) -> answers.PatchesOutcom
     )
 
 
-def patches_steps(command: commands.InspectPatches) -> Generator[float, None, answers.PatchesOutcome]:
+def check_alone(given: Mapping[str, Any], what: str) -> None:
+    """Raise ConfigError for settings of patching beside a model, `what`, which has its own."""
+    named = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+    if named:
+        raise ConfigError(f"{named}: {what} has its own patching: leave that out, or leave the model out")
+
+
+def patches_steps(engines: Engines, command: commands.InspectPatches) -> Generator[float, None, answers.PatchesOutcome]:
     """Cut data, yielding the share done."""
     yield 0.0
+    engine = None if command.model is None else engines.get(command.model, command.trace).engine
     data = np.asarray(command.data.open().array)
     require_memory(_WORKING_BYTES * len(data) + _FITTING_BYTES, "looking at patches")
-    return patches_outcome(bitlm_core.inspect_patches(data, command.patching), command.first)
+    if engine is not None:
+        return patches_outcome(bitlm_core.inspect_model_patches(engine.model, data), command.first)
+    return patches_outcome(bitlm_core.inspect_patches(data, command.patching or PatchingConfig()), command.first)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bitlm_core
 from bitlm_mcp.compute import answers
+from bitlm_mcp.compute.patches import histogram_of
 from bitlm_mcp.snapshot import HistoryPoint
 
 if TYPE_CHECKING:
@@ -25,9 +26,17 @@ def point_of(report: StepReport, seconds: float) -> HistoryPoint:
         **measured,
         bits_per_byte_held_out=None if report.held_out_loss is None else report.held_out_loss / math.log(2),
         halt_probs=report.halt_probs or None,
+        **_patches(report),
         bytes_per_second=report.num_bytes / seconds if seconds else None,
         memory_bytes=bitlm_core.used_memory_bytes(),
     )
+
+
+def _patches(report: StepReport) -> dict[str, Any]:
+    about = report.patches
+    if about is None:
+        return {}
+    return {"patch_mean": about.mean, "patch_spread": about.spread, "patch_histogram": histogram_of(about)}
 
 
 def generated(engine: Engine, found: tuple[Generation, Verdict | None]) -> answers.GenerationOutcome:

@@ -11,11 +11,15 @@ from bitlm_mcp.operations.reading import submit_recorded
 from bitlm_mcp.workspace import Workspace
 
 
-def inspect_patches(workspace: Workspace, source: Source, patching: PatchingConfig, first: int) -> Job:
-    """Cut data, all of a dataset, by an entropy model that is fitted to it; the `first` patches are told one by one."""
+def inspect_patches(
+    workspace: Workspace, source: Source, patching: PatchingConfig | None, first: int, model_id: str | None = None
+) -> Job:
+    """Cut data, all of a dataset, as a model does or by entropies that are fitted to the data; the `first` patches are told
+    one by one."""
     workspace.catch_up()
-    job_id = new_job_id()
-    command = commands.InspectPatches(data=source.part(workspace, job_id, holdout=None), patching=patching, first=first)
-    job = Job("inspect_patches", "", Urgency.READ, command, job_id=job_id, recorded=True)
+    ref, job_id = workspace.models.ref(model_id) if model_id else None, new_job_id()
+    part = source.part(workspace, job_id, holdout=None)
+    command = commands.InspectPatches(data=part, model=ref, patching=patching, first=first)
+    job = Job("inspect_patches", model_id or "", Urgency.READ, command, job_id=job_id, recorded=True)
     job.on_completed = lambda answer: answer.model_dump(mode="json", exclude={"answer"}, exclude_none=True)
     return submit_recorded(workspace, job)

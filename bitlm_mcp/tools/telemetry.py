@@ -18,9 +18,9 @@ from bitlm_mcp.tools.waiting import answer, off_loop
 from bitlm_mcp.workspace import Workspace
 
 _SETTABLE = {*TelemetryConfig.model_fields, *operations.FLOORS}
-LEFT_OUT = ("transition_rate", "symbiosis_kl", "bytes_per_second", "memory_bytes")
+LEFT_OUT = ("transition_rate", "symbiosis_kl", "bytes_per_second", "memory_bytes", "patch_histogram")
 """What is left out of a short answer."""
-SELDOM = ("transition_rate", "symbiosis_kl", "composite", "attention_entropy")
+SELDOM = ("transition_rate", "symbiosis_kl", "composite", "attention_entropy", "patch_mean", "patch_spread")
 """Whose history is left out of a short answer."""
 MAX_ALERTS = 2
 """How many alerts a short answer tells, the latest."""
@@ -48,6 +48,8 @@ class HistoryResult(Result):
     symbiosis_kl: Column | None = None
     composite: Column | None = None
     attention_entropy: Column | None = None
+    patch_mean: Column | None = None
+    patch_spread: Column | None = None
 
 
 class LeftOut(Result):
@@ -61,7 +63,9 @@ class LeftOut(Result):
 
 
 class TelemetryResult(Result):
-    """A model at one moment; `mean_layers` (layers per position) and `halt_probs` (of each layer) where it halts."""
+    """A model at one moment; `mean_layers` (layers per position) and `halt_probs` (of each layer) where it halts; where it has
+    patches, their sizes in bytes in the last batch that was measured: entry i of `patch_histogram` counts those of i + 1, the
+    last of 32 longer ones too."""
 
     model_id: str
     state: str
@@ -81,6 +85,9 @@ class TelemetryResult(Result):
     memory_bytes: int | None = None
     mean_layers: FiniteOrNone = None
     halt_probs: list[float] | None = None
+    patch_mean: FiniteOrNone = None
+    patch_spread: FiniteOrNone = None
+    patch_histogram: list[int] | None = None
     grad_norm: FiniteOrNone = None
     job_id: str | None = None
     history: HistoryResult

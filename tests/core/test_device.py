@@ -38,6 +38,7 @@ print(peak() - before)
         ("small", "bit", 1, False, {"dropout": 0.1}),
         ("base", "byte", 4, True, {"attention": "differential", "reversible": True, "max_seq_len": 2048}),
         ("base", "byte", 4, True, {"use_checkpoint": True, "max_seq_len": 2048, "chunk_size": 128, "use_act": True}),
+        ("tiny", "patch", 1, True, {"patching": "fixed", "stride": 1, "max_seq_len": 2048}),
     ],
 )
 def test_the_estimate_is_an_upper_one_and_not_absurd(
@@ -49,6 +50,17 @@ def test_the_estimate_is_an_upper_one_and_not_absurd(
     command = [sys.executable, "-c", MEASURE, config.model_dump_json()]
     measured = int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
     assert measured < estimate_engine_bytes(config) < 4 * measured
+
+
+def test_of_patches_what_is_between_bytes_and_patches_is_counted_too() -> None:
+    def estimate(**fields: Any) -> int:
+        return estimate_engine_bytes(EngineConfig(model=preset_config("small", "patch", **fields), mixing=None))
+
+    long = {"max_seq_len": 16_384}
+    assert estimate(**long, mean_patch_size=2) > estimate(**long, mean_patch_size=8)
+    assert estimate(**long, entropy_threshold=2.0) == estimate(**long, patching="fixed", stride=1)  # one a byte, at most
+    assert estimate(max_seq_len=131_072) > 8 * 131_072**2 / 2
+    assert estimate(**long, mean_patch_size=8, diffusion="own") > estimate(**long, mean_patch_size=8)
 
 
 def test_too_much_is_refused_with_the_numbers() -> None:

@@ -19,6 +19,7 @@ from bitlm_core import (
     EngineConfig,
     MixingConfig,
     ModelCodec,
+    TrainingConfig,
     TrainingPlan,
     bytes_in_memory,
     compress_steps,
@@ -159,6 +160,39 @@ def test_every_form_is_honest(config_of: Callable[..., EngineConfig], architectu
         claimed = total_nats(logits, data) / math.log(2)
         assert 8 * len(coded) == pytest.approx(claimed, rel=0.005, abs=9)  # the coder ends with up to one byte
         assert decoded_by(engine, coded, len(data), locality) == data.tobytes()
+
+
+PATCHES: dict[str, dict[str, Any]] = {
+    "entropy": {},
+    "mixed": {"mixing": MixingConfig(memory_mib=8)},
+    "monotonic": {"monotonic": True, "mean_patch_size": 3},
+    "adaptive": {"adaptive": True, "mean_patch_size": 3},
+    "space": {"patching": "space"},
+    "fixed": {"patching": "fixed", "stride": 3},
+    "memory": {"memory_span": 2},
+    "differential": {"attention": "differential"},
+    "chunked": {"chunk_size": 6, "overlap": 3},
+}
+
+
+@pytest.mark.parametrize("form", PATCHES)
+def test_every_way_to_cut_patches_is_honest(form: str, text: bytes) -> None:
+    """Both tests, for a network that has learned a little, and over more than one window."""
+    fields = dict(PATCHES[form])
+    mixing = fields.pop("mixing", None)
+    sizes = {"d_model": 32, "nhead": 1, "num_layers": 1, "local_width": 32, "local_chunk": 16, "max_seq_len": 48}
+    model = preset_config("tiny", "patch", **{**sizes, "ngram_rows": 256, **fields})
+    training = TrainingConfig(batch_size=8, warmup_steps=2, window_bytes=48)
+    engine = Engine(EngineConfig(model=model, training=training, mixing=mixing))
+    for _ in engine.train_steps(bytes_in_memory(text[:20_000]), TrainingPlan(steps=12)):
+        pass
+    data = np.frombuffer(text[100_000:100_070], np.uint8).copy()
+    assert not leaks(lambda changed: all_logits(engine, changed, learn=True), data)
+    coded = coded_by(engine, data.tobytes(), None)
+    claimed = total_nats(all_logits(engine, data, learn=True), data) / math.log(2)
+    assert 8 * len(coded) == pytest.approx(claimed, rel=0.005, abs=9)  # the coder ends with up to one byte
+    assert decoded_by(engine, coded, len(data), None) == data.tobytes()
+    assert claimed < 7 * len(data)
 
 
 def coded_by(engine: Engine, data: bytes, locality: Locality | None) -> bytes:

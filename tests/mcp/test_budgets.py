@@ -21,7 +21,7 @@ from bitlm_mcp.operations.models import save
 from bitlm_mcp.results import both_channels
 from bitlm_mcp.safety import Sample
 from bitlm_mcp.server import build_server
-from bitlm_mcp.snapshot import HistoryPoint, JobView
+from bitlm_mcp.snapshot import LISTS, HistoryPoint, JobView
 from bitlm_mcp.tools.gate_results import CalibrateResult, FloorsResult
 from tests.mcp.stages import client
 from tests.mcp.workspaces import TEXT, Server, server
@@ -49,8 +49,9 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             made.workspace.records.update_job(failed)
         model = made.workspace.models.find(NAMES[0])
         assert model is not None
-        names = {field.name for field in fields(HistoryPoint)} - {"step", "halt_probs"}
+        names = {field.name for field in fields(HistoryPoint)} - {"step", *LISTS}
         measured: dict[str, Any] = dict.fromkeys(names, 0.00012345678) | {"halt_probs": (0.00012345678,) * 6}
+        measured["patch_histogram"] = (123_456,) * 32
         measured["memory_bytes"] = 123_456_789_012
         rarely = dict.fromkeys("kcs")  # at every tenth step, which no tool can change
         for step in range(1_000_000, 1_000_040):

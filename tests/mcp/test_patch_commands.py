@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bitlm_mcp.operations.models import save
 from tests.mcp.command_line import done, refused
+from tests.mcp.workspaces import server
 
 
 @pytest.fixture
@@ -53,3 +55,22 @@ def test_what_cannot_be_done_is_said_in_a_line(source: Path, tmp_path: Path) -> 
     assert "No such file" in refused("patches", tmp_path / "none")
     (tmp_path / "empty").touch()
     assert "0 bytes" in refused("patches", tmp_path / "empty")
+
+
+def test_a_model_cuts_by_what_it_was_fitted_with(source: Path, tmp_path: Path) -> None:
+    """And not by the file: a model or a checkpoint, with the figures of the core; other models are refused."""
+    state = ["--state-dir", tmp_path / "state"]
+    with server(tmp_path / "state") as made:
+        made.data()
+        made.create("p", architecture="patch", local_width=16, patching="entropy", mean_patch_size=3)
+        assert "train it first" in refused("patches", source, "--model", "p", *state)
+        made.trained("p", steps=1)
+        made.create("b")
+        made.completed(save(made.workspace, "kept", "p", overwrite=False, pinned=False))
+    found, again = (json.loads(done("patches", source, "--model", name, "--json", *state)) for name in ("p", "kept"))
+    fitted_to_the_file = json.loads(done("patches", source, "--mean-patch-size", 3, "--json"))
+    assert found == again and found["num_bytes"] == 8000 and found["threshold"] != fitted_to_the_file["threshold"]
+    assert done("patches", source, "--model", "p", *state).splitlines()[-1].endswith("; as p cuts")
+    assert "architecture='byte' cuts no patches" in refused("patches", source, "--model", "b", *state)
+    assert "stride=3: --model p has its own patching" in refused("patches", source, "--model", "p", "--stride", 3, *state)
+    assert "no file, checkpoint or model 'none'" in refused("patches", source, "--model", "none", *state)

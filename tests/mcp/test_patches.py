@@ -77,6 +77,28 @@ async def test_long_patches_are_counted_together(made: Server) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_model_cuts_as_it_does(made: Server) -> None:
+    """Its own way, which the data itself does not change; what is not fitted, or has no patches, is refused."""
+    made.create("p", architecture="patch", local_width=16, mean_patch_size=6.0)
+    made.create("b")
+    async with client(made) as asked:
+        untrained = await asked.call_tool("inspect_patches", {"text": "a", "model_id": "p"})
+        assert untrained.is_error and "train it first" in str(untrained.content)
+        made.trained("p", steps=1)
+        found = await told(asked, dataset_id="data", model_id="p")
+        other = await told(asked, text=TEXT.decode().upper(), model_id="p")
+        assert found["mean"] == pytest.approx(6, rel=0.1) and found["threshold"] == other["threshold"]
+        assert other["mean"] < 2 or other["mean"] > 10  # nothing of this was ever counted
+        for arguments, reason in (
+            ({"model_id": "p", "adaptive": True, "stride": 3}, "adaptive=True, stride=3: model_id='p' has its own patching"),
+            ({"model_id": "b"}, "architecture='byte' cuts no patches"),
+            ({"model_id": "none"}, "none"),
+        ):
+            answer = await asked.call_tool("inspect_patches", {"text": "a", **arguments})
+            assert answer.is_error and reason in str(answer.content)
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -33,7 +33,7 @@ FIXED = {
     "repair": {"parity": False, "wait_s": 20},
     "get_telemetry": {"last": 20},
     "set_telemetry": {"model_id": "default"},
-    "inspect_patches": {"scheme": "entropy", "first": 6, "wait_s": 20},
+    "inspect_patches": {"first": 6, "wait_s": 20},
     "save_checkpoint": {"overwrite": False},
     "load_checkpoint": {"overwrite": False},
     "wait_job": {"wait_s": 45},

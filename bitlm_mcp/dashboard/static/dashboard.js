@@ -239,11 +239,12 @@ function showSelected(models) {
     ["C", decimal(model.c)],
     ["S", decimal(model.s)],
   ];
-  // Only models that were held against unseen data, or that halt, have these.
+  // Only models that were held against unseen data, or that halt or have patches, have these.
   if ("bits_per_byte_held_out" in model) facts.push(["Held out", decimal(model.bits_per_byte_held_out)]);
   if ("composite" in model) facts.push(["Composite", decimal(model.composite)]);
   if ("attention_entropy" in model) facts.push(["Attention entropy (nats)", decimal(model.attention_entropy)]);
   if ("mean_layers" in model) facts.push(["Layers per position", decimal(model.mean_layers)]);
+  if ("patch_mean" in model) facts.push(["Bytes per patch", `${decimal(model.patch_mean)} ± ${decimal(model.patch_spread)}`]);
   const tiles = page("tiles");
   while (tiles.children.length > facts.length) tiles.lastElementChild.remove();
   facts.forEach(([name, value], i) => {

@@ -76,3 +76,21 @@ def test_stacks_without_halting_tell_nothing() -> None:
     trace = Trace()
     a_stack()(torch.randn(1, 5, 32), causal=True, trace=trace)
     assert trace == Trace()
+
+
+def test_a_pass_in_pieces_tells_what_one_does_and_leaves_out_what_is_not_there() -> None:
+    """Without attention to earlier pieces, so that each position goes its own way in both."""
+    unit = torch.tensor([[0.9, 0.2, 0.6, 0.3], [0.1, 0.8, 0.5, 0.4]])
+    remainder, reached = 1 - unit, unit < 0.85
+    whole, pieces, all_there = Trace(), Trace(), torch.ones_like(reached)
+    whole.note([unit, unit * reached], [all_there, reached], remainder, 3)
+    for part in (slice(0, 1), slice(1, 4)):
+        seen = [each[:, part] for each in (unit, unit * reached, all_there, reached, remainder)]
+        pieces.note(seen[:2], seen[2:4], seen[4], 3)
+    assert pieces.halt_probs == pytest.approx(whole.halt_probs) and pieces.mean_layers == whole.mean_layers == 1 + 7 / 8
+    assert whole.ponder is not None and pieces.ponder is not None
+    assert float(pieces.ponder) == pytest.approx(float(whole.ponder))
+    counted = Trace(counted=torch.tensor([[True, True, False, False]] * 2))
+    counted.note([unit], [torch.ones_like(reached)], remainder, 3)
+    assert counted.halt_probs == (0.5, 0.0, 0.0) and counted.positions == 4 and counted.reached == (4, 0, 0)
+    assert counted.ponder is not None and float(counted.ponder) == pytest.approx(1 + 0.5)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bitlm_core import ConfigError, ModelStateError, preset_config
 from bitlm_core.layers.embedding import START, NgramEmbedding
+from bitlm_core.layers.halting import Trace
 from bitlm_core.layers.patches import Cut, PatchPooling
 from bitlm_core.layers.stack import BlockStack
 from bitlm_core.models.build import build_model
@@ -84,6 +85,35 @@ def test_more_patches_than_are_computed_at_once_change_nothing_before_them(monke
     monkeypatch.setattr("bitlm_core.models.patch_lm.AT_ONCE", 4)
     torch.testing.assert_close(model.path_logits(data), whole, rtol=0, atol=1e-5)
     assert not leaks(model) and AT_ONCE > T
+
+
+@torch.no_grad()
+def test_halting_is_told_of_all_patches_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is computed at once; a row with few patches is filled up, and what fills it up is not counted."""
+    model = a_patch_model(use_act=True, act_threshold=0.17, patching="space")
+    rows = torch.stack([torch.full((T,), ord("a")), words(1)[0]])
+    told = []
+    for at_once in (AT_ONCE, 4, 1):
+        monkeypatch.setattr("bitlm_core.models.patch_lm.AT_ONCE", at_once)
+        told.append(Trace())
+        model.path_logits(rows, trace=told[-1])
+    num_patches = int(told[0].starts.sum()) + 2  # START of each row
+    for trace in told:
+        assert trace.positions == num_patches and 1 < trace.mean_layers < 2
+        assert trace.mean_layers == told[0].mean_layers
+        assert trace.halt_probs == pytest.approx(told[0].halt_probs, abs=1e-5)
+        assert float(trace.ponder) == pytest.approx(float(told[0].ponder), abs=1e-5)
+
+
+@torch.no_grad()
+def test_a_pass_tells_where_patches_start() -> None:
+    """Among bytes: neither START nor what a document begins with in its place is a patch."""
+    trace, data = Trace(), torch.tensor([list(b"ab cd ef gh")])
+    a_patch_model(patching="space").path_logits(data, trace=trace)
+    assert trace.starts.int().tolist() == [[1, 0, 0, 1, 0, 0, 1, 0, 0, 1]]
+    documents = torch.tensor([[0] * 5 + [1] * 6])
+    a_patch_model(patching="space").path_logits(data, documents=documents, trace=trace)
+    assert trace.starts.int().tolist() == [[1, 0, 0, 1, 0, 1, 0, 0, 0, 1]]
 
 
 # The four leaks of the system that this one comes after: each is impossible, and each, planted, is seen.

@@ -15,7 +15,9 @@ READY   = $(VENV)/.ready
 demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save, restart
 	$(BIN)/bitlm demo
 
-test: $(READY) $(JUDGES)/.venv/.ready  ## everything that must hold, in under ten minutes on two cores
+# Kernels are compiled while the judges are installed, and once for all processes that test.
+test: $(READY)  ## everything that must hold, in under ten minutes on two cores
+	$(BIN)/bitlm compile & $(MAKE) --no-print-directory $(JUDGES)/.venv/.ready && wait
 	$(BIN)/python -m pytest --judges python --numprocesses auto --maxprocesses 8 --dist worksteal
 
 judges: $(READY) $(JUDGES)/.venv/.ready $(JUDGES)/node_modules/.ready  ## clients, suites and validators that others wrote

@@ -1,3 +1,4 @@
+from .ahead import KINDS, compile_ahead
 from .bench.anomaly import AnomalyReport, anomaly_steps
 from .bench.cases import grid
 from .bench.coding import file_figures, geometric_mean
@@ -104,6 +105,7 @@ from .training.data import ByteData, bytes_in_memory, file_part
 from .training.statistics import DataStatistics, data_statistics
 
 __all__ = [
+    "KINDS",
     "MARGIN_BITS",
     "NAME_PATTERN",
     "RECORDS_PATTERN",
@@ -196,6 +198,7 @@ __all__ = [
     "check_telemetry",
     "check_training",
     "choose_defaults",
+    "compile_ahead",
     "composite_score",
     "compress_steps",
     "compressed_sizes",

@@ -25,6 +25,7 @@ from bitlm_mcp import options
 from bitlm_mcp.app import build_app
 from bitlm_mcp.assembly import assemble
 from bitlm_mcp.bench_app import bench
+from bitlm_mcp.compile_command import compile_kernels
 from bitlm_mcp.compression_commands import compress, decompress
 from bitlm_mcp.database import DatabaseError
 from bitlm_mcp.demo import DemoError, DemoSettings, run_demo
@@ -50,6 +51,7 @@ app.command()(decompress)
 app.command()(repair)
 app.command()(patches)
 app.command()(sample)
+app.command("compile")(compile_kernels)
 
 
 def default_state_dir() -> Path:

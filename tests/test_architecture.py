@@ -36,6 +36,7 @@ CORE = [
     "learning",
     "engine_state",
     "engine",
+    "ahead",
     "bench",
 ]
 SERVER = [
@@ -104,6 +105,7 @@ SERVER = [
     "repair_commands",
     "patch_commands",
     "sample_commands",
+    "compile_command",
     "bench_app",
     "cli",
     "__main__",

@@ -32,7 +32,7 @@ soak: $(READY)  ## ten minutes: 24 clients on all transports while a training ru
 fuzz: $(READY)  ## containers of compressed data, damaged in 100,000 ways: the right bytes or an error; the last line is JSON
 	$(BIN)/python -m tests.fuzz.containers --mutations $(MUTATIONS) --seed $(SEED)
 
-calls: $(READY)  ## tool calls made up from the schemas, five times as many as in `make test`
+calls: $(READY)  ## tool calls made up from the schemas, eight times as many as in `make test`
 	$(BIN)/python -m pytest --calls $(CALLS) --numprocesses auto --maxprocesses 8 tests/mcp/test_properties.py
 
 lint: $(READY)  ## types and style

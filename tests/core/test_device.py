@@ -35,9 +35,9 @@ print(peak() - before)
 @pytest.mark.parametrize(
     ("preset", "architecture", "batch_size", "use_autocast", "fields"),
     [
-        ("small", "bit", 1, False, {"dropout": 0.1}),
-        ("base", "byte", 4, True, {"attention": "differential", "reversible": True, "max_seq_len": 2048}),
-        ("base", "byte", 4, True, {"use_checkpoint": True, "max_seq_len": 2048, "chunk_size": 128, "use_act": True}),
+        ("tiny", "bit", 2, False, {"dropout": 0.1}),
+        ("small", "byte", 4, True, {"attention": "differential", "reversible": True, "max_seq_len": 1024}),
+        ("small", "byte", 4, True, {"use_checkpoint": True, "max_seq_len": 2048, "chunk_size": 128, "use_act": True}),
         ("tiny", "patch", 1, True, {"patching": "fixed", "stride": 1, "max_seq_len": 2048}),
     ],
 )

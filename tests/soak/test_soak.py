@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_all_clients_call_without_an_error() -> None:
-    command = [sys.executable, "-m", "tests.soak.soak", "--seconds", "8"]
+    command = [sys.executable, "-m", "tests.soak.soak", "--seconds", "5"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["errors"] == 0 and report["exit_code"] == 0, done.stderr

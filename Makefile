@@ -15,9 +15,7 @@ READY   = $(VENV)/.ready
 demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save, restart
 	$(BIN)/bitlm demo
 
-# Kernels are compiled while the judges are installed, and once for all processes that test.
-test: $(READY)  ## everything that must hold, in under ten minutes on two cores
-	$(BIN)/bitlm compile & $(MAKE) --no-print-directory $(JUDGES)/.venv/.ready && wait
+test: $(READY) $(JUDGES)/.venv/.ready  ## everything that must hold, in under ten minutes on two cores
 	$(BIN)/python -m pytest --judges python --numprocesses auto --maxprocesses 8 --dist worksteal
 
 judges: $(READY) $(JUDGES)/.venv/.ready $(JUDGES)/node_modules/.ready  ## clients, suites and validators that others wrote
@@ -32,7 +30,7 @@ soak: $(READY)  ## ten minutes: 24 clients on all transports while a training ru
 fuzz: $(READY)  ## containers of compressed data, damaged in 100,000 ways: the right bytes or an error; the last line is JSON
 	$(BIN)/python -m tests.fuzz.containers --mutations $(MUTATIONS) --seed $(SEED)
 
-calls: $(READY)  ## tool calls made up from the schemas, eight times as many as in `make test`
+calls: $(READY)  ## tool calls made up from the schemas, five times as many as in `make test`
 	$(BIN)/python -m pytest --calls $(CALLS) --numprocesses auto --maxprocesses 8 tests/mcp/test_properties.py
 
 lint: $(READY)  ## types and style

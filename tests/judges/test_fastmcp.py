@@ -13,7 +13,7 @@ from tests.judges.conftest import HERE, serve_command
 LIMIT_S = 200
 
 
-@pytest.mark.parametrize(("mode", "transport"), [("auto", "http"), ("legacy", "http"), ("legacy", "sse"), ("auto", "stdio")])
+@pytest.mark.parametrize(("mode", "transport"), [("auto", "http"), ("legacy", "sse"), ("auto", "stdio")])
 def test_the_journey(mode: str, transport: str, base: str, programs: dict[str, str], tmp_path: Path) -> None:
     target = {"stdio": serve_command(tmp_path / "state"), "sse": [f"{base}/sse"], "http": [f"{base}/mcp"]}[transport]
     found = subprocess.run(

@@ -14,7 +14,7 @@ from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.profile import Profile
 rng = np.random.default_rng(0)
 words = [b"alpha ", b"beta\\n", b"gamma, ", b"\\xff\\x80\\x00", b"a longer phrase that matches "]
-data = np.frombuffer(b"".join(words[i] for i in rng.integers(0, 5, 40)), np.uint8)[:130]
+data = np.frombuffer(b"".join(words[i] for i in rng.integers(0, 5, 40)), np.uint8)[:90]
 expert = rng.normal(0, 3, (data.size, 8)).astype(np.float32)
 mixer = ContextMixer(MixingConfig(memory_mib=8, history_bytes=4096))
 got = [mixer.read(data), mixer.read(data[:20], expert[:20]), mixer.read(data[:10], learn=False), mixer.node_logits()]
@@ -22,7 +22,7 @@ kinds = [Profile(kind="records"), Profile(kind="records", period=7), Profile(kin
 kinds += [Profile(kind="words", stride=stride, big_endian=big) for stride, big in ((2, False), (4, True))]
 for kind in kinds:
     other = ContextMixer(MixingConfig(memory_mib=8, history_bytes=4096), kind)
-    got += [other.read(data[:30]), other.read(data[:5], learn=False)]
+    got += [other.read(data[:20]), other.read(data[:5], learn=False)]
     other.start_document()  # places in it, and sums up to them, are met again
     got += [other.read(data[:12]), *other.state_arrays().values()]
 parts = [a.tobytes() for a in got] + [a.tobytes() for a in mixer.state_arrays().values()]

@@ -15,7 +15,8 @@ READY   = $(VENV)/.ready
 demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save, restart
 	$(BIN)/bitlm demo
 
-test: $(READY) $(JUDGES)/.venv/.ready  ## everything that must hold, in under ten minutes on two cores
+test:  ## everything that must hold, in under ten minutes on two cores
+	$(MAKE) --no-print-directory --jobs 2 $(READY) $(JUDGES)/.venv/.ready
 	$(BIN)/python -m pytest --judges python --numprocesses auto --maxprocesses 8 --dist worksteal
 
 judges: $(READY) $(JUDGES)/.venv/.ready $(JUDGES)/node_modules/.ready  ## clients, suites and validators that others wrote

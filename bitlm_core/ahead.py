@@ -2,7 +2,7 @@
 
 numba compiles a function when it is first called, and keeps the result beside its source. On a machine that never ran a
 model the first answer waits for that: half a minute with a byte model, more with a byte-latent one. Here small models are made,
-taught and asked, so that all of it happens at once and at a time of one's choosing.
+taught and asked, so that this happens at a time of one's choosing. What only scoring, repair and benchmarks need is left out.
 """
 
 from __future__ import annotations

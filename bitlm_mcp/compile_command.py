@@ -1,4 +1,4 @@
-"""`bitlm compile`: all kernels at once, so that no first call waits for them."""
+"""`bitlm compile`: what models learn, answer and compress with, so that no first call waits for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import bitlm_core
 
 
 def compile_kernels() -> None:
-    """Compile all kernels now, on two cores; otherwise the first calls that need them wait, once on each machine."""
+    """Compile now what models learn, answer and compress with, on two cores; else the first calls wait, once per machine."""
     started = time.perf_counter()
     with ProcessPoolExecutor(len(bitlm_core.KINDS), get_context("spawn")) as pool:
         for _ in pool.map(bitlm_core.compile_ahead, bitlm_core.KINDS):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pydoc_data.topics
-from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -19,17 +19,9 @@ from bitlm_core import (
     bytes_in_memory,
     preset_config,
 )
+from bitlm_core.steps import finished as run
 
-Returned = TypeVar("Returned")
-
-
-def run(steps: Generator[Any, None, Returned]) -> Returned:
-    """Run a generator to its end; what it returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
+__all__ = ["run"]
 
 
 @pytest.fixture(scope="session")

@@ -117,11 +117,11 @@ class PatchReading(nn.Module):
         return hidden_BTW + self.out((weights * value).sum(2).flatten(2))  # type: ignore[no-any-return]
 
 
-def gathered(slots_BPW: Tensor, patch_BT: Tensor) -> Tensor:
-    """[B, T, W] the row of each byte's patch."""
-    B, P, W = slots_BPW.shape
+def gathered(shown_BPE: Tensor, patch_BT: Tensor) -> Tensor:
+    """[B, T, E] of each byte the row that its patch shows, of whatever width E."""
+    B, P, E = shown_BPE.shape
     first_B1 = P * torch.arange(B, device=patch_BT.device)[:, None]
-    return F.embedding(patch_BT + first_B1, slots_BPW.reshape(B * P, W))
+    return F.embedding(patch_BT + first_B1, shown_BPE.reshape(B * P, E))
 
 
 class MemoryState(NamedTuple):
@@ -138,7 +138,7 @@ class PatchMemory(nn.Module):
     """Gated memory above the patches: spans of them, summed up one after the other, are read by all later ones.
 
         m_c = a ∘ m_{c−1} + (1 − a) ∘ W_s mean(span c),    a = σ(decay)
-        x_p + σ(W_g x_p) ∘ W_r m_{c(p) − 1}
+        x_p + σ(W_g x_p) ∘ W_r m_{c(p) − 1},               c(p) the span of patch p
 
     So what left the window of attention, or is far away in it, is still told in one vector.
     """

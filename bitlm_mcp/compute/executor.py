@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from functools import singledispatchmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -29,9 +29,6 @@ from bitlm_mcp.compute.safety import adopted, infer_steps
 from bitlm_mcp.compute.scoring import record_places, score_outcome
 from bitlm_mcp.compute.tracing import span
 from bitlm_mcp.compute.training import Training, write_state
-
-if TYPE_CHECKING:
-    pass
 
 Steps = Generator[Progress, None, Message]
 

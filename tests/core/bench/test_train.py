@@ -31,7 +31,7 @@ def test_only_the_matrices_of_the_blocks_are_work() -> None:
     assert block_parameters(build_model(case.model)) == 3 * (4 * 32 * 32 + 2 * 32 * 128)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
-def test_a_device_that_is_not_there_is_refused() -> None:
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="finds no CUDA device on this machine: use the device cpu"):
         list(train_speeds(grid("tiny", "byte", {}), steps=2, device="cuda"))

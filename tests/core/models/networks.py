@@ -9,6 +9,7 @@ import torch
 from bitlm_core import preset_config
 from bitlm_core.models.build import build_model
 from bitlm_core.models.interface import LanguageModel
+from bitlm_core.models.output import path_logits
 
 T = 24
 """Bytes in a window."""
@@ -30,3 +31,16 @@ def a_model(architecture: str, **form: Any) -> LanguageModel:
 
 def some_bytes(rows: int = 2, length: int = T) -> torch.Tensor:
     return torch.randint(0, 256, (rows, length), generator=torch.Generator().manual_seed(5))
+
+
+def reads_as_the_full_pass(model: LanguageModel, data_BT: torch.Tensor, starts: tuple[int, ...]) -> None:
+    """A decoder that has read so many bytes of the first row, and then reads on, predicts what the full pass does."""
+    full, length = model.path_logits(data_BT), data_BT.shape[1]
+    for start in starts:
+        decoder = model.open_decoder(data_BT[0, :start])
+        for index in range(start, length):
+            step = path_logits(decoder.node_logits(), data_BT[0, index])
+            torch.testing.assert_close(step, full[0, index], rtol=0, atol=1e-5)
+            if index < length - 1:
+                decoder.append(int(data_BT[0, index]))
+        assert decoder.length == length - 1

@@ -17,7 +17,7 @@ from bitlm_core.models.build import build_model
 from bitlm_core.models.config import count_parameters
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_logits
-from tests.core.models.networks import T, a_model, some_bytes
+from tests.core.models.networks import T, a_model, reads_as_the_full_pass, some_bytes
 
 FORMS: dict[str, dict[str, Any]] = {
     "full": {},
@@ -36,14 +36,7 @@ FORMS: dict[str, dict[str, Any]] = {
 @torch.no_grad()
 def test_cached_reading_equals_the_full_pass(architecture: str, form: str) -> None:
     model, data = a_model(architecture, **FORMS[form]), some_bytes(1)
-    full = model.path_logits(data)
-    for start in (0, 5, T - 1):
-        decoder = model.open_decoder(data[0, :start])
-        for index in range(start, T):
-            step = path_logits(decoder.node_logits(), data[0, index])
-            torch.testing.assert_close(step, full[0, index], rtol=0, atol=1e-5)
-            if index < T - 1:
-                decoder.append(int(data[0, index]))
+    reads_as_the_full_pass(model, data, (0, 5, T - 1))
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -9,22 +9,14 @@ from bitlm_core import ConfigError, ModelConfig, preset_config
 from bitlm_core.models.build import build_model
 from bitlm_core.models.config import count_parameters
 from bitlm_core.models.output import byte_log_probs, conditioned_log_probs, path_bits, path_logits, path_nats, path_nodes
-from tests.core.models.networks import T, a_model, some_bytes
+from tests.core.models.networks import T, a_model, reads_as_the_full_pass, some_bytes
 
 
 @pytest.mark.parametrize("position", ["rotary", "sinusoidal"])
 @torch.no_grad()
 def test_cached_reading_equals_the_full_pass(architecture: str, position: str) -> None:
     model, data = a_model(architecture, position=position), some_bytes()
-    full = model.path_logits(data)
-    for start in (0, 1, 7, T - 1):
-        decoder = model.open_decoder(data[0, :start])
-        for index in range(start, T):
-            step = path_logits(decoder.node_logits(), data[0, index])
-            torch.testing.assert_close(step, full[0, index], rtol=0, atol=1e-5)
-            if index < T - 1:
-                decoder.append(int(data[0, index]))
-        assert decoder.length == T - 1
+    reads_as_the_full_pass(model, data, (0, 1, 7, T - 1))
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from bitlm_core.models.build import build_model
 from bitlm_core.models.config import count_parameters
 from bitlm_core.models.output import byte_log_probs, path_logits
 from bitlm_core.models.patch_lm import AT_ONCE, PatchLM
+from tests.core.models.networks import reads_as_the_full_pass
 
 T = 40
 FORMS: dict[str, dict[str, Any]] = {
@@ -192,15 +193,7 @@ def test_bytes_see_complete_patches_only(monkeypatch: pytest.MonkeyPatch) -> Non
 @torch.no_grad()
 def test_cached_reading_equals_the_full_pass(form: str) -> None:
     model, data = a_patch_model(**FORMS[form]), words()
-    full = model.path_logits(data)
-    for start in (0, 5, T - 1):
-        decoder = model.open_decoder(data[0, :start])
-        for index in range(start, T):
-            step = path_logits(decoder.node_logits(), data[0, index])
-            torch.testing.assert_close(step, full[0, index], rtol=0, atol=1e-5)
-            if index < T - 1:
-                decoder.append(int(data[0, index]))
-        assert decoder.length == T - 1
+    reads_as_the_full_pass(model, data, (0, 5, T - 1))
 
 
 @pytest.mark.parametrize("form", ["entropy", "adaptive", "differential"])

@@ -17,13 +17,13 @@ demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save
 
 test:  ## everything that must hold, in under ten minutes on two cores
 	$(MAKE) --no-print-directory --jobs 2 $(READY) $(JUDGES)/.venv/.ready
-	$(BIN)/python -m pytest --judges python --numprocesses auto --maxprocesses 8 --dist worksteal
+	$(BIN)/python -m pytest --judges python --ignore tests/soak --numprocesses auto --maxprocesses 8 --dist worksteal
 
 judges: $(READY) $(JUDGES)/.venv/.ready $(JUDGES)/node_modules/.ready  ## clients, suites and validators that others wrote
 	$(BIN)/python -m pytest --judges all $(JUDGES)
 
-faults: $(READY)  ## servers killed, starved and confused: nothing acknowledged may be lost (make faults KILLS=1000 SEED=7)
-	$(BIN)/python -m pytest --kills $(KILLS) --faults-seed $(SEED) --numprocesses auto --maxprocesses 8 --dist worksteal tests/faults
+faults: $(READY)  ## servers killed, starved, confused and crowded: nothing acknowledged may be lost (make faults KILLS=1000 SEED=7)
+	$(BIN)/python -m pytest --kills $(KILLS) --faults-seed $(SEED) --numprocesses auto --maxprocesses 8 --dist worksteal tests/faults tests/soak
 
 soak: $(READY)  ## ten minutes: 24 clients on all transports while a training runs; the last line is JSON
 	$(BIN)/python -m tests.soak.soak --seconds $(SECONDS)

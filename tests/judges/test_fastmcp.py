@@ -1,4 +1,4 @@
-"""fastmcp's client, with its tasks client, goes the main path."""
+"""fastmcp's client, with its tasks client, goes the main path; over streamable HTTP in test_fastmcp_http.py."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import json
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.judges.conftest import HERE, serve_command
 
 LIMIT_S = 200
 
 
-@pytest.mark.parametrize(("mode", "transport"), [("auto", "http"), ("legacy", "sse"), ("auto", "stdio")])
-def test_the_journey(mode: str, transport: str, base: str, programs: dict[str, str], tmp_path: Path) -> None:
-    target = {"stdio": serve_command(tmp_path / "state"), "sse": [f"{base}/sse"], "http": [f"{base}/mcp"]}[transport]
+def test_the_journey_over_stdio(programs: dict[str, str], tmp_path: Path) -> None:
+    goes_the_main_path("auto", serve_command(tmp_path / "state"), programs)
+
+
+def test_the_journey_over_sse(base: str, programs: dict[str, str]) -> None:
+    goes_the_main_path("legacy", [f"{base}/sse"], programs)
+
+
+def goes_the_main_path(mode: str, target: list[str], programs: dict[str, str]) -> None:
     found = subprocess.run(
         [str(HERE / ".venv" / "bin" / "python"), str(HERE / "fastmcp_journey.py"), mode, *target],
         env=programs, capture_output=True, text=True, timeout=LIMIT_S, check=False,

@@ -33,8 +33,8 @@ from bitlm_mcp.tools.training import training_tools
 from bitlm_mcp.workspace import Workspace
 
 TUNING = frozenset({"set_telemetry", "calibrate_floors", "inspect_patches"})
-"""The set `tuning`: for whoever adjusts how models cut, are watched and judged. It is offered when it is asked for, so that the
-list that every host reads stays short."""
+"""The set `tuning`: for whoever adjusts how models cut, are watched and judged. It is offered when it is asked for, and lists
+the rare parameters of all tools, so that the list that every host reads stays short."""
 
 
 def all_tools(workspace: Workspace) -> list[ToolSpec]:
@@ -65,7 +65,9 @@ def offered_tools(workspace: Workspace) -> list[ToolSpec]:
             return spec.toolset != "tuning"
         return "all" in settings.toolsets or spec.toolset in settings.toolsets or spec.tool_name in settings.tools
 
-    return [spec for spec in specs if offered(spec) and (spec.read_only or not settings.read_only)]
+    rare = not {"all", "tuning"}.isdisjoint(settings.toolsets)
+    found = [spec for spec in specs if offered(spec) and (spec.read_only or not settings.read_only)]
+    return [replace(spec, lists_rare=rare) for spec in found]
 
 
 def assemble(settings: ServerSettings) -> Assembly:

@@ -31,11 +31,13 @@ MAX_DESCRIPTION = 500
 SCALARS = frozenset({"string", "integer", "number", "boolean"})
 
 _LEFT_OUT = frozenset({"title", "$defs", "properties", "required"})
-_UNLISTED = frozenset({"maxLength", "minLength", "pattern", "maxItems"})
+_UNLISTED = frozenset({"maxLength", "minLength", "pattern", "maxItems", "x-rare"})
 _FAR = 512
 """Upper bounds from here on are so far away that hardly a caller meets them."""
 _NEAR = (0, 1)
 """Lower bounds where counting begins anyway."""
+RARE: dict[str, Any] = {"x-rare": True}
+"""`json_schema_extra` of a parameter that few callers need: listed with the set `tuning`, taken always."""
 
 ToolFunction = Callable[..., Awaitable[Result]]
 
@@ -56,6 +58,7 @@ class ToolSpec:
     open_world: bool = False
     name: str = ""
     toolset: str = ""
+    lists_rare: bool = False
 
     @property
     def tool_name(self) -> str:
@@ -120,7 +123,7 @@ def build_tool(spec: ToolSpec) -> StrictTool:
         name=name,
         title=spec.title,
         description=spec.description,
-        parameters=listed(checked),
+        parameters=listed(checked, rare=spec.lists_rare),
         fn_metadata=FuncMetadata(arg_model=model),
         is_async=True,
         context_kwarg=context,
@@ -148,10 +151,11 @@ def input_schema_of(tool: str, model: type[BaseModel]) -> dict[str, Any]:
     return schema | {"type": "object", "additionalProperties": False}
 
 
-def listed(schema: dict[str, Any]) -> dict[str, Any]:
+def listed(schema: dict[str, Any], *, rare: bool) -> dict[str, Any]:
     """The schema of the arguments as every host reads it before the first call: without what only a refusal needs to tell.
 
-    What strings may be, and bounds that go without saying, are checked all the same.
+    What strings may be, and bounds that go without saying, are checked all the same; and parameters that few callers need are
+    taken where they are not listed. `rare`: list those too.
     """
 
     def walk(node: dict[str, Any]) -> dict[str, Any]:
@@ -161,7 +165,8 @@ def listed(schema: dict[str, Any]) -> dict[str, Any]:
             if key not in _UNLISTED and not (key == "maximum" and value >= _FAR) and not (key == "minimum" and value in _NEAR)
         }
 
-    return schema | {"properties": {name: walk(node) for name, node in schema["properties"].items()}}
+    shown = {name: walk(node) for name, node in schema["properties"].items() if rare or not RARE.items() <= node.items()}
+    return schema | {"properties": shown}
 
 
 def check_output(tool: str, model: type[Result]) -> None:

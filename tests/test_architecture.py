@@ -30,12 +30,12 @@ CORE = [
     "safety",
     "training",
     "engine_config",
-    "transform",
     "checkpoint",
     "reading",
     "learning",
     "engine_state",
     "engine",
+    "transform",
     "ahead",
     "bench",
 ]

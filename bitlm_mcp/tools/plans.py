@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from bitlm_core import ConfigError, TrainingConfig, TrainingPlan
+from bitlm_mcp.schemas import RARE
 
 VALIDATE_EVERY = 50
 """Steps between two looks at held-out data, for a call that names its patience alone."""
@@ -17,15 +18,19 @@ Seconds = Annotated[float | None, Field(gt=0, le=86_400, description="Time to tr
 BatchSize = Annotated[int | None, Field(ge=1, le=1024, description="Windows per optimizer step.")]
 LearningRate = Annotated[float | None, Field(gt=0, le=1, description="Peak of the learning rate.")]
 Objective = Annotated[Literal["causal", "diffusion", "mixed"], Field(description="diffusion: for diffusion_sample.")]
-MaskUnit = Annotated[Literal["byte", "bit"], Field(description="What diffusion hides.")]
-NoiseCurriculum = Annotated[bool, Field(description="Hide much at first, less later.")]
+MaskUnit = Annotated[Literal["byte", "bit"], Field(description="What diffusion hides.", json_schema_extra=RARE)]
+NoiseCurriculum = Annotated[bool, Field(description="Hide much at first, less later.", json_schema_extra=RARE)]
 Carry = Annotated[bool, Field(description="Read in order, memory carried over.")]
 ValidateEvery = Annotated[int | None, Field(ge=1, le=1_000_000, description="Steps between looks.")]
 Patience = Annotated[int | None, Field(ge=1, le=10_000, description="Looks without gain.")]
-Optimizer = Annotated[Literal["muon", "adamw"] | None, Field(description="Of matrices; by default muon.")]
-Accumulation = Annotated[int | None, Field(ge=1, le=256, description="Parts of a batch, to save memory.")]
-UseAutocast = Annotated[bool | None, Field(description="Compute in bf16, the default.")]
-Compile = Annotated[bool | None, Field(description="torch.compile: slow to start.")]
+Optimizer = Annotated[
+    Literal["muon", "adamw"] | None, Field(description="Of matrices; by default muon.", json_schema_extra=RARE)
+]
+Accumulation = Annotated[
+    int | None, Field(ge=1, le=256, description="Parts of a batch, to save memory.", json_schema_extra=RARE)
+]
+UseAutocast = Annotated[bool | None, Field(description="Compute in bf16, the default.", json_schema_extra=RARE)]
+Compile = Annotated[bool | None, Field(description="torch.compile: slow to start.", json_schema_extra=RARE)]
 Queue = Annotated[bool, Field(description="Wait for its turn.")]
 ResumeJob = Annotated[str | None, Field(max_length=64, description="A job to go on with.")]
 IdempotencyKey = Annotated[str | None, Field(min_length=1, max_length=128, description="Same call, same key: the same job.")]

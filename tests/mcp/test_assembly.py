@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client
 
 from bitlm_core import ConfigError
-from bitlm_mcp.assembly import all_tools, offered_tools
+from bitlm_mcp.assembly import all_tools, assemble, offered_tools
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.workspace import Workspace
 
@@ -50,3 +51,15 @@ def test_a_tool_that_there_is_not_is_named(tmp_path: Path) -> None:
         offered_tools(workspace)
     assert all(spec.toolset for spec in all_tools(workspace))
     workspace.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("chosen", "listed"), [({}, False), ({"tools": ["train_step"]}, False), ({"toolsets": ["all"]}, True)])
+async def test_rare_parameters_are_listed_with_the_set_tuning_and_taken_always(
+    tmp_path: Path, chosen: dict[str, Any], listed: bool
+) -> None:
+    async with Client(assemble(ServerSettings(state_dir=tmp_path, **chosen)).server) as client:
+        tool = next(tool for tool in (await client.list_tools()).tools if tool.name == "train_step")
+        assert ("accumulation" in tool.input_schema["properties"]) is listed
+        refused = await client.call_tool("train_step", {"text": "abab", "accumulation": 0})
+        assert "accumulation must be an integer, at least 1" in str(refused.content[0])

@@ -43,6 +43,8 @@ from .codec import (
     record_spans,
     unpack_bits,
 )
+from .compression.codecs import GeneralName, general_codec
+from .compression.coded import CodecName, Coded, code_or_raw_steps, code_steps, decode_steps
 from .compression.container import DecoderLimits
 from .compression.decompress import ContainerInfo, container_info, decompress_record, decompress_record_steps, decompress_steps
 from .compression.model_codec import ModelCodec
@@ -141,6 +143,8 @@ __all__ = [
     "CheckpointVersionError",
     "Clusters",
     "CodecError",
+    "CodecName",
+    "Coded",
     "ConfigError",
     "ContainerError",
     "ContainerInfo",
@@ -160,6 +164,7 @@ __all__ = [
     "Floors",
     "Gate",
     "GateState",
+    "GeneralName",
     "GenerateReport",
     "Generation",
     "Int8Report",
@@ -218,6 +223,8 @@ __all__ = [
     "check_telemetry",
     "check_training",
     "choose_defaults",
+    "code_or_raw_steps",
+    "code_steps",
     "compile_ahead",
     "composite_score",
     "compress_bits",
@@ -232,6 +239,7 @@ __all__ = [
     "create_text",
     "damaged_ranges",
     "data_statistics",
+    "decode_steps",
     "decompress_bits",
     "decompress_packed",
     "decompress_record",
@@ -252,6 +260,7 @@ __all__ = [
     "flops_per_byte",
     "free_memory_bytes",
     "fresh_mixer",
+    "general_codec",
     "generate_many",
     "generate_speeds",
     "geometric_mean",

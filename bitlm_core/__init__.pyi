@@ -43,8 +43,8 @@ from .codec import (
     record_spans,
     unpack_bits,
 )
-from .compression.codecs import GeneralName, general_codec
-from .compression.coded import CodecName, Coded, code_or_raw_steps, code_steps, decode_steps
+from .compression.codecs import CodecName, GeneralName, general_codec
+from .compression.coded import Coded, code_or_raw_steps, code_steps, decode_steps
 from .compression.container import DecoderLimits
 from .compression.decompress import ContainerInfo, container_info, decompress_record, decompress_record_steps, decompress_steps
 from .compression.model_codec import ModelCodec
@@ -114,7 +114,7 @@ from .scoring.heatmap import heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
 from .scoring.surprise import Span
-from .steps import finished, scaled
+from .steps import finished, scaled, timed
 from .telemetry.config import TelemetryConfig
 from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score, measure_bits
 from .telemetry.patch_plot import draw_patches
@@ -306,6 +306,7 @@ __all__ = [
     "sync",
     "synthesize",
     "telemetry_steps",
+    "timed",
     "train_speeds",
     "unpack_bits",
     "used_memory_bytes",

@@ -27,6 +27,8 @@ from bitlm_core.codec.runlength import compress_packed, decompress_packed
 from bitlm_core.errors import CodecError, ConfigError, ResourceLimitError, RunLengthError
 
 GeneralName = Literal["rle", "zlib", "lzma", "zstd"]
+CodecName = Literal["model", "rle", "zlib", "lzma", "zstd"]
+"""`model`: bitlm's own, see `compression.coded`."""
 
 ZSTD_LEVEL = 19
 BLOCK = 1 << 20

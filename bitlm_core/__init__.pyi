@@ -1,6 +1,7 @@
 from .ahead import KINDS, compile_ahead
 from .bench.anomaly import AnomalyReport, anomaly_steps
 from .bench.cases import grid
+from .bench.codecs import CodecsReport, codec_bench_steps
 from .bench.coding import file_figures, geometric_mean
 from .bench.compressors import compressed_sizes, record_sizes
 from .bench.defaults import Defaults, choose_defaults
@@ -144,6 +145,7 @@ __all__ = [
     "Clusters",
     "CodecError",
     "CodecName",
+    "CodecsReport",
     "Coded",
     "ConfigError",
     "ContainerError",
@@ -225,6 +227,7 @@ __all__ = [
     "choose_defaults",
     "code_or_raw_steps",
     "code_steps",
+    "codec_bench_steps",
     "compile_ahead",
     "composite_score",
     "compress_bits",

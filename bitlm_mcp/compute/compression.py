@@ -61,9 +61,9 @@ def coded_steps(
     """
     outcome = yield from steps
     name = command.compress_output
-    if name is None:
-        return outcome
     data = np.frombuffer(outcome.first_bits if isinstance(outcome, answers.LongOutcome) else outcome.data, np.uint8)
+    if name is None or not len(data):
+        return outcome
     model = bitlm_core.ModelCodec(engine.model, engine.mixer) if name == "model" else None
     coded = yield from bitlm_core.scaled(bitlm_core.code_or_raw_steps(name, data, model), 1.0, 1.0)
     return outcome.model_copy(update={"coded": CodedOutput(**vars(coded))})

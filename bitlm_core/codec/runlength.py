@@ -40,6 +40,8 @@ MAX_BITS = 1 << 31
 
 _RUNS, _CHECKED = 1, 2
 _CHECKSUM = 4
+_CHUNK = 1 << 16
+"""Bytes that are gone through at once: what is made of so many stays in the cache."""
 
 
 def compress_bits(bits: ArrayLike, *, check: bool = True) -> Stream:
@@ -164,32 +166,48 @@ def _stream(packed: PackedBits, changes: NDArray[np.uint8], num_changes: int, ch
 
 def _runs(changes: NDArray[np.uint8], num_bits: int, limit: int) -> NDArray[np.uint8] | None:
     """Value and length of each run; None where they are no fewer than `limit` bytes."""
-    changed = np.flatnonzero(changes)
-    within = np.flatnonzero(np.unpackbits(changes[changed]).view(np.bool_))
-    places = 8 * changed[within >> 3] + (within & 7)
-    first = int(changes[0] >> 7)
-    starts = np.concatenate([np.zeros(1, np.int64), places[first:]])
-    lengths = np.diff(starts, append=num_bits)
-    pieces = -(-lengths // LONGEST_RUN)
-    ends = np.cumsum(pieces)
-    if ends[-1] >= limit:
-        return None
-    values = ((np.arange(len(starts)) + first) % 2 * 128).astype(np.uint8)
+    value = int(changes[0] >> 7)
+    parts, size, start, skipped = [], 0, 0, value
+    for at in range(0, len(changes), _CHUNK):
+        places = np.flatnonzero(np.unpackbits(changes[at : at + _CHUNK]).view(np.bool_))[skipped:] + 8 * at
+        skipped = 0  # but for the first bit, each change ends a run
+        ends = np.append(places, num_bits) if at + _CHUNK >= len(changes) else places
+        if len(ends):
+            parts.append(_pieces(np.diff(ends, prepend=start), value))
+            value, start = value ^ len(ends) & 1, int(ends[-1])
+            size += len(parts[-1])
+        if size >= limit:
+            return None
+    return np.concatenate(parts)
+
+
+def _pieces(lengths: NDArray[np.int64], value: int) -> NDArray[np.uint8]:
+    """Runs of these lengths, the first of this value, in pieces that are short enough."""
+    values = np.full(len(lengths), 128 * value, np.uint8)
+    values[1::2] ^= 128
+    rest = values | ((lengths - 1) & (LONGEST_RUN - 1)).astype(np.uint8)
+    if lengths.max() <= LONGEST_RUN:
+        return rest
+    pieces = (lengths + LONGEST_RUN - 1) // LONGEST_RUN
     runs: NDArray[np.uint8] = np.repeat(values | np.uint8(LONGEST_RUN - 1), pieces)
-    runs[ends - 1] = values | ((lengths - 1) % LONGEST_RUN).astype(np.uint8)
+    runs[np.cumsum(pieces) - 1] = rest
     return runs
 
 
 def _from_runs(runs: NDArray[np.uint8], num_bits: int) -> NDArray[np.uint8]:
     """The packed bits, as the running ⊕ of their changes: first within each byte, then from byte to byte."""
-    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(_lengths(runs))[:-1]])
-    values = runs >> 7
-    places = starts[np.diff(values, prepend=np.uint8(0)) != 0]
     bits = np.zeros(-(-num_bits // 8), np.uint8)
-    if len(places):
-        in_byte = places >> 3
-        group = np.flatnonzero(np.diff(in_byte, prepend=-1))
-        bits[in_byte[group]] = np.bitwise_or.reduceat((128 >> (places & 7)).astype(np.uint8), group)
+    start, value = 0, 0
+    for at in range(0, len(runs), _CHUNK):
+        chunk = runs[at : at + _CHUNK]
+        ends = start + np.cumsum(_lengths(chunk))
+        values = chunk >> 7
+        places = np.concatenate([[start], ends[:-1]])[np.diff(values, prepend=np.uint8(value)) != 0]
+        if len(places):
+            in_byte = places >> 3
+            group = np.flatnonzero(np.diff(in_byte, prepend=-1))
+            bits[in_byte[group]] |= np.bitwise_or.reduceat((128 >> (places & 7)).astype(np.uint8), group)
+        start, value = int(ends[-1]), int(values[-1])
     for shift in (1, 2, 4):
         bits ^= bits >> shift
     carried = np.cumsum(bits & 1, dtype=np.uint8)[:-1] & 1
@@ -245,8 +263,10 @@ def _check_packed(body: NDArray[np.uint8], front: _Front) -> None:
 
 def _check_runs(runs: NDArray[np.uint8], front: _Front) -> None:
     """Runs add up to what is counted, and none could have been part of the one before."""
+    loose = ((runs[1:] ^ runs[:-1]) < LONGEST_RUN) & ((runs[:-1] & (LONGEST_RUN - 1)) < LONGEST_RUN - 1)
+    if len(runs) + int((runs & (LONGEST_RUN - 1)).sum(dtype=np.int64)) == front.num_bits and not loose.any():
+        return
     ends = np.cumsum(_lengths(runs))
-    loose = (runs[1:] ^ runs[:-1] < LONGEST_RUN) & (runs[:-1] & (LONGEST_RUN - 1) < LONGEST_RUN - 1)
     first_loose = 1 + int(np.argmax(loose)) if loose.any() else len(runs)
     first_beyond = int(np.searchsorted(ends, min(front.num_bits, int(ends[-1])), side="right"))
     if first_loose < len(runs) and first_loose <= first_beyond:

@@ -20,6 +20,7 @@ from bitlm_core.codec import (
     decompress_rows,
     pack_bits,
 )
+from bitlm_core.codec import runlength as module
 from bitlm_core.codec.runlength import LONGEST_RUN
 from bitlm_core.errors import CodecError, ResourceLimitError, RunLengthError
 
@@ -84,6 +85,17 @@ def test_by_hand():
 @given(RUNS, st.integers(0, 1))
 def test_runs_of_any_length_come_back(runs, first):
     check_all(bits_of(runs, first))
+
+
+@EXAMPLES
+@given(RUNS, st.integers(0, 1), st.sampled_from([1, 2, 7]))
+def test_runs_go_on_across_the_parts_that_are_worked_on_at_once(runs, first, chunk):
+    bits = bits_of(runs, first)
+    before, module._CHUNK = module._CHUNK, chunk
+    try:
+        check_all(bits)
+    finally:
+        module._CHUNK = before
 
 
 @EXAMPLES

@@ -1,6 +1,7 @@
 from .ahead import KINDS, compile_ahead
 from .bench.anomaly import AnomalyReport, anomaly_steps
 from .bench.cases import grid
+from .bench.codecs import CodecsReport, codec_bench_steps
 from .bench.coding import file_figures, geometric_mean
 from .bench.compressors import compressed_sizes, record_sizes
 from .bench.defaults import Defaults, choose_defaults
@@ -25,7 +26,26 @@ from .checkpoint.format import read_file, write_file
 from .checkpoint.header import read_header
 from .checkpoint.manifest import CheckpointInfo
 from .checkpoint.store import NAME_PATTERN, CheckpointStore
-from .codec import RECORDS_PATTERN, bits_from_digits, bits_to_bytes, bytes_to_bits, check_records, record_spans
+from .codec import (
+    RECORDS_PATTERN,
+    PackedBits,
+    bits_from_digits,
+    bits_to_bytes,
+    bytes_to_bits,
+    check_records,
+    compress_bits,
+    compress_packed,
+    compress_rows,
+    compression_ratio,
+    decompress_bits,
+    decompress_packed,
+    decompress_rows,
+    pack_bits,
+    record_spans,
+    unpack_bits,
+)
+from .compression.codecs import CodecName, GeneralName, general_codec
+from .compression.coded import Coded, code_or_raw_steps, code_steps, decode_steps
 from .compression.container import DecoderLimits
 from .compression.decompress import ContainerInfo, container_info, decompress_record, decompress_record_steps, decompress_steps
 from .compression.model_codec import ModelCodec
@@ -59,6 +79,7 @@ from .errors import (
     ModelStateError,
     ParityError,
     ResourceLimitError,
+    RunLengthError,
     SafetyGateError,
     SequenceTooLongError,
 )
@@ -94,7 +115,7 @@ from .scoring.heatmap import heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
 from .scoring.surprise import Span
-from .steps import finished, scaled
+from .steps import finished, scaled, timed
 from .telemetry.config import TelemetryConfig
 from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score, measure_bits
 from .telemetry.patch_plot import draw_patches
@@ -123,6 +144,9 @@ __all__ = [
     "CheckpointVersionError",
     "Clusters",
     "CodecError",
+    "CodecName",
+    "CodecsReport",
+    "Coded",
     "ConfigError",
     "ContainerError",
     "ContainerInfo",
@@ -142,6 +166,7 @@ __all__ = [
     "Floors",
     "Gate",
     "GateState",
+    "GeneralName",
     "GenerateReport",
     "Generation",
     "Int8Report",
@@ -153,6 +178,7 @@ __all__ = [
     "ModelCodec",
     "ModelConfig",
     "ModelStateError",
+    "PackedBits",
     "ParityError",
     "PatchInspection",
     "PatchStatistics",
@@ -166,6 +192,7 @@ __all__ = [
     "RepairSettings",
     "RepairTrial",
     "ResourceLimitError",
+    "RunLengthError",
     "SafeSample",
     "SafetyGateError",
     "SafetyReport",
@@ -198,18 +225,29 @@ __all__ = [
     "check_telemetry",
     "check_training",
     "choose_defaults",
+    "code_or_raw_steps",
+    "code_steps",
+    "codec_bench_steps",
     "compile_ahead",
     "composite_score",
+    "compress_bits",
+    "compress_packed",
+    "compress_rows",
     "compress_steps",
     "compressed_sizes",
+    "compression_ratio",
     "config_for",
     "container_info",
     "count_parameters",
     "create_text",
     "damaged_ranges",
     "data_statistics",
+    "decode_steps",
+    "decompress_bits",
+    "decompress_packed",
     "decompress_record",
     "decompress_record_steps",
+    "decompress_rows",
     "decompress_steps",
     "depth_ratios",
     "describe",
@@ -225,6 +263,7 @@ __all__ = [
     "flops_per_byte",
     "free_memory_bytes",
     "fresh_mixer",
+    "general_codec",
     "generate_many",
     "generate_speeds",
     "geometric_mean",
@@ -241,6 +280,7 @@ __all__ = [
     "make_folder",
     "measure_bits",
     "nanogpt_steps",
+    "pack_bits",
     "packed_groups",
     "patch_bench_steps",
     "patch_starts",
@@ -269,7 +309,9 @@ __all__ = [
     "sync",
     "synthesize",
     "telemetry_steps",
+    "timed",
     "train_speeds",
+    "unpack_bits",
     "used_memory_bytes",
     "write_file",
     "write_whole",

@@ -90,6 +90,7 @@ SERVER = [
     "bench",
     "bench_reports",
     "bench_commands",
+    "bench_codecs",
     "bench_compression",
     "bench_decoding",
     "bench_diffusion",

@@ -8,7 +8,7 @@ from pydantic import Field
 
 import bitlm_core
 from bitlm_core import BitLMError, Verdict
-from bitlm_mcp.compute.messages import Message, ModelFacts, Saved
+from bitlm_mcp.compute.messages import CodedOutput, Message, ModelFacts, Saved
 from bitlm_mcp.snapshot import HistoryPoint
 
 
@@ -113,6 +113,7 @@ class GenerationOutcome(Message):
     telemetry: GeneratedTelemetry
     step: int
     attempts: tuple[AttemptMade, ...] = ()
+    coded: CodedOutput | None = None
 
 
 class FillingOutcome(Message):
@@ -134,6 +135,7 @@ class FillingOutcome(Message):
     telemetry: GeneratedTelemetry
     step: int
     diffusion_steps: int
+    coded: CodedOutput | None = None
 
 
 class Window(Message):
@@ -163,24 +165,31 @@ class LongOutcome(Message):
     num_windows: int
     first_bits: bytes
     windows: tuple[Window, ...]
+    coded: CodedOutput | None = None
 
 
 class CompressOutcome(Message):
-    """What was compressed; `mode`: see `bitlm_core.ContainerInfo`. `first`: all of it where it is small, else nothing."""
+    """What was compressed; `mode`: see `bitlm_core.ContainerInfo`, or the other codec. `first`: all of it where it is small,
+    else nothing. seconds: of CPU time.
+    """
 
     answer: Literal["compress"] = "compress"
     mode: str
     num_bytes: int
     compressed_bytes: int
     bits_per_byte: float
+    ratio: float
+    seconds: float
     first: bytes
 
 
 class DecompressOutcome(Message):
-    """What was decompressed; `first`: its first bytes."""
+    """What was decompressed; `first`: its first bytes. ratio: of what it was decompressed from."""
 
     answer: Literal["decompress"] = "decompress"
     num_bytes: int
+    ratio: float | None
+    seconds: float
     first: bytes
 
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from mcp_types import CallToolResult, TextContent
 from pydantic import Field
 
-from bitlm_mcp.results import FiniteOrNone, Result, both_channels
+from bitlm_mcp.results import FiniteOrNone, both_channels
 from bitlm_mcp.snapshot import JobView, Status
+from bitlm_mcp.tools.coding_results import CompressedInput
 from bitlm_mcp.tools.gate_results import CalibrateResult
 from bitlm_mcp.tools.inference_results import (
     CompressResult,
@@ -38,7 +39,7 @@ _SHAPES: dict[str, type[_Shape]] = {
 }
 
 
-class JobResult(Result):
+class JobResult(CompressedInput):
     """A job, with what a training has reached so far. Without a network every figure is context mixing's."""
 
     job_id: str

@@ -91,6 +91,7 @@ from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
 from .models.blt_config import BLTConfig
+from .models.compressed_input import CompressedForward, forward_compressed
 from .models.config import ModelConfig, count_parameters
 from .models.flops import flops_per_byte
 from .models.patch_inspection import inspect_model_patches
@@ -118,6 +119,7 @@ from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score,
 from .telemetry.patch_plot import draw_patches
 from .telemetry.plot import draw_run
 from .telemetry.synthesizer import Clusters, synthesize
+from .training.compressed import Feed, Shown
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 from .training.statistics import DataStatistics, data_statistics
@@ -141,6 +143,7 @@ __all__ = [
     "CheckpointVersionError",
     "Clusters",
     "CodecError",
+    "CompressedForward",
     "ConfigError",
     "ContainerError",
     "ContainerInfo",
@@ -155,6 +158,7 @@ __all__ = [
     "EngineConfig",
     "EntropyFit",
     "EntropyModel",
+    "Feed",
     "Filling",
     "FillingState",
     "Floors",
@@ -193,6 +197,7 @@ __all__ = [
     "Score",
     "SequenceMetrics",
     "SequenceTooLongError",
+    "Shown",
     "Span",
     "StepReport",
     "TelemetryConfig",
@@ -250,6 +255,7 @@ __all__ = [
     "file_part",
     "finished",
     "flops_per_byte",
+    "forward_compressed",
     "free_memory_bytes",
     "fresh_mixer",
     "generate_many",

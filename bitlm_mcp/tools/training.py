@@ -108,6 +108,8 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         accumulation: plans.Accumulation = None,
         use_autocast: plans.UseAutocast = None,
         compile: plans.Compile = None,
+        compress_prob: plans.CompressProb = None,
+        direct_prob: plans.DirectProb = None,
         wait_s: WaitSeconds = 20,
         queue: plans.Queue = False,
         resume_job: plans.ResumeJob = None,
@@ -118,11 +120,9 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         Returns within wait_s: finished, or with a job_id for wait_job.
         One long call learns more than many short ones.
         """
-        run: dict[str, Any] = {"steps": steps, "seconds": seconds, "validate_every": validate_every, "patience": patience}
-        asked = plans.kind_of(objective, mask_unit, noise_curriculum, carry)
-        settings = {"batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
-        settings |= {"accumulation": accumulation, "use_autocast": use_autocast, "compile": compile}
-        sources = {"dataset_id": dataset_id, "text": text, "data_base64": data_base64}
+        given = locals()
+        run, asked, settings = (plans.named(given, names) for names in (plans.LENGTH, plans.KIND, plans.SETTINGS))
+        sources: dict[str, Any] = {"dataset_id": dataset_id, "text": text, "data_base64": data_base64}
         if resume_job is not None:
             one_of(resume_job=resume_job, **sources)
             plans.refuse_beside_resume([*run.values(), *settings.values(), idempotency_key], asked)

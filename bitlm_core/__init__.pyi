@@ -31,6 +31,7 @@ from .codec import (
     PackedBits,
     bits_from_digits,
     bits_to_bytes,
+    bits_to_text,
     bytes_to_bits,
     check_records,
     compress_bits,
@@ -40,8 +41,10 @@ from .codec import (
     decompress_bits,
     decompress_packed,
     decompress_rows,
+    enforce_parity,
     pack_bits,
     record_spans,
+    text_to_bits,
     unpack_bits,
 )
 from .compression.codecs import CodecName, GeneralName, general_codec
@@ -94,6 +97,7 @@ from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
 from .models.blt_config import BLTConfig
+from .models.compressed_input import CompressedForward, forward_compressed
 from .models.config import ModelConfig, count_parameters
 from .models.flops import flops_per_byte
 from .models.patch_inspection import inspect_model_patches
@@ -121,6 +125,7 @@ from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score,
 from .telemetry.patch_plot import draw_patches
 from .telemetry.plot import draw_run
 from .telemetry.synthesizer import Clusters, synthesize
+from .training.compressed import Feed, Shown
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 from .training.statistics import DataStatistics, data_statistics
@@ -147,6 +152,7 @@ __all__ = [
     "CodecName",
     "CodecsReport",
     "Coded",
+    "CompressedForward",
     "ConfigError",
     "ContainerError",
     "ContainerInfo",
@@ -161,6 +167,7 @@ __all__ = [
     "EngineConfig",
     "EntropyFit",
     "EntropyModel",
+    "Feed",
     "Filling",
     "FillingState",
     "Floors",
@@ -200,6 +207,7 @@ __all__ = [
     "Score",
     "SequenceMetrics",
     "SequenceTooLongError",
+    "Shown",
     "Span",
     "StepReport",
     "TelemetryConfig",
@@ -215,6 +223,7 @@ __all__ = [
     "anomaly_steps",
     "bits_from_digits",
     "bits_to_bytes",
+    "bits_to_text",
     "byte_histogram",
     "bytes_in_memory",
     "bytes_to_bits",
@@ -255,12 +264,14 @@ __all__ = [
     "digest_of",
     "draw_patches",
     "draw_run",
+    "enforce_parity",
     "estimate_engine_bytes",
     "failed_parity",
     "file_figures",
     "file_part",
     "finished",
     "flops_per_byte",
+    "forward_compressed",
     "free_memory_bytes",
     "fresh_mixer",
     "general_codec",
@@ -309,6 +320,7 @@ __all__ = [
     "sync",
     "synthesize",
     "telemetry_steps",
+    "text_to_bits",
     "timed",
     "train_speeds",
     "unpack_bits",

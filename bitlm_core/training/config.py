@@ -42,14 +42,28 @@ class TrainingConfig(BaseModel):
     telemetry_every: Annotated[
         int | None, Field(ge=1, le=100_000, description="steps between K, C, S measurements; null: as telemetry has it")
     ] = None
+    compress_prob: Annotated[
+        float, Field(ge=0, le=1, description="of windows that are run-length coded and decoded first, at the end of a run")
+    ] = 0.0
+    direct_prob: Annotated[float, Field(ge=0, le=1, description="of windows shown as their run-length streams")] = 0.0
 
     @model_validator(mode="after")
-    def _one_size(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.batch_bytes is not None and "batch_size" in self.model_fields_set:
             raise ValueError(
                 f"batch_bytes={self.batch_bytes} and batch_size={self.batch_size} both say what a step reads: give one"
             )
+        if self.compress_prob + self.direct_prob > 1:
+            raise ValueError(
+                f"compress_prob={self.compress_prob:g} and direct_prob={self.direct_prob:g} are shares of the same windows and "
+                "add up to more than 1: lower one of them"
+            )
         return self
+
+    @property
+    def feeds(self) -> bool:
+        """Whether windows are shown in more ways than as they are."""
+        return self.compress_prob > 0 or self.direct_prob > 0
 
     @model_serializer(mode="wrap")
     def _told(self, told: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from bitlm_core.models.carried import Carried
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.training.batches import Batch
 from bitlm_core.training.composite import Composite
+from bitlm_core.training.compressed import Feed, Showing, feed_of, show
 from bitlm_core.training.config import Objective, TrainingConfig, learning_rate
 from bitlm_core.training.objective import batch_loss, learns
 from bitlm_core.training.optim import is_table, make_optimizers, momentum, state_layout
@@ -33,13 +34,18 @@ _SEED_STRIDE = 1_000_003  # keeps the streams of neighbouring seeds apart
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one optimizer step did. `loss` in nats per byte; `path_logits` [B, T, 8] and `trace` are of its forward pass."""
+    """What one optimizer step did. `loss` in nats per byte shown; `path_logits` [B, T, 8] and `trace` are of its forward pass.
+
+    `path_logits`: of the windows that were shown as data, `trace` of the first part of these, where there are some. `feed`: how
+    windows were shown, of a training that shows them in several ways.
+    """
 
     loss: float
     grad_norm: float
     learning_rate: float
     path_logits: Tensor
     trace: Trace
+    feed: Feed | None = None
 
 
 FRESH_PASSES, MANY_PASSES, MANY_DROPOUT = 1.5, 3.0, 0.15
@@ -92,7 +98,8 @@ class Trainer:
             with self.training_dtype(), self._compiled(), torch.random.fork_rng(devices=_cuda_devices(model)):
                 torch.manual_seed(random_seed)
                 told: dict[str, Any] = {"carried": carried, "masking": masking, "composite": composite}
-                loss, logits, trace = self._backward(batch.to(model.device), objective, generator, told)
+                showing = show(batch, self.config, seed=self.seed, step=step, progress=progress).to(model.device)
+                loss, logits, trace, feed = self._backward(showing, objective, generator, told)
             norm = self._clip()
             if not math.isfinite(loss) or not math.isfinite(norm):
                 raise ModelStateError(
@@ -105,7 +112,7 @@ class Trainer:
         finally:
             model.zero_grad(set_to_none=True)
             model.eval()
-        return StepResult(loss, norm, learning_rate(self.config, progress, step), logits, trace)
+        return StepResult(loss, norm, learning_rate(self.config, progress, step), logits, trace, feed)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -201,24 +208,27 @@ class Trainer:
             yield name, parameter, owner[id(parameter)]
 
     def _backward(
-        self, batch: Batch, objective: Objective, generator: torch.Generator, told: dict[str, Any]
-    ) -> tuple[float, Tensor, Trace]:
-        total, logits, trace = 0.0, [], Trace()
+        self, showing: Showing, objective: Objective, generator: torch.Generator, told: dict[str, Any]
+    ) -> tuple[float, Tensor, Trace, Feed | None]:
+        total, traces = 0.0, []
+        data_logits, direct_logits = ([showing.data.data.new_zeros((0, 1, 8), dtype=torch.float32)] for _ in range(2))
         # Streams are carried for the whole batch, so it is not cut then.
-        for part in batch.parts(1 if told["carried"] else self.config.accumulation):
-            share = part.num_bytes / batch.num_bytes
-            found = batch_loss(self.model, part, objective, generator, ponder_cost=self.config.ponder_cost, **told)
+        for part, is_data in showing.parts(1 if told["carried"] else self.config.accumulation):
+            share = part.num_bytes / showing.num_bytes
+            own = told if is_data else told | {"composite": None}  # which compares with bytes of data
+            found = batch_loss(self.model, part, objective, generator, ponder_cost=self.config.ponder_cost, **own)
             (found.minimised * share).backward()  # type: ignore[no-untyped-call]
             total += found.nats.item() * share
-            logits.append(found.path_logits)
-            trace = trace if len(logits) > 1 else found.trace  # of the first part
+            (data_logits if is_data else direct_logits).append(found.path_logits)
+            traces.append(found.trace)
         apart = self.model.masked_network is not None
         for name, parameter, optimizer in self._owned():
             # Of a layer that no position reached, moments are kept like all others. What takes no part stays as it is, but is
             # met once, so that there are moments of everything.
             if parameter.grad is None and (learns(name, objective, apart=apart) or not optimizer.state.get(parameter)):
                 parameter.grad = _no_gradient(parameter, sparse=is_table(name))
-        return total, torch.cat(logits), trace
+        logits, direct = torch.cat(data_logits[1:] or data_logits), torch.cat(direct_logits[1:] or direct_logits)
+        return total, logits, traces[0], feed_of(showing, logits, direct) if self.config.feeds else None
 
 
 def _no_gradient(parameter: Tensor, *, sparse: bool) -> Tensor:

@@ -34,7 +34,7 @@ class Training:
     def __init__(self, entry: Entry, command: commands.Train) -> None:
         self._entry = entry
         self._command = command
-        self._num_bytes, self._busy_s, self._mixed = 0, 0.0, None
+        self._num_bytes, self._busy_s, self._warned = 0, 0.0, False
         self._due = time.monotonic() + command.autosave_s
         self._told = self._standing(command.plan)
 
@@ -115,6 +115,8 @@ class Training:
         self._num_bytes += report.num_bytes
         point = point_of(report, seconds)
         alerts = tuple(alert.message for alert in report.alerts)
+        if report.feed is not None and report.feed.warning is not None and not self._warned:
+            alerts, self._warned = (*alerts, report.feed.warning), True
         self._entry.history.add(point)
         self._entry.history.warn(alerts)
         self._entry.unsaved = True

@@ -54,6 +54,7 @@ class JobResult(CompressedInput):
     bits_per_byte: FiniteOrNone = None
     bits_per_byte_mixed: Annotated[FiniteOrNone, Field(description="With context mixing, on bytes new to it.")] = None
     bits_per_byte_held_out: Annotated[FiniteOrNone, Field(description="Of the network, on the held-out part.")] = None
+    feed: Annotated[dict[str, float] | None, Field(description="Windows shown raw, compressed, direct.")] = None
     stopped_early: Annotated[bool | None, Field(description="True where patience ended it.")] = None
     bytes_per_second: FiniteOrNone = None
     eta_s: FiniteOrNone = None

@@ -10,6 +10,21 @@ from pydantic import Field, ValidationError
 from bitlm_core import ConfigError, TrainingConfig, TrainingPlan
 from bitlm_mcp.schemas import RARE
 
+LENGTH = ("steps", "seconds", "validate_every", "patience")
+"""What says how long to train."""
+KIND = ("objective", "mask_unit", "noise_curriculum", "carry")
+"""The fields of a plan that say what is learned, and how the data is read."""
+SETTINGS = (
+    "batch_size",
+    "learning_rate",
+    "optimizer",
+    "accumulation",
+    "use_autocast",
+    "compile",
+    "compress_prob",
+    "direct_prob",
+)
+"""The fields of `TrainingConfig` that a call may name."""
 VALIDATE_EVERY = 50
 """Steps between two looks at held-out data, for a call that names its patience alone."""
 
@@ -31,6 +46,10 @@ Accumulation = Annotated[
 ]
 UseAutocast = Annotated[bool | None, Field(description="Compute in bf16, the default.", json_schema_extra=RARE)]
 Compile = Annotated[bool | None, Field(description="torch.compile: slow to start.", json_schema_extra=RARE)]
+CompressProb = Annotated[
+    float | None, Field(ge=0, le=1, description="Windows that travel compressed, at the end.", json_schema_extra=RARE)
+]
+DirectProb = Annotated[float | None, Field(ge=0, le=1, description="Windows shown as compressed bits.", json_schema_extra=RARE)]
 Queue = Annotated[bool, Field(description="Wait for its turn.")]
 ResumeJob = Annotated[str | None, Field(max_length=64, description="A job to go on with.")]
 IdempotencyKey = Annotated[str | None, Field(min_length=1, max_length=128, description="Same call, same key: the same job.")]
@@ -51,18 +70,25 @@ def plan_of(
             **asked,
         )
     except ValidationError as error:
-        problems = (problem["msg"].removeprefix("Value error, ") for problem in error.errors(include_url=False))
-        raise ConfigError("; ".join(problems)) from None
+        raise _refused(error) from None
 
 
-def kind_of(objective: str, mask_unit: str, noise_curriculum: bool, carry: bool) -> dict[str, Any]:
-    """The fields of a plan that say what is learned, and how the data is read."""
-    return {"objective": objective, "mask_unit": mask_unit, "noise_curriculum": noise_curriculum, "carry": carry}
+def _refused(error: ValidationError) -> ConfigError:
+    problems = (problem["msg"].removeprefix("Value error, ") for problem in error.errors(include_url=False))
+    return ConfigError("; ".join(problems))
+
+
+def named(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Some of the arguments of a call."""
+    return {name: given[name] for name in names}
 
 
 def settings_of(asked: Mapping[str, Any]) -> TrainingConfig:
-    """The settings of a call; what is None is as the engine has it."""
-    return TrainingConfig(**{name: value for name, value in asked.items() if value is not None})
+    """The settings of a call; what is None is as the engine has it. Raises ConfigError for what does not go together."""
+    try:
+        return TrainingConfig(**{name: value for name, value in asked.items() if value is not None})
+    except ValidationError as error:
+        raise _refused(error) from None
 
 
 def refuse_beside_resume(given: Iterable[object], asked: Mapping[str, object]) -> None:

@@ -46,7 +46,7 @@ from .durable import (
     write_whole,
 )
 from .engine import Engine
-from .engine_config import EngineConfig, check_telemetry, check_training, estimate_engine_bytes
+from .engine_config import EngineConfig, Growth, check_telemetry, check_training, estimate_engine_bytes
 from .errors import (
     BitLMError,
     CheckpointCorruptError,
@@ -103,6 +103,7 @@ from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 from .training.statistics import DataStatistics, data_statistics
+from .transform.growth import add_layer, double_length, double_width, grow, grown_config, next_growth
 
 __all__ = [
     "KINDS",
@@ -144,6 +145,7 @@ __all__ = [
     "GateState",
     "GenerateReport",
     "Generation",
+    "Growth",
     "Int8Report",
     "LabelledForm",
     "LearnReport",
@@ -183,6 +185,7 @@ __all__ = [
     "Verdict",
     "WindowSummary",
     "activations",
+    "add_layer",
     "adopt_floors",
     "alone_in",
     "anomaly_steps",
@@ -215,6 +218,8 @@ __all__ = [
     "describe",
     "diffusion_bench_steps",
     "digest_of",
+    "double_length",
+    "double_width",
     "draw_patches",
     "draw_run",
     "estimate_engine_bytes",
@@ -229,6 +234,8 @@ __all__ = [
     "generate_speeds",
     "geometric_mean",
     "grid",
+    "grow",
+    "grown_config",
     "halting_steps",
     "heat_map",
     "inspect_model_patches",
@@ -241,6 +248,7 @@ __all__ = [
     "make_folder",
     "measure_bits",
     "nanogpt_steps",
+    "next_growth",
     "packed_groups",
     "patch_bench_steps",
     "patch_starts",

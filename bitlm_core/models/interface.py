@@ -74,6 +74,7 @@ class LanguageModel(nn.Module, ABC):
             max_seq_len=config.max_seq_len + self.positions_beyond,
             dropout=config.dropout or 0.0,
             position=config.position,
+            sinusoid_copies=config.sinusoid_copies,
             differential=config.attention == "differential",
             locality=Locality(*config.chunks) if config.chunks else None,
             act_threshold=config.act_threshold,

@@ -231,6 +231,7 @@ def _local_stack(config: ModelConfig, sizes: PatchSizes, num_layers: int) -> Blo
         max_seq_len=config.max_seq_len + AT_ONCE,
         dropout=config.dropout or 0.0,
         position=config.position,
+        sinusoid_copies=config.sinusoid_copies,
         locality=Locality(sizes.local_chunk, sizes.local_chunk),
         running="reversible" if config.reversible else "checkpointed" if config.use_checkpoint else "plain",
     )

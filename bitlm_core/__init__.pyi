@@ -103,7 +103,7 @@ from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 from .training.statistics import DataStatistics, data_statistics
-from .transform.growth import add_layer, double_length, double_width, grow, grown_config, next_growth
+from .transform.growth import add_layer, double_length, double_width, grow, grow_steps, grown_config, next_growth
 
 __all__ = [
     "KINDS",
@@ -235,6 +235,7 @@ __all__ = [
     "geometric_mean",
     "grid",
     "grow",
+    "grow_steps",
     "grown_config",
     "halting_steps",
     "heat_map",

@@ -11,6 +11,7 @@ that carries keys and values has read cannot be, for it is made of the old netwo
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from bitlm_core.engine_config import EngineConfig, Growth, check_training
 from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.models.build import build_model
 from bitlm_core.models.config import MAX_POSITIONS, ModelConfig, describe_invalid
+from bitlm_core.steps import finished
 from bitlm_core.transform.widening import widened_moments, widened_weights
 
 CYCLE: tuple[Growth, ...] = ("layer", "width", "context")
@@ -35,14 +37,22 @@ def grow(engine: Engine, step: Growth, *, seed: int = 0) -> Engine:
     Raises ConfigError for a size above its limit or a model without a network, ModelStateError where a training that carries
     keys and values is under way.
     """
+    return finished(grow_steps(engine, step, seed=seed))
+
+
+def grow_steps(engine: Engine, step: Growth, *, seed: int = 0) -> Generator[float, None, Engine]:
+    """As `grow`; yields the share done. With context mixing, half a minute per GiB of tables goes into copying them."""
     config = grown_config(engine.config, step)
     _check_plan(engine, config)
+    yield 0.0
     tensors, header = engine.state()
+    yield 0.5
     kept = {name: value for name, value in tensors.items() if not name.startswith("carried.")}
     if step == "layer":
         kept |= _of_new_layer(kept, config.model, seed)
     elif step == "width":
         kept |= _of_twice_the_width(engine, kept, seed)
+    yield 0.6
     told = {**header, "config": config.model_dump(mode="json"), "carried": None}
     return Engine.from_state(kept, told, str(engine.model.device) if engine.model else "cpu")
 

@@ -103,7 +103,8 @@ from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 from .training.statistics import DataStatistics, data_statistics
-from .transform.growth import add_layer, double_length, double_width, grow, grow_steps, grown_config, next_growth
+from .transform.cycle import grown_config, next_growth
+from .transform.growth import add_layer, double_length, double_width, grow, grow_steps
 
 __all__ = [
     "KINDS",

@@ -69,7 +69,7 @@ from .durable import (
     write_whole,
 )
 from .engine import Engine
-from .engine_config import EngineConfig, check_telemetry, check_training, estimate_engine_bytes
+from .engine_config import EngineConfig, Growth, check_telemetry, check_training, estimate_engine_bytes
 from .errors import (
     BitLMError,
     CheckpointCorruptError,
@@ -129,6 +129,8 @@ from .training.compressed import Feed, Shown
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 from .training.statistics import DataStatistics, data_statistics
+from .transform.cycle import grown_config, next_growth
+from .transform.growth import add_layer, double_length, double_width, grow, grow_steps
 
 __all__ = [
     "KINDS",
@@ -176,6 +178,7 @@ __all__ = [
     "GeneralName",
     "GenerateReport",
     "Generation",
+    "Growth",
     "Int8Report",
     "LabelledForm",
     "LearnReport",
@@ -218,6 +221,7 @@ __all__ = [
     "Verdict",
     "WindowSummary",
     "activations",
+    "add_layer",
     "adopt_floors",
     "alone_in",
     "anomaly_steps",
@@ -262,6 +266,8 @@ __all__ = [
     "describe",
     "diffusion_bench_steps",
     "digest_of",
+    "double_length",
+    "double_width",
     "draw_patches",
     "draw_run",
     "enforce_parity",
@@ -279,6 +285,9 @@ __all__ = [
     "generate_speeds",
     "geometric_mean",
     "grid",
+    "grow",
+    "grow_steps",
+    "grown_config",
     "halting_steps",
     "heat_map",
     "inspect_model_patches",
@@ -291,6 +300,7 @@ __all__ = [
     "make_folder",
     "measure_bits",
     "nanogpt_steps",
+    "next_growth",
     "pack_bits",
     "packed_groups",
     "patch_bench_steps",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,6 +13,9 @@ from bitlm_core.models.config import ModelConfig
 from bitlm_core.safety.floors import Floors
 from bitlm_core.telemetry.config import TelemetryConfig
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
+
+Growth = Literal["layer", "width", "context"]
+"""A block more, twice the width, or windows twice as long; see `transform.growth`."""
 
 
 class EngineConfig(BaseModel):
@@ -30,6 +33,7 @@ class EngineConfig(BaseModel):
     floors: Floors = Floors()
     telemetry: TelemetryConfig = TelemetryConfig()
     seed: Annotated[int, Field(ge=0, lt=2**31, description="of the initial weights, batches and dropout")] = 0
+    last_growth: Annotated[Growth | None, Field(description="the latest step by which the network grew")] = None
 
     @model_validator(mode="after")
     def _something_learns(self) -> Self:

@@ -12,6 +12,7 @@ from bitlm_mcp.results import FiniteOrNone, both_channels
 from bitlm_mcp.snapshot import JobView, Status
 from bitlm_mcp.tools.coding_results import CompressedInput
 from bitlm_mcp.tools.gate_results import CalibrateResult
+from bitlm_mcp.tools.growth_results import ScaleResult
 from bitlm_mcp.tools.inference_results import (
     CompressResult,
     DecompressResult,
@@ -27,7 +28,8 @@ DRIFTED = (
     "a metric drifted, and halt_on_drift is set: the training ended at that step and was saved. Look at get_telemetry; "
     "train_step goes on from there; the page, or set_telemetry (offered with --toolsets all), changes what counts as drift"
 )
-_Shape = CalibrateResult | ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
+_Read = ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
+_Shape = CalibrateResult | ScaleResult | _Read
 _SHAPES: dict[str, type[_Shape]] = {
     "calibrate_floors": CalibrateResult,
     "score": ScoreResult,
@@ -36,6 +38,7 @@ _SHAPES: dict[str, type[_Shape]] = {
     "decompress": DecompressResult,
     "repair": RepairResult,
     "inspect_patches": PatchesResult,
+    "scale_model": ScaleResult,
 }
 
 

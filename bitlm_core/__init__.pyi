@@ -102,7 +102,9 @@ from .telemetry.plot import draw_run
 from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
+from .training.growing import Growing, Growth, GrowthEvent, ProgressiveConfig
 from .training.statistics import DataStatistics, data_statistics
+from .transform.progressive import Progressive
 
 __all__ = [
     "KINDS",
@@ -144,6 +146,9 @@ __all__ = [
     "GateState",
     "GenerateReport",
     "Generation",
+    "Growing",
+    "Growth",
+    "GrowthEvent",
     "Int8Report",
     "LabelledForm",
     "LearnReport",
@@ -160,6 +165,8 @@ __all__ = [
     "Patcher",
     "PatchesReport",
     "PatchingConfig",
+    "Progressive",
+    "ProgressiveConfig",
     "RecordScore",
     "Repair",
     "RepairReport",

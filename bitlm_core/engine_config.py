@@ -71,6 +71,8 @@ def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingP
         named.append(f"objective={plan.objective!r}")
     if plan and plan.carry:
         named.append("carry=True")
+    if plan and plan.growing:
+        named.append("progressive=True")
     if named:
         raise ConfigError(
             f"{', '.join(sorted(named))}: only networks are trained with that, and architecture='mix' has none: it reads its "

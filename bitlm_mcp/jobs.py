@@ -124,6 +124,7 @@ class Job:
             stopped_early=self.progress.stopped_early,
             all_read=self.progress.all_read,
             drifted=self.progress.drifted,
+            growths=self.progress.growths,
             saved_step=self.saved_step,
             result=self.result,
         )

@@ -124,7 +124,8 @@ class JobView:
 
     `saved_step`: the step of the model that its last save holds; what came after would be lost with the process.
     `stopped_early`: the held-out part was no longer known better, so the rest of the plan was left out. `all_read`: so it
-    was because a model without a network has read all of the data; `drifted`: because a metric moved.
+    was because a model without a network has read all of the data; `drifted`: because a metric moved. `growths`: what has
+    happened to a network that grows while it is trained.
     """
 
     job_id: str
@@ -147,6 +148,7 @@ class JobView:
     stopped_early: bool = False
     all_read: bool = False
     drifted: bool = False
+    growths: tuple[str, ...] = ()
     saved_step: int | None = None
     result: dict[str, Any] | None = None
 

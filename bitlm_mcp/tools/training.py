@@ -104,6 +104,9 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         carry: plans.Carry = False,
         validate_every: plans.ValidateEvery = None,
         patience: plans.Patience = None,
+        progressive: plans.Progressive = False,
+        improve_threshold: plans.ImproveThreshold = None,
+        max_parameters: plans.MaxParameters = None,
         optimizer: plans.Optimizer = None,
         accumulation: plans.Accumulation = None,
         use_autocast: plans.UseAutocast = None,
@@ -120,6 +123,7 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         """
         run: dict[str, Any] = {"steps": steps, "seconds": seconds, "validate_every": validate_every, "patience": patience}
         asked = plans.kind_of(objective, mask_unit, noise_curriculum, carry)
+        asked["growing"] = plans.growing_of(progressive, improve_threshold, max_parameters)
         settings = {"batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
         settings |= {"accumulation": accumulation, "use_autocast": use_autocast, "compile": compile}
         sources = {"dataset_id": dataset_id, "text": text, "data_base64": data_base64}

@@ -18,7 +18,6 @@ import bitlm_core
 from bitlm_mcp import options
 from bitlm_mcp.compression_commands import check_free, known_engine
 from bitlm_mcp.compute import commands
-from bitlm_mcp.compute.answers import Progress
 from bitlm_mcp.compute.engines import Entry
 from bitlm_mcp.compute.messages import DataPart, ModelRef, Saved
 from bitlm_mcp.compute.training import Training
@@ -170,7 +169,8 @@ def _parts(file: Path, holdout_fraction: float) -> tuple[DataPart, DataPart]:
     size, digest = file.stat().st_size, bitlm_core.digest_of(file)
     cut = size - int(size * holdout_fraction)
     return tuple(  # type: ignore[return-value]
-        DataPart(path=file.absolute(), start=start, end=end, digest=f"{digest}:{start}-{end}") for start, end in ((0, cut), (cut, size))
+        DataPart(path=file.absolute(), start=start, end=end, digest=f"{digest}:{start}-{end}")
+        for start, end in ((0, cut), (cut, size))
     )
 
 

@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any
 
-from bitlm_core.transform.growth import grow, grown_config
-
 from bitlm_core.engine import Engine
 from bitlm_core.engine_config import EngineConfig
 from bitlm_core.errors import ConfigError, ResourceLimitError
@@ -24,6 +22,7 @@ from bitlm_core.models.config import count_parameters
 from bitlm_core.training.config import TrainingPlan
 from bitlm_core.training.data import ByteData
 from bitlm_core.training.growing import Growing, Growth, GrowthEvent
+from bitlm_core.transform.growth import grow, grown_config
 
 Steps = Generator[StepReport | GrowthEvent, None, None]
 

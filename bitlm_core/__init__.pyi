@@ -104,6 +104,7 @@ from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 from .training.growing import Growing, Growth, GrowthEvent, ProgressiveConfig
 from .training.statistics import DataStatistics, data_statistics
+from .transform.growth import add_layer, double_length, double_width, grow, grown_config, next_growth
 from .transform.progressive import Progressive
 
 __all__ = [
@@ -190,6 +191,7 @@ __all__ = [
     "Verdict",
     "WindowSummary",
     "activations",
+    "add_layer",
     "adopt_floors",
     "alone_in",
     "anomaly_steps",
@@ -222,6 +224,8 @@ __all__ = [
     "describe",
     "diffusion_bench_steps",
     "digest_of",
+    "double_length",
+    "double_width",
     "draw_patches",
     "draw_run",
     "estimate_engine_bytes",
@@ -236,6 +240,8 @@ __all__ = [
     "generate_speeds",
     "geometric_mean",
     "grid",
+    "grow",
+    "grown_config",
     "halting_steps",
     "heat_map",
     "inspect_model_patches",
@@ -248,6 +254,7 @@ __all__ = [
     "make_folder",
     "measure_bits",
     "nanogpt_steps",
+    "next_growth",
     "packed_groups",
     "patch_bench_steps",
     "patch_starts",

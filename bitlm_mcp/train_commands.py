@@ -1,7 +1,7 @@
 """`bitlm train`: a model learns a file, without a server; with --progressive its network grows on the way.
 
-It is the training of the server's jobs, so what comes of it is a checkpoint that a server loads, or a file like one. Ctrl-C ends
-it early, with what was learned until then. Importing this brings no torch.
+It is the training of the server's jobs, so what comes of it is a checkpoint that a server loads, or a file like one. Ctrl-C
+ends it early, with what was learned until then. Importing this brings no torch.
 """
 
 from __future__ import annotations
@@ -168,10 +168,11 @@ def _parts(file: Path, holdout_fraction: float) -> tuple[DataPart, DataPart]:
     """What is learned, and what is only looked at."""
     size, digest = file.stat().st_size, bitlm_core.digest_of(file)
     cut = size - int(size * holdout_fraction)
-    return tuple(  # type: ignore[return-value]
-        DataPart(path=file.absolute(), start=start, end=end, digest=f"{digest}:{start}-{end}")
-        for start, end in ((0, cut), (cut, size))
-    )
+
+    def part(start: int, end: int) -> DataPart:
+        return DataPart(path=file.absolute(), start=start, end=end, digest=f"{digest}:{start}-{end}")
+
+    return part(0, cut), part(cut, size)
 
 
 def _trained(training: Training) -> Saved:
@@ -188,7 +189,7 @@ def _shares(training: Training) -> Generator[float, None, None]:
     for progress in training.steps():
         for alert in progress.alerts:
             typer.echo(f"bitlm: {alert}", err=True)
-        yield _share(progress)
+        yield progress.share
 
 
 def _tell(entry: Entry, target: _Target, json_only: bool) -> None:

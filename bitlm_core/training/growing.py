@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Growth = Literal["layer", "width", "context"]
+"""A block more, twice the width, or windows twice as long; see `transform.growth`."""
 Asked = Literal["grow", "keep", "undo"]
 CYCLE: tuple[Growth, ...] = ("layer", "width", "context")
 

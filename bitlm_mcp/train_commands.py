@@ -152,8 +152,8 @@ def _engine(model: str | None, state_dir: Path, asked: Mapping[str, Any]) -> bit
     if model is not None:
         refuse(bool(given), f"{', '.join(given)} is of a fresh model, and {model!r} is what it is: leave one of them out")
         return known_engine(model, state_dir)
-    kind = asked["architecture"] or "byte"
-    sizes = asked["preset"] or (None if kind == "mix" else "small")
+    kind: Any = asked["architecture"] or "byte"
+    sizes: Any = asked["preset"] or (None if kind == "mix" else "small")
     mixing = None if asked["context_mixing"] is False else bitlm_core.MixingConfig()
     config = bitlm_core.EngineConfig(model=bitlm_core.preset_config(sizes, kind), mixing=mixing, seed=asked["seed"] or 0)
     _require_room(config)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from bitlm_core import Engine, Growing, ModelStateError, ProgressiveConfig, ResourceLimitError, TrainingConfig, read_file
 from bitlm_mcp.compute.answers import Progress
@@ -37,6 +38,12 @@ def learned(made: Server) -> list[HistoryPoint]:
     return [replace(point, bytes_per_second=None, memory_bytes=None) for point in points]
 
 
+def same_weights(left: Server, right: Server) -> bool:
+    """Whether the saved states of both are bit for bit the same: weights, moments, mixer."""
+    mine, other = (read_file(made.workspace.models.ref("m").state, "m")[0] for made in (left, right))
+    return mine.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in mine.items())
+
+
 def training(folder: Path, entry: Entry, **fields: Any) -> Training:
     (folder / "data").write_bytes(TEXT)
     half = len(TEXT) // 2
@@ -63,7 +70,7 @@ def test_it_is_told_and_it_stays(tmp_path: Path) -> None:
         assert view.num_parameters > small and view.step == 10 and set(done.growths) <= set(view.alerts)
     with server(tmp_path) as again:
         assert again.workspace.job(done.job_id).growths == done.growths
-        assert again.workspace.model("m").num_parameters == view.num_parameters and again.infer()[1] == 10
+        assert again.workspace.model("m").num_parameters == view.num_parameters
 
 
 def test_a_stop_in_the_middle_changes_nothing(tmp_path: Path) -> None:
@@ -71,7 +78,6 @@ def test_a_stop_in_the_middle_changes_nothing(tmp_path: Path) -> None:
         straight.data()
         straight.create()
         straight.trained(steps=14, **PLAN)
-        expected, said = learned(straight), straight.infer()
     with server(tmp_path / "stopped") as first:
         first.data()
         first.create()
@@ -82,19 +88,20 @@ def test_a_stop_in_the_middle_changes_nothing(tmp_path: Path) -> None:
             assert second.workspace.model("m").step == second.workspace.job(job.job_id).saved_step
             resume(second.workspace, job.job_id, queue=False)
             assert second.ended(job.job_id).status == "completed"
-        assert learned(second) == expected and second.infer() == said
+        assert learned(second) == learned(straight) and same_weights(second, straight)
 
 
-def test_what_is_saved_never_holds_a_growth_on_trial(tmp_path: Path) -> None:
+def test_what_is_saved_never_holds_a_growth_on_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitlm_mcp.compute.training.MAX_SAVING_SHARE", 1e9)
     entry = Entry(Engine(config()), 0)
-    saved = [each.saved for each in training(tmp_path, entry).steps() if each.saved]
+    saved = [each.saved for each in training(tmp_path, entry, steps=9).steps() if each.saved]
     engines = [Engine.from_state(*read_file(each.path, "state")) for each in saved]
-    assert [engine.step for engine in engines[:3]] == [1, 2, 3] and len(engines) > 5
+    assert [engine.step for engine in engines] == [1, 2, 3, 4, 8, 9]  # on trial from step 4 to 8
     plans = [engine.plan for engine in engines]
     assert all(plan and plan.growing and plan.growing.loss_before is None for plan in plans)
     asked = next(engine for engine, plan in zip(engines, plans, strict=True) if plan and plan.growing and plan.growing.asks)
     assert asked.step == 4 and asked.config.model == config().model
-    assert engines[-1].config.model.num_layers > 1
+    assert [engine.config.model.num_layers for engine in engines[4:]] == [2, 2]
 
 
 def test_a_stop_in_a_trial_saves_the_model_of_before(tmp_path: Path) -> None:
@@ -131,10 +138,8 @@ def test_without_memory_it_goes_on_as_it_is(tmp_path: Path, monkeypatch: pytest.
     with server(tmp_path) as made:
         made.data()
         made.create()
-        done = made.trained(steps=8, **PLAN)
-        assert (
-            len(done.growths) == 1 and "grows no more" in done.growths[0] and "there is no memory for that" in done.growths[0]
-        )
+        done = made.trained(steps=10, **PLAN)
+        assert "grows no more" in done.growths[0] and "there is no memory for that" in done.growths[0]
         assert made.workspace.model("m").config["model"]["num_layers"] == 1
 
 
@@ -147,7 +152,6 @@ def test_a_cancelled_one_can_go_on(tmp_path: Path) -> None:
         cancel(made.workspace, job.job_id)
         assert made.ended(job.job_id).status == "cancelled"
         step = made.workspace.model("m").step
-        assert made.infer()[1] == step
         resume(made.workspace, job.job_id, queue=False)
         made.until_step(step + 1)
         with pytest.raises(ModelStateError, match="not interrupted or cancelled"):
@@ -174,7 +178,7 @@ async def test_it_is_asked_for_and_told_over_the_protocol(tmp_path: Path, monkey
         assert "max_parameters belongs to progressive training" in text
         assert "text and data_base64 have none" in await made.refusal("train_step", text="abc", progressive=True)
         assert "leave one of both out" in await made.refusal("train_step", dataset_id="data", progressive=True, patience=3)
-        asked = {"dataset_id": "data", "steps": 8, "validate_every": 2, "batch_size": 2}
+        asked = {"dataset_id": "data", "steps": 10, "validate_every": 2, "batch_size": 2}
         done = await made.call("train_step", **asked, progressive=True, improve_threshold=0.999, **WAIT)
         assert "grown by layer" in done["growths"][0] and done["status"] == "completed"
         assert (await made.call("wait_job", job_id=done["job_id"]))["growths"] == done["growths"]

@@ -69,7 +69,7 @@ from .durable import (
     write_whole,
 )
 from .engine import Engine
-from .engine_config import EngineConfig, Growth, check_telemetry, check_training, estimate_engine_bytes
+from .engine_config import EngineConfig, check_telemetry, check_training, estimate_engine_bytes
 from .errors import (
     BitLMError,
     CheckpointCorruptError,
@@ -128,9 +128,11 @@ from .telemetry.synthesizer import Clusters, synthesize
 from .training.compressed import Feed, Shown
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
+from .training.growing import Growing, Growth, GrowthEvent, ProgressiveConfig
 from .training.statistics import DataStatistics, data_statistics
 from .transform.cycle import grown_config, next_growth
 from .transform.growth import add_layer, double_length, double_width, grow, grow_steps
+from .transform.progressive import Progressive
 
 __all__ = [
     "KINDS",
@@ -178,7 +180,9 @@ __all__ = [
     "GeneralName",
     "GenerateReport",
     "Generation",
+    "Growing",
     "Growth",
+    "GrowthEvent",
     "Int8Report",
     "LabelledForm",
     "LearnReport",
@@ -196,6 +200,8 @@ __all__ = [
     "Patcher",
     "PatchesReport",
     "PatchingConfig",
+    "Progressive",
+    "ProgressiveConfig",
     "RecordScore",
     "Repair",
     "RepairReport",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,9 +13,7 @@ from bitlm_core.models.config import ModelConfig
 from bitlm_core.safety.floors import Floors
 from bitlm_core.telemetry.config import TelemetryConfig
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
-
-Growth = Literal["layer", "width", "context"]
-"""A block more, twice the width, or windows twice as long; see `transform.growth`."""
+from bitlm_core.training.growing import Growth
 
 
 class EngineConfig(BaseModel):
@@ -77,6 +75,8 @@ def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingP
         named.append(f"objective={plan.objective!r}")
     if plan and plan.carry:
         named.append("carry=True")
+    if plan and plan.growing:
+        named.append("progressive=True")
     if named:
         raise ConfigError(
             f"{', '.join(sorted(named))}: only networks are trained with that, and architecture='mix' has none: it reads its "

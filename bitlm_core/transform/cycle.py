@@ -6,11 +6,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bitlm_core.engine_config import EngineConfig, Growth
+from bitlm_core.engine_config import EngineConfig
 from bitlm_core.errors import ConfigError
 from bitlm_core.models.config import MAX_POSITIONS, ModelConfig, describe_invalid
-
-CYCLE: tuple[Growth, ...] = ("layer", "width", "context")
+from bitlm_core.training.growing import CYCLE, Growth
 
 
 def grown_config(config: EngineConfig, step: Growth) -> EngineConfig:

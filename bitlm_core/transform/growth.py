@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from bitlm_core.engine import Engine
-from bitlm_core.engine_config import EngineConfig, Growth, check_training
+from bitlm_core.engine_config import EngineConfig, check_training
 from bitlm_core.errors import ModelStateError
 from bitlm_core.models.build import build_model
 from bitlm_core.models.config import ModelConfig
 from bitlm_core.steps import finished
+from bitlm_core.training.growing import Growth
 from bitlm_core.transform.cycle import grown_config
 from bitlm_core.transform.widening import widened_moments, widened_weights
 

@@ -258,7 +258,8 @@ Answer = Annotated[
 class Progress(Message):
     """Where a command stands at a safe point. `share` 0 … 1; the rest where it means something, as of that point.
 
-    `stopped_early`, `all_read`, `drifted`: see `TrainingPlan`. `best`: a state by which held-out data is known best so far.
+    `stopped_early`, `all_read`, `drifted`: see `TrainingPlan`. `growths`: what has happened to a network that grows.
+    `best`: a state by which held-out data is known best so far.
     """
 
     event: Literal["progress"] = "progress"
@@ -269,6 +270,7 @@ class Progress(Message):
     all_read: bool = False
     drifted: bool = False
     bytes_per_second: float | None = None
+    growths: tuple[str, ...] = ()
     message: str = ""
     point: HistoryPoint | None = None
     alerts: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ At a safe point the command may be stopped by throwing `Stopped` into it; a trai
 from __future__ import annotations
 
 from collections.abc import Generator
-from functools import singledispatchmethod
+from functools import partial, singledispatchmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,13 +108,10 @@ class Executor:
 
     @execute.register
     def _train(self, command: commands.Train) -> Steps:
-        entry = self.engines.get(command.model, command.trace)
-        self.engines.make_room(
-            entry.engine.config.model_copy(update={"training": command.training}),
-            f"training {command.model.model_id!r}",
-            apart_from=command.model.model_id,
-        )
-        training = Training(entry, command)
+        entry, name = self.engines.get(command.model, command.trace), command.model.model_id
+        make_room = partial(self.engines.make_room, what=f"training {name!r}", apart_from=name)
+        make_room(entry.engine.config.model_copy(update={"training": command.training}))
+        training = Training(entry, command, make_room)
         try:
             yield from training.steps()
         except (MemoryError, RuntimeError) as error:

@@ -30,6 +30,8 @@ DRIFTED = (
 )
 _Read = ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
 _Shape = CalibrateResult | ScaleResult | _Read
+MAX_GROWTHS = 5
+"""How many changes of a network that grows an answer tells."""
 _SHAPES: dict[str, type[_Shape]] = {
     "calibrate_floors": CalibrateResult,
     "score": ScoreResult,
@@ -61,6 +63,7 @@ class JobResult(CompressedInput):
     stopped_early: Annotated[bool | None, Field(description="True where patience ended it.")] = None
     bytes_per_second: FiniteOrNone = None
     eta_s: FiniteOrNone = None
+    growths: Annotated[list[str] | None, Field(description="Of a progressive training: what happened, the latest.")] = None
     note: str | None = None
     saved_step: Annotated[int | None, Field(description="Step of the model that is safe on the disk.")] = None
     result: dict[str, Any] | None = None
@@ -76,6 +79,7 @@ def job_result(workspace: Workspace, view: JobView) -> JobResult:
     if view.kind != "train_step":
         del known["steps_done"]
     known["stopped_early"] = view.stopped_early or None
+    known["growths"] = list(view.growths[-MAX_GROWTHS:]) or None
     known["note"] = ALL_READ if view.all_read else DRIFTED if view.drifted else None
     return JobResult(**known, version=workspace.snapshot.version, next=next_call(view))
 

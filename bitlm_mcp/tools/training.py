@@ -107,6 +107,9 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         carry: plans.Carry = False,
         validate_every: plans.ValidateEvery = None,
         patience: plans.Patience = None,
+        progressive: plans.Progressive = False,
+        improve_threshold: plans.ImproveThreshold = None,
+        max_parameters: plans.MaxParameters = None,
         optimizer: plans.Optimizer = None,
         accumulation: plans.Accumulation = None,
         use_autocast: plans.UseAutocast = None,
@@ -127,6 +130,7 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         given = locals()
         run, asked, settings = (plans.named(given, names) for names in (plans.LENGTH, plans.KIND, plans.SETTINGS))
         sources, source = plans.named(given, ("dataset_id", "text", "data_base64")), Source()
+        asked["growing"] = plans.growing_of(progressive, improve_threshold, max_parameters)
         if resume_job is not None:
             one_of(resume_job=resume_job, **sources)
             plans.refuse_beside_resume([*run.values(), *settings.values(), compress_input, idempotency_key], asked)

@@ -105,13 +105,7 @@ class Trainer:
                 loss, logits, trace, feed = self._backward(showing, objective, generator, told)
             self._hold_all_but(alone)
             norm = self._clip()
-            if not math.isfinite(loss) or not math.isfinite(norm):
-                raise ModelStateError(
-                    f"step {step + 1} gave loss={loss} and gradient norm={norm}; the weights were left as they were: "
-                    "train again with a smaller learning_rate",
-                    loss=loss,
-                    grad_norm=norm,
-                )
+            _check_finite(step, loss, norm)
             self._move(progress, step, rate)
         finally:
             model.zero_grad(set_to_none=True)
@@ -239,6 +233,16 @@ class Trainer:
                 parameter.grad = _no_gradient(parameter, sparse=is_table(name))
         logits, direct = torch.cat(data_logits[1:] or data_logits), torch.cat(direct_logits[1:] or direct_logits)
         return total, logits, traces[0], feed_of(showing, logits, direct) if self.config.feeds else None
+
+
+def _check_finite(step: int, loss: float, norm: float) -> None:
+    if not math.isfinite(loss) or not math.isfinite(norm):
+        raise ModelStateError(
+            f"step {step + 1} gave loss={loss} and gradient norm={norm}; the weights were left as they were: "
+            "train again with a smaller learning_rate",
+            loss=loss,
+            grad_norm=norm,
+        )
 
 
 def _no_gradient(parameter: Tensor, *, sparse: bool) -> Tensor:

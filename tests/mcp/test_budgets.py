@@ -100,7 +100,7 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("init_model", {"model_id": LONG + "new", "preset": "tiny"}),
             ("list_models", {}),
             ("add_dataset", {"dataset_id": LONG + "new", "text": "some text"}),
-            ("train_step", model | {"dataset_id": NAMES[0]}),
+            ("train_step", {"model_id": NAMES[2], "dataset_id": NAMES[0]}),
             ("wait_job", {"job_id": done}),
             ("wait_job", {"job_id": long.structured_content["job_id"]}),
             ("cancel_job", {"job_id": done}),

@@ -31,6 +31,7 @@ from .codec import (
     PackedBits,
     bits_from_digits,
     bits_to_bytes,
+    bits_to_text,
     bytes_to_bits,
     check_records,
     compress_bits,
@@ -40,8 +41,10 @@ from .codec import (
     decompress_bits,
     decompress_packed,
     decompress_rows,
+    enforce_parity,
     pack_bits,
     record_spans,
+    text_to_bits,
     unpack_bits,
 )
 from .compression.codecs import CodecName, GeneralName, general_codec
@@ -94,6 +97,7 @@ from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
 from .models.blt_config import BLTConfig
+from .models.compressed_input import CompressedForward, forward_compressed
 from .models.config import ModelConfig, count_parameters
 from .models.flops import flops_per_byte
 from .models.patch_inspection import inspect_model_patches
@@ -121,9 +125,14 @@ from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score,
 from .telemetry.patch_plot import draw_patches
 from .telemetry.plot import draw_run
 from .telemetry.synthesizer import Clusters, synthesize
+from .training.compressed import Feed, Shown
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
+from .training.growing import Growing, Growth, GrowthEvent, ProgressiveConfig
 from .training.statistics import DataStatistics, data_statistics
+from .transform.cycle import grown_config, next_growth
+from .transform.growth import add_layer, double_length, double_width, grow, grow_steps
+from .transform.progressive import Progressive
 
 __all__ = [
     "KINDS",
@@ -147,6 +156,7 @@ __all__ = [
     "CodecName",
     "CodecsReport",
     "Coded",
+    "CompressedForward",
     "ConfigError",
     "ContainerError",
     "ContainerInfo",
@@ -161,6 +171,7 @@ __all__ = [
     "EngineConfig",
     "EntropyFit",
     "EntropyModel",
+    "Feed",
     "Filling",
     "FillingState",
     "Floors",
@@ -169,6 +180,9 @@ __all__ = [
     "GeneralName",
     "GenerateReport",
     "Generation",
+    "Growing",
+    "Growth",
+    "GrowthEvent",
     "Int8Report",
     "LabelledForm",
     "LearnReport",
@@ -186,6 +200,8 @@ __all__ = [
     "Patcher",
     "PatchesReport",
     "PatchingConfig",
+    "Progressive",
+    "ProgressiveConfig",
     "RecordScore",
     "Repair",
     "RepairReport",
@@ -200,6 +216,7 @@ __all__ = [
     "Score",
     "SequenceMetrics",
     "SequenceTooLongError",
+    "Shown",
     "Span",
     "StepReport",
     "TelemetryConfig",
@@ -210,11 +227,13 @@ __all__ = [
     "Verdict",
     "WindowSummary",
     "activations",
+    "add_layer",
     "adopt_floors",
     "alone_in",
     "anomaly_steps",
     "bits_from_digits",
     "bits_to_bytes",
+    "bits_to_text",
     "byte_histogram",
     "bytes_in_memory",
     "bytes_to_bits",
@@ -253,14 +272,18 @@ __all__ = [
     "describe",
     "diffusion_bench_steps",
     "digest_of",
+    "double_length",
+    "double_width",
     "draw_patches",
     "draw_run",
+    "enforce_parity",
     "estimate_engine_bytes",
     "failed_parity",
     "file_figures",
     "file_part",
     "finished",
     "flops_per_byte",
+    "forward_compressed",
     "free_memory_bytes",
     "fresh_mixer",
     "general_codec",
@@ -268,6 +291,9 @@ __all__ = [
     "generate_speeds",
     "geometric_mean",
     "grid",
+    "grow",
+    "grow_steps",
+    "grown_config",
     "halting_steps",
     "heat_map",
     "inspect_model_patches",
@@ -280,6 +306,7 @@ __all__ = [
     "make_folder",
     "measure_bits",
     "nanogpt_steps",
+    "next_growth",
     "pack_bits",
     "packed_groups",
     "patch_bench_steps",
@@ -309,6 +336,7 @@ __all__ = [
     "sync",
     "synthesize",
     "telemetry_steps",
+    "text_to_bits",
     "timed",
     "train_speeds",
     "unpack_bits",

@@ -106,6 +106,7 @@ SERVER = [
     "repair_commands",
     "patch_commands",
     "sample_commands",
+    "train_commands",
     "compile_command",
     "bench_app",
     "cli",

@@ -234,13 +234,21 @@ class PatchesOutcome(Message):
     patches: tuple[Patch, ...]
 
 
+class Grown(Message):
+    """The state that a growth ended with, and the one before it."""
+
+    answer: Literal["grown"] = "grown"
+    saved: Saved
+    before: Saved
+
+
 class Dropped(Message):
     """The model is forgotten."""
 
     answer: Literal["dropped"] = "dropped"
 
 
-_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome
+_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome | Grown
 Answer = Annotated[
     Loaded | Written | Calibrated | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Dropped,
     Field(discriminator="answer"),
@@ -250,7 +258,8 @@ Answer = Annotated[
 class Progress(Message):
     """Where a command stands at a safe point. `share` 0 … 1; the rest where it means something, as of that point.
 
-    `stopped_early`, `all_read`, `drifted`: see `TrainingPlan`. `best`: a state by which held-out data is known best so far.
+    `stopped_early`, `all_read`, `drifted`: see `TrainingPlan`. `growths`: what has happened to a network that grows.
+    `best`: a state by which held-out data is known best so far.
     """
 
     event: Literal["progress"] = "progress"
@@ -261,6 +270,7 @@ class Progress(Message):
     all_read: bool = False
     drifted: bool = False
     bytes_per_second: float | None = None
+    growths: tuple[str, ...] = ()
     message: str = ""
     point: HistoryPoint | None = None
     alerts: tuple[str, ...] = ()

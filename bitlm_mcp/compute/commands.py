@@ -13,6 +13,7 @@ from bitlm_core import (
     DiffusionSampling,
     EngineConfig,
     Floors,
+    Growth,
     PatchingConfig,
     SamplingConfig,
     TelemetryConfig,
@@ -218,6 +219,21 @@ class InspectPatches(Asked):
     first: int
 
 
+class Grow(Asked):
+    """Make a model grow by a step; seed: of what is new. Answer: `Grown`.
+
+    It is then the model of that `incarnation`, saved into the folder `save_to`; the state before goes to `before_to`.
+    """
+
+    kind: Literal["grow"] = "grow"
+    model: ModelRef
+    step: Growth
+    seed: int
+    incarnation: int
+    save_to: Path
+    before_to: Path
+
+
 class Drop(Asked):
     """Forget a model. Answer: `Dropped`."""
 
@@ -240,6 +256,7 @@ Command = Annotated[
     | Decompress
     | Repair
     | InspectPatches
+    | Grow
     | Drop,
     Field(discriminator="kind"),
 ]

@@ -10,7 +10,7 @@ At a safe point the command may be stopped by throwing `Stopped` into it; a trai
 from __future__ import annotations
 
 from collections.abc import Generator
-from functools import singledispatchmethod
+from functools import partial, singledispatchmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.answers import Progress
 from bitlm_mcp.compute.compression import coded_steps, compress_steps, decompress_steps
 from bitlm_mcp.compute.engines import Engines, Entry
+from bitlm_mcp.compute.growth import growth_steps
 from bitlm_mcp.compute.messages import Message
 from bitlm_mcp.compute.patches import patches_steps
 from bitlm_mcp.compute.points import filled
@@ -40,6 +41,7 @@ _MAKERS = {
     commands.Decompress: decompress_steps,
     commands.Repair: repair_steps,
     commands.InspectPatches: patches_steps,
+    commands.Grow: growth_steps,
 }
 
 
@@ -106,13 +108,10 @@ class Executor:
 
     @execute.register
     def _train(self, command: commands.Train) -> Steps:
-        entry = self.engines.get(command.model, command.trace)
-        self.engines.make_room(
-            entry.engine.config.model_copy(update={"training": command.training}),
-            f"training {command.model.model_id!r}",
-            apart_from=command.model.model_id,
-        )
-        training = Training(entry, command)
+        entry, name = self.engines.get(command.model, command.trace), command.model.model_id
+        make_room = partial(self.engines.make_room, what=f"training {name!r}", apart_from=name)
+        make_room(entry.engine.config.model_copy(update={"training": command.training}))
+        training = Training(entry, command, make_room)
         try:
             yield from training.steps()
         except (MemoryError, RuntimeError) as error:
@@ -160,7 +159,9 @@ class Executor:
         return (yield from _shares(coded_steps(engine, command, steps()), command))  # type: ignore[no-any-return]
 
     @execute.register
-    def _make(self, command: commands.Compress | commands.Decompress | commands.Repair | commands.InspectPatches) -> Steps:
+    def _make(
+        self, command: commands.Compress | commands.Decompress | commands.Repair | commands.InspectPatches | commands.Grow
+    ) -> Steps:
         steps: Any = _MAKERS[type(command)]
         return (yield from _shares(steps(self.engines, command), command))  # type: ignore[no-any-return]
 

@@ -12,6 +12,7 @@ from bitlm_mcp.results import FiniteOrNone, both_channels
 from bitlm_mcp.snapshot import JobView, Status
 from bitlm_mcp.tools.coding_results import CompressedInput
 from bitlm_mcp.tools.gate_results import CalibrateResult
+from bitlm_mcp.tools.growth_results import ScaleResult
 from bitlm_mcp.tools.inference_results import (
     CompressResult,
     DecompressResult,
@@ -27,7 +28,10 @@ DRIFTED = (
     "a metric drifted, and halt_on_drift is set: the training ended at that step and was saved. Look at get_telemetry; "
     "train_step goes on from there; the page, or set_telemetry (offered with --toolsets all), changes what counts as drift"
 )
-_Shape = CalibrateResult | ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
+_Read = ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
+_Shape = CalibrateResult | ScaleResult | _Read
+MAX_GROWTHS = 5
+"""How many changes of a network that grows an answer tells."""
 _SHAPES: dict[str, type[_Shape]] = {
     "calibrate_floors": CalibrateResult,
     "score": ScoreResult,
@@ -36,6 +40,7 @@ _SHAPES: dict[str, type[_Shape]] = {
     "decompress": DecompressResult,
     "repair": RepairResult,
     "inspect_patches": PatchesResult,
+    "scale_model": ScaleResult,
 }
 
 
@@ -54,9 +59,11 @@ class JobResult(CompressedInput):
     bits_per_byte: FiniteOrNone = None
     bits_per_byte_mixed: Annotated[FiniteOrNone, Field(description="With context mixing, on bytes new to it.")] = None
     bits_per_byte_held_out: Annotated[FiniteOrNone, Field(description="Of the network, on the held-out part.")] = None
+    feed: Annotated[dict[str, float] | None, Field(description="Windows shown raw, compressed, direct.")] = None
     stopped_early: Annotated[bool | None, Field(description="True where patience ended it.")] = None
     bytes_per_second: FiniteOrNone = None
     eta_s: FiniteOrNone = None
+    growths: Annotated[list[str] | None, Field(description="Of a progressive training: what happened, the latest.")] = None
     note: str | None = None
     saved_step: Annotated[int | None, Field(description="Step of the model that is safe on the disk.")] = None
     result: dict[str, Any] | None = None
@@ -72,6 +79,7 @@ def job_result(workspace: Workspace, view: JobView) -> JobResult:
     if view.kind != "train_step":
         del known["steps_done"]
     known["stopped_early"] = view.stopped_early or None
+    known["growths"] = list(view.growths[-MAX_GROWTHS:]) or None
     known["note"] = ALL_READ if view.all_read else DRIFTED if view.drifted else None
     return JobResult(**known, version=workspace.snapshot.version, next=next_call(view))
 

@@ -107,11 +107,16 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         carry: plans.Carry = False,
         validate_every: plans.ValidateEvery = None,
         patience: plans.Patience = None,
+        progressive: plans.Progressive = False,
+        improve_threshold: plans.ImproveThreshold = None,
+        max_parameters: plans.MaxParameters = None,
         optimizer: plans.Optimizer = None,
         accumulation: plans.Accumulation = None,
         use_autocast: plans.UseAutocast = None,
         compile: plans.Compile = None,
         compress_input: CompressInput = None,
+        compress_prob: plans.CompressProb = None,
+        direct_prob: plans.DirectProb = None,
         wait_s: WaitSeconds = 20,
         queue: plans.Queue = False,
         resume_job: plans.ResumeJob = None,
@@ -122,11 +127,10 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         Returns within wait_s: finished, or with a job_id for wait_job.
         One long call learns more than many short ones.
         """
-        run: dict[str, Any] = {"steps": steps, "seconds": seconds, "validate_every": validate_every, "patience": patience}
-        asked = plans.kind_of(objective, mask_unit, noise_curriculum, carry)
-        settings = {"batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
-        settings |= {"accumulation": accumulation, "use_autocast": use_autocast, "compile": compile}
-        sources, source = {"dataset_id": dataset_id, "text": text, "data_base64": data_base64}, Source()
+        given = locals()
+        run, asked, settings = (plans.named(given, names) for names in (plans.LENGTH, plans.KIND, plans.SETTINGS))
+        sources, source = plans.named(given, ("dataset_id", "text", "data_base64")), Source()
+        asked["growing"] = plans.growing_of(progressive, improve_threshold, max_parameters)
         if resume_job is not None:
             one_of(resume_job=resume_job, **sources)
             plans.refuse_beside_resume([*run.values(), *settings.values(), compress_input, idempotency_key], asked)

@@ -1,6 +1,7 @@
 from .ahead import KINDS, compile_ahead
 from .bench.anomaly import AnomalyReport, anomaly_steps
 from .bench.cases import grid
+from .bench.codecs import CodecsReport, codec_bench_steps
 from .bench.coding import file_figures, geometric_mean
 from .bench.compressors import compressed_sizes, record_sizes
 from .bench.defaults import Defaults, choose_defaults
@@ -46,8 +47,8 @@ from .codec import (
     text_to_bits,
     unpack_bits,
 )
-from .compression.codecs import GeneralName, general_codec
-from .compression.coded import CodecName, Coded, code_or_raw_steps, code_steps, decode_steps
+from .compression.codecs import CodecName, GeneralName, general_codec
+from .compression.coded import Coded, code_or_raw_steps, code_steps, decode_steps
 from .compression.container import DecoderLimits
 from .compression.decompress import ContainerInfo, container_info, decompress_record, decompress_record_steps, decompress_steps
 from .compression.model_codec import ModelCodec
@@ -118,7 +119,7 @@ from .scoring.heatmap import heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
 from .scoring.surprise import Span
-from .steps import finished, scaled
+from .steps import finished, scaled, timed
 from .telemetry.config import TelemetryConfig
 from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score, measure_bits
 from .telemetry.patch_plot import draw_patches
@@ -127,7 +128,11 @@ from .telemetry.synthesizer import Clusters, synthesize
 from .training.compressed import Feed, Shown
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
+from .training.growing import Growing, Growth, GrowthEvent, ProgressiveConfig
 from .training.statistics import DataStatistics, data_statistics
+from .transform.cycle import grown_config, next_growth
+from .transform.growth import add_layer, double_length, double_width, grow, grow_steps
+from .transform.progressive import Progressive
 
 __all__ = [
     "KINDS",
@@ -149,6 +154,7 @@ __all__ = [
     "Clusters",
     "CodecError",
     "CodecName",
+    "CodecsReport",
     "Coded",
     "CompressedForward",
     "ConfigError",
@@ -174,6 +180,9 @@ __all__ = [
     "GeneralName",
     "GenerateReport",
     "Generation",
+    "Growing",
+    "Growth",
+    "GrowthEvent",
     "Int8Report",
     "LabelledForm",
     "LearnReport",
@@ -191,6 +200,8 @@ __all__ = [
     "Patcher",
     "PatchesReport",
     "PatchingConfig",
+    "Progressive",
+    "ProgressiveConfig",
     "RecordScore",
     "Repair",
     "RepairReport",
@@ -216,6 +227,7 @@ __all__ = [
     "Verdict",
     "WindowSummary",
     "activations",
+    "add_layer",
     "adopt_floors",
     "alone_in",
     "anomaly_steps",
@@ -234,6 +246,7 @@ __all__ = [
     "choose_defaults",
     "code_or_raw_steps",
     "code_steps",
+    "codec_bench_steps",
     "compile_ahead",
     "composite_score",
     "compress_bits",
@@ -259,6 +272,8 @@ __all__ = [
     "describe",
     "diffusion_bench_steps",
     "digest_of",
+    "double_length",
+    "double_width",
     "draw_patches",
     "draw_run",
     "enforce_parity",
@@ -276,6 +291,9 @@ __all__ = [
     "generate_speeds",
     "geometric_mean",
     "grid",
+    "grow",
+    "grow_steps",
+    "grown_config",
     "halting_steps",
     "heat_map",
     "inspect_model_patches",
@@ -288,6 +306,7 @@ __all__ = [
     "make_folder",
     "measure_bits",
     "nanogpt_steps",
+    "next_growth",
     "pack_bits",
     "packed_groups",
     "patch_bench_steps",
@@ -318,6 +337,7 @@ __all__ = [
     "synthesize",
     "telemetry_steps",
     "text_to_bits",
+    "timed",
     "train_speeds",
     "unpack_bits",
     "used_memory_bytes",

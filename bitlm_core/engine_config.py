@@ -13,6 +13,7 @@ from bitlm_core.models.config import ModelConfig
 from bitlm_core.safety.floors import Floors
 from bitlm_core.telemetry.config import TelemetryConfig
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
+from bitlm_core.training.growing import Growth
 
 
 class EngineConfig(BaseModel):
@@ -30,6 +31,7 @@ class EngineConfig(BaseModel):
     floors: Floors = Floors()
     telemetry: TelemetryConfig = TelemetryConfig()
     seed: Annotated[int, Field(ge=0, lt=2**31, description="of the initial weights, batches and dropout")] = 0
+    last_growth: Annotated[Growth | None, Field(description="the latest step by which the network grew")] = None
 
     @model_validator(mode="after")
     def _something_learns(self) -> Self:
@@ -73,6 +75,8 @@ def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingP
         named.append(f"objective={plan.objective!r}")
     if plan and plan.carry:
         named.append("carry=True")
+    if plan and plan.growing:
+        named.append("progressive=True")
     if named:
         raise ConfigError(
             f"{', '.join(sorted(named))}: only networks are trained with that, and architecture='mix' has none: it reads its "

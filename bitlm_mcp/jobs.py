@@ -135,6 +135,7 @@ class Job:
             all_read=self.progress.all_read,
             drifted=self.progress.drifted,
             feed=self.feed or None,
+            growths=self.progress.growths,
             saved_step=self.saved_step,
             result=self.result,
         )

@@ -149,7 +149,8 @@ class JobView:
     the codec has failed. `saved_step`: the step of the model that its last save holds; what came after would be lost with the
     process.
     `stopped_early`: the held-out part was no longer known better, so the rest of the plan was left out. `all_read`: so it
-    was because a model without a network has read all of the data; `drifted`: because a metric moved.
+    was because a model without a network has read all of the data; `drifted`: because a metric moved. `growths`: what has
+    happened to a network that grows while it is trained.
     """
 
     job_id: str
@@ -173,6 +174,7 @@ class JobView:
     all_read: bool = False
     drifted: bool = False
     feed: dict[str, float] | None = None
+    growths: tuple[str, ...] = ()
     saved_step: int | None = None
     result: dict[str, Any] | None = None
 

@@ -1,6 +1,7 @@
 """Codecs that know nothing of models, under one interface: run lengths, zlib, lzma, zstd.
 
-    rle     blocks of 1 MiB: length of the stream in 4 bytes, little endian, then the stream of `codec.runlength`
+    rle     blocks of 1 MiB: length of the stream in 4 bytes, little endian, 2³¹ more for the last; then the stream of
+            `codec.runlength`
     zlib    as in RFC 1950, level 9
     lzma    the .xz format, its usual preset
     zstd    level 19, with a checksum, through the library `zstandard`; where that cannot be loaded, the others work
@@ -27,6 +28,8 @@ from bitlm_core.codec.runlength import compress_packed, decompress_packed
 from bitlm_core.errors import CodecError, ConfigError, ResourceLimitError, RunLengthError
 
 GeneralName = Literal["rle", "zlib", "lzma", "zstd"]
+CodecName = Literal["model", "rle", "zlib", "lzma", "zstd"]
+"""`model`: bitlm's own, see `compression.coded`."""
 
 ZSTD_LEVEL = 19
 BLOCK = 1 << 20
@@ -35,7 +38,7 @@ _FED = 1 << 10
 """Bytes that a decoder gets at once. No format makes more than 32 MiB of so many."""
 _FED_PER_STEP = 64
 _MEMORY = 1 << 28  # that a decoder of lzma or zstd may take
-_LENGTH = 4
+_LENGTH, _LAST = 4, 1 << 31
 
 try:  # it is built for each machine apart, and all else works without
     _zstandard: Any = importlib.import_module("zstandard")
@@ -88,32 +91,39 @@ class RunLengths:
     def encode_steps(self, data: NDArray[np.uint8]) -> Generator[float, None, bytes]:
         """See `Codec`."""
         parts: list[bytes] = []
-        for start in range(0, len(data), BLOCK):
+        for start in range(0, max(1, len(data)), BLOCK):
             block = np.ascontiguousarray(data[start : start + BLOCK])
             stream = compress_packed(PackedBits(block, 8 * len(block)))
-            parts += [len(stream).to_bytes(_LENGTH, "little"), stream.tobytes()]
-            yield (start + len(block)) / len(data)
+            end = start + len(block)
+            parts += [(len(stream) | _LAST * (end == len(data))).to_bytes(_LENGTH, "little"), stream.tobytes()]
+            yield end / max(1, len(data))
         return b"".join(parts)
 
     def decode_steps(self, coded: bytes, max_bytes: int) -> Generator[float, None, bytes]:
         """See `Codec`."""
         parts: list[bytes] = []
-        at, size = 0, 0
-        while at < len(coded):
+        at, size, last = 0, 0, False
+        while not last:
             begin = at + _LENGTH
-            end = begin + int.from_bytes(coded[at:begin], "little")
-            if not begin < end <= len(coded):
-                raise _damaged("rle", at, f"a block of {end - begin:,} bytes, and {max(0, len(coded) - begin):,} follow")
-            parts.append(self._block(coded[begin:end], begin, max_bytes, size))
-            at, size = end, size + len(parts[-1])
+            front = int.from_bytes(coded[at:begin], "little")
+            last, length = front >= _LAST, front % _LAST
+            if begin + length > len(coded):
+                raise _damaged("rle", at, f"a block of {length:,} bytes, and {max(0, len(coded) - begin):,} follow")
+            parts.append(self._block(coded[begin : begin + length], begin, max_bytes, size))
+            at, size = begin + length, size + len(parts[-1])
             yield at / len(coded)
+        if at < len(coded):
+            raise _damaged("rle", at, f"it ends there, and {len(coded) - at:,} bytes follow")
         return b"".join(parts)
 
     def _block(self, stream: bytes, begin: int, max_bytes: int, size: int) -> bytes:
         try:
             found = decompress_packed(stream, max_bits=8 * min(max_bytes - size, BLOCK))
         except RunLengthError as error:
-            raise RunLengthError(f"the block at byte {begin:,}: {error.message}", offset=begin + error.offset) from None
+            at = begin + error.offset
+            raise RunLengthError(
+                f"the rle data is damaged at byte {at:,}; in its block from {begin:,}: {error.message}", offset=at
+            ) from None
         except ResourceLimitError as error:
             if error.estimate > 8 * BLOCK:
                 raise _damaged("rle", begin, f"a block of {int(error.estimate):,} bits, and none holds so many") from None

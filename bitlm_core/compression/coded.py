@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,6 @@ from bitlm_core.steps import timed
 if TYPE_CHECKING:  # brings torch, which only models need
     from bitlm_core.compression.model_codec import ModelCodec
 
-CodecName = Literal["model", "rle", "zlib", "lzma", "zstd"]
 MEMORY_MIB = 1024
 """Of tables, that decoding may take."""
 

@@ -76,6 +76,7 @@ class LanguageModel(nn.Module, ABC):
             dim_feedforward=config.dim_feedforward,
             max_seq_len=config.max_seq_len + self.positions_beyond,
             position=config.position,
+            sinusoid_copies=config.sinusoid_copies,
             differential=config.attention == "differential",
             locality=Locality(*config.chunks) if config.chunks else None,
             act_threshold=config.act_threshold,

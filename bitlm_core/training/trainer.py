@@ -7,7 +7,7 @@ carried or saved for a run to resume exactly.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from shutil import which
@@ -80,12 +80,15 @@ class Trainer:
         carried: Carried | None = None,
         masking: Masking = WHOLE_BYTES,
         composite: Composite | None = None,
+        rate: float = 1.0,
+        alone: Collection[str] = (),
     ) -> StepResult:
         """Train on one batch. A loss that is not finite raises ModelStateError and leaves the weights as they were.
 
         `progress` of the run, 0 … 1, sets the learning rate; `passes`, how often the run has read its data, the dropout of
         models that leave it open. `masking`: what diffusion hides. `composite`: a term beside the loss. `carried`: the rows go
-        on where these streams stand; it is the caller who then commits the batch to them.
+        on where these streams stand; it is the caller who then commits the batch to them. `rate`: times the learning rate.
+        `alone`: the parameters that learn, all others staying bit for bit as they are, moments included; () for all.
         """
         model = self.model
         random_seed = self.seed * _SEED_STRIDE + step
@@ -100,19 +103,14 @@ class Trainer:
                 told: dict[str, Any] = {"carried": carried, "masking": masking, "composite": composite}
                 showing = show(batch, self.config, seed=self.seed, step=step, progress=progress).to(model.device)
                 loss, logits, trace, feed = self._backward(showing, objective, generator, told)
+            self._hold_all_but(alone)
             norm = self._clip()
-            if not math.isfinite(loss) or not math.isfinite(norm):
-                raise ModelStateError(
-                    f"step {step + 1} gave loss={loss} and gradient norm={norm}; the weights were left as they were: "
-                    "train again with a smaller learning_rate",
-                    loss=loss,
-                    grad_norm=norm,
-                )
-            self._move(progress, step)
+            _check_finite(step, loss, norm)
+            self._move(progress, step, rate)
         finally:
             model.zero_grad(set_to_none=True)
             model.eval()
-        return StepResult(loss, norm, learning_rate(self.config, progress, step), logits, trace, feed)
+        return StepResult(loss, norm, rate * learning_rate(self.config, progress, step), logits, trace, feed)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -182,12 +180,18 @@ class Trainer:
             found |= {f"{name}/{key}": like for key, like in state_layout(optimizer, parameter).items()}
         return found
 
-    def _move(self, progress: float, step: int) -> None:
-        """One step of each optimizer, by the schedules."""
+    def _hold_all_but(self, alone: Collection[str]) -> None:
+        """No optimizer touches what has no gradient."""
+        for name, parameter in self.model.named_parameters() if alone else ():
+            if name not in alone:
+                parameter.grad = None
+
+    def _move(self, progress: float, step: int, rate: float) -> None:
+        """One step of each optimizer, by the schedules; `rate`: times theirs."""
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
-                rate = learning_rate(self.config, progress, step, decay_share=group.get("decay_share"))
-                group["lr"] = group["rate"] * rate
+                scheduled = learning_rate(self.config, progress, step, decay_share=group.get("decay_share"))
+                group["lr"] = group["rate"] * rate * scheduled
                 if "momentum" in group:
                     group["momentum"] = momentum(step)
             optimizer.step()
@@ -229,6 +233,16 @@ class Trainer:
                 parameter.grad = _no_gradient(parameter, sparse=is_table(name))
         logits, direct = torch.cat(data_logits[1:] or data_logits), torch.cat(direct_logits[1:] or direct_logits)
         return total, logits, trace or Trace(), feed_of(showing, logits, direct) if self.config.feeds else None
+
+
+def _check_finite(step: int, loss: float, norm: float) -> None:
+    if not math.isfinite(loss) or not math.isfinite(norm):
+        raise ModelStateError(
+            f"step {step + 1} gave loss={loss} and gradient norm={norm}; the weights were left as they were: "
+            "train again with a smaller learning_rate",
+            loss=loss,
+            grad_norm=norm,
+        )
 
 
 def _no_gradient(parameter: Tensor, *, sparse: bool) -> Tensor:

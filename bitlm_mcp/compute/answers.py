@@ -8,7 +8,7 @@ from pydantic import Field
 
 import bitlm_core
 from bitlm_core import BitLMError, Verdict
-from bitlm_mcp.compute.messages import Message, ModelFacts, Saved
+from bitlm_mcp.compute.messages import CodedOutput, Message, ModelFacts, Saved
 from bitlm_mcp.snapshot import HistoryPoint
 
 
@@ -113,6 +113,7 @@ class GenerationOutcome(Message):
     telemetry: GeneratedTelemetry
     step: int
     attempts: tuple[AttemptMade, ...] = ()
+    coded: CodedOutput | None = None
 
 
 class FillingOutcome(Message):
@@ -134,6 +135,7 @@ class FillingOutcome(Message):
     telemetry: GeneratedTelemetry
     step: int
     diffusion_steps: int
+    coded: CodedOutput | None = None
 
 
 class Window(Message):
@@ -163,24 +165,31 @@ class LongOutcome(Message):
     num_windows: int
     first_bits: bytes
     windows: tuple[Window, ...]
+    coded: CodedOutput | None = None
 
 
 class CompressOutcome(Message):
-    """What was compressed; `mode`: see `bitlm_core.ContainerInfo`. `first`: all of it where it is small, else nothing."""
+    """What was compressed; `mode`: see `bitlm_core.ContainerInfo`, or the other codec. `first`: all of it where it is small,
+    else nothing. seconds: of CPU time.
+    """
 
     answer: Literal["compress"] = "compress"
     mode: str
     num_bytes: int
     compressed_bytes: int
     bits_per_byte: float
+    ratio: float
+    seconds: float
     first: bytes
 
 
 class DecompressOutcome(Message):
-    """What was decompressed; `first`: its first bytes."""
+    """What was decompressed; `first`: its first bytes. ratio: of what it was decompressed from."""
 
     answer: Literal["decompress"] = "decompress"
     num_bytes: int
+    ratio: float | None
+    seconds: float
     first: bytes
 
 
@@ -225,13 +234,21 @@ class PatchesOutcome(Message):
     patches: tuple[Patch, ...]
 
 
+class Grown(Message):
+    """The state that a growth ended with, and the one before it."""
+
+    answer: Literal["grown"] = "grown"
+    saved: Saved
+    before: Saved
+
+
 class Dropped(Message):
     """The model is forgotten."""
 
     answer: Literal["dropped"] = "dropped"
 
 
-_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome
+_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome | Grown
 Answer = Annotated[
     Loaded | Written | Calibrated | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Dropped,
     Field(discriminator="answer"),
@@ -241,7 +258,8 @@ Answer = Annotated[
 class Progress(Message):
     """Where a command stands at a safe point. `share` 0 … 1; the rest where it means something, as of that point.
 
-    `stopped_early`, `all_read`, `drifted`: see `TrainingPlan`. `best`: a state by which held-out data is known best so far.
+    `stopped_early`, `all_read`, `drifted`: see `TrainingPlan`. `growths`: what has happened to a network that grows.
+    `best`: a state by which held-out data is known best so far.
     """
 
     event: Literal["progress"] = "progress"
@@ -252,6 +270,7 @@ class Progress(Message):
     all_read: bool = False
     drifted: bool = False
     bytes_per_second: float | None = None
+    growths: tuple[str, ...] = ()
     message: str = ""
     point: HistoryPoint | None = None
     alerts: tuple[str, ...] = ()

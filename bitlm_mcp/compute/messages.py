@@ -79,3 +79,14 @@ class Saved(Message):
 
     path: Path
     facts: ModelFacts
+
+
+class CodedOutput(Message):
+    """An answer's bytes as a codec made them; see `bitlm_core.Coded`."""
+
+    codec: str
+    data: bytes
+    num_bytes: int
+    ratio: float
+    seconds: float
+    warning: str

@@ -8,9 +8,11 @@ from typing import Annotated, Any
 from mcp_types import CallToolResult, TextContent
 from pydantic import Field
 
-from bitlm_mcp.results import FiniteOrNone, Result, both_channels
+from bitlm_mcp.results import FiniteOrNone, both_channels
 from bitlm_mcp.snapshot import JobView, Status
+from bitlm_mcp.tools.coding_results import CompressedInput
 from bitlm_mcp.tools.gate_results import CalibrateResult
+from bitlm_mcp.tools.growth_results import ScaleResult
 from bitlm_mcp.tools.inference_results import (
     CompressResult,
     DecompressResult,
@@ -26,7 +28,10 @@ DRIFTED = (
     "a metric drifted, and halt_on_drift is set: the training ended at that step and was saved. Look at get_telemetry; "
     "train_step goes on from there; the page, or set_telemetry (offered with --toolsets all), changes what counts as drift"
 )
-_Shape = CalibrateResult | ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
+_Read = ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
+_Shape = CalibrateResult | ScaleResult | _Read
+MAX_GROWTHS = 5
+"""How many changes of a network that grows an answer tells."""
 _SHAPES: dict[str, type[_Shape]] = {
     "calibrate_floors": CalibrateResult,
     "score": ScoreResult,
@@ -35,10 +40,11 @@ _SHAPES: dict[str, type[_Shape]] = {
     "decompress": DecompressResult,
     "repair": RepairResult,
     "inspect_patches": PatchesResult,
+    "scale_model": ScaleResult,
 }
 
 
-class JobResult(Result):
+class JobResult(CompressedInput):
     """A job, with what a training has reached so far. Without a network every figure is context mixing's."""
 
     job_id: str
@@ -57,6 +63,7 @@ class JobResult(Result):
     stopped_early: Annotated[bool | None, Field(description="True where patience ended it.")] = None
     bytes_per_second: FiniteOrNone = None
     eta_s: FiniteOrNone = None
+    growths: Annotated[list[str] | None, Field(description="Of a progressive training: what happened, the latest.")] = None
     note: str | None = None
     saved_step: Annotated[int | None, Field(description="Step of the model that is safe on the disk.")] = None
     result: dict[str, Any] | None = None
@@ -72,6 +79,7 @@ def job_result(workspace: Workspace, view: JobView) -> JobResult:
     if view.kind != "train_step":
         del known["steps_done"]
     known["stopped_early"] = view.stopped_early or None
+    known["growths"] = list(view.growths[-MAX_GROWTHS:]) or None
     known["note"] = ALL_READ if view.all_read else DRIFTED if view.drifted else None
     return JobResult(**known, version=workspace.snapshot.version, next=next_call(view))
 

@@ -57,7 +57,7 @@ def test_more_than_one_block_comes_back_and_shares_are_told(name):
 def test_run_lengths_of_noise_are_hardly_larger():
     noise = np.random.default_rng(0).bytes(BLOCK + 5)
     assert len(coded("rle", noise)) == len(noise) + (4 + 1 + 3 + 4) + (4 + 1 + 1 + 4)
-    assert coded("rle", b"") == b"" == decoded("rle", b"")
+    assert coded("rle", b"") == b"\x00\x00\x00\x80"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,8 +88,8 @@ def test_every_single_damage_is_told_with_an_offset(name):
                 found = decoded(name, damaged)
             except (CodecError, ResourceLimitError) as error:
                 assert isinstance(error, ResourceLimitError) or 0 <= error.offset <= len(made)
-            else:  # a bit that says nothing, or nothing at all, which is what no blocks are
-                assert found == SOME or (name, damaged) == ("rle", b"")
+            else:  # a bit that says nothing
+                assert found == SOME
     with pytest.raises(CodecError) as caught:
         decoded(name, made[:-1])
     assert caught.value.offset == (0 if name == "rle" else len(made) - 1)
@@ -103,14 +103,23 @@ def test_every_single_damage_is_told_with_an_offset(name):
     [
         (compress_bits(np.zeros(8 * BLOCK + 1, np.uint8)).tobytes(), 4, "none holds so many"),
         (compress_bits(np.zeros(12, np.uint8)).tobytes(), 4, "no whole bytes"),
-        (compress_bits(np.zeros(16, np.uint8)).tobytes()[:-1], 4 + 6, "the block at byte 4"),
+        (compress_bits(np.zeros(16, np.uint8)).tobytes()[:-1], 4 + 6, "at byte 10; in its block from 4"),
     ],
 )
 def test_blocks_that_no_encoder_writes_are_refused(block, offset, text):
     with pytest.raises(CodecError, match=text) as caught:
-        decoded("rle", struct.pack("<I", len(block)) + block)
+        decoded("rle", struct.pack("<I", len(block) | 1 << 31) + block)
     assert caught.value.offset == offset
-    assert isinstance(caught.value, RunLengthError) == text.startswith("the block")
+    assert isinstance(caught.value, RunLengthError) == ("in its block" in text)
+
+
+def test_a_missing_block_is_noticed():
+    made = coded("rle", bytes(2 * BLOCK))
+    first = 4 + int.from_bytes(made[:4], "little")
+    with pytest.raises(CodecError) as caught:
+        decoded("rle", made[:first])
+    assert caught.value.offset == first
+    assert decoded("rle", made) == bytes(2 * BLOCK)
 
 
 def test_what_one_codec_made_is_refused_by_the_others():

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bitlm_core.compression import codecs
-from bitlm_core.compression.codecs import GeneralName
-from bitlm_core.compression.coded import CodecName, code_or_raw_steps, code_steps, decode_steps
+from bitlm_core.compression.codecs import CodecName, GeneralName
+from bitlm_core.compression.coded import code_or_raw_steps, code_steps, decode_steps
 from bitlm_core.errors import CodecError, ConfigError, ContainerError, ResourceLimitError
 from bitlm_core.steps import finished
 from tests.core.compression.samples import LINES, array, codec

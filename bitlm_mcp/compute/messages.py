@@ -90,3 +90,9 @@ class CodedOutput(Message):
     ratio: float
     seconds: float
     warning: str
+
+
+class MadeBytes(Message):
+    """Base of answers with bytes that were made; `coded`: the same bytes, where that was asked for."""
+
+    coded: CodedOutput | None = None

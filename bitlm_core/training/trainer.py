@@ -26,6 +26,7 @@ from bitlm_core.training.composite import Composite
 from bitlm_core.training.config import Objective, TrainingConfig, learning_rate
 from bitlm_core.training.objective import batch_loss, learns
 from bitlm_core.training.optim import is_table, make_optimizers, momentum, state_layout
+from bitlm_core.training.teaching import Teaching
 
 _COMPILERS = ("g++", "clang++", "c++")  # for the code that torch.compile writes
 _SEED_STRIDE = 1_000_003  # keeps the streams of neighbouring seeds apart
@@ -57,10 +58,11 @@ def dropout_after(passes: float) -> float:
 
 
 class Trainer:
-    """Holds a network's optimizers, see `optim`."""
+    """Holds a network's optimizers, see `optim`. teaching: what it learns from another network meanwhile, if anything."""
 
     def __init__(self, model: LanguageModel, config: TrainingConfig, seed: int) -> None:
         self.model, self.config, self.seed = model, config, seed
+        self.teaching: Teaching | None = None
         self._optimizers = make_optimizers(model, config)
 
     def step(
@@ -82,6 +84,8 @@ class Trainer:
         on where these streams stand; it is the caller who then commits the batch to them.
         """
         model = self.model
+        if self.teaching:
+            batch = self.teaching.shown(batch, step=step, progress=progress)
         random_seed = self.seed * _SEED_STRIDE + step
         generator = torch.Generator().manual_seed(random_seed)
         if model.config.dropout is None:
@@ -92,6 +96,7 @@ class Trainer:
             with self.training_dtype(), self._compiled(), torch.random.fork_rng(devices=_cuda_devices(model)):
                 torch.manual_seed(random_seed)
                 told: dict[str, Any] = {"carried": carried, "masking": masking, "composite": composite}
+                told["teaching"] = self.teaching
                 loss, logits, trace = self._backward(batch.to(model.device), objective, generator, told)
             norm = self._clip()
             if not math.isfinite(loss) or not math.isfinite(norm):

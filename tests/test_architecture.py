@@ -93,6 +93,7 @@ SERVER = [
     "bench_compression",
     "bench_decoding",
     "bench_diffusion",
+    "bench_distill",
     "bench_samples",
     "bench_safety",
     "bench_repair",

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from bitlm_core.engine_config import EngineConfig, estimate_engine_bytes
 from bitlm_core.errors import ConfigError
 from bitlm_core.mixing.config import MixingConfig
-from bitlm_core.models.config import ModelConfig, count_parameters, describe_invalid
+from bitlm_core.models.config import BITS_PER_GROUP, Architecture, ModelConfig, Preset, count_parameters, describe_invalid
+from bitlm_core.models.presets import preset_config
 from bitlm_core.training.config import TrainingConfig
 from bitlm_core.transform.distill_config import DistillConfig
 
@@ -83,6 +84,29 @@ def estimate_distill_bytes(teacher: EngineConfig, student: EngineConfig, setting
 def outside_tables(model: ModelConfig) -> int:
     """Parameters but those of hashed n-grams."""
     return count_parameters(model.model_copy(update={"ngram_rows": 0}))
+
+
+def target_config(
+    teacher: ModelConfig, preset: Preset | None = None, architecture: Architecture | None = None, **sizes: Any
+) -> ModelConfig:
+    """A student's sizes by name; None leaves a field open. Without a preset and of the teacher's kind, it is the teacher
+    otherwise; where nothing is asked for at all, see `smaller`.
+
+    Of another kind it has the teacher's window, and is tiny otherwise. Raises ConfigError for what does not fit together.
+    """
+    given = {name: value for name, value in sizes.items() if value is not None}
+    kind = architecture or (teacher.architecture if teacher.has_network else "byte")
+    if preset is None and kind == teacher.architecture:
+        if not given:
+            return smaller(teacher)
+        if "d_model" in given:
+            given.setdefault("nhead", max(1, given["d_model"] // 64))
+            given.setdefault("dim_feedforward", 4 * given["d_model"])
+        return _with(teacher, given)
+    if teacher.has_network and kind != "mix":
+        per_byte = BITS_PER_GROUP if kind == "bit" else 1
+        given.setdefault("max_seq_len", teacher.max_bytes * per_byte)
+    return preset_config(preset or "tiny" if kind != "mix" else preset, kind, **given)
 
 
 def check_smaller(teacher: ModelConfig, student: ModelConfig) -> None:

@@ -14,7 +14,6 @@ from bitlm_mcp.demo import default_text
 Layers = Annotated[int | None, typer.Option(min=1, max=128, help="Of the student.")]
 Width = Annotated[int | None, typer.Option(min=16, max=8192, help="Of the student.")]
 Rows = Annotated[int | None, typer.Option(min=0, max=1 << 20, help="Of each of its tables of n-grams.")]
-Dropout = Annotated[float | None, typer.Option(min=0, max=0.9, help="Of the student, with and without a teacher.")]
 
 
 def distill(
@@ -25,7 +24,6 @@ def distill(
     d_model: Width = None,
     num_layers: Layers = None,
     ngram_rows: Rows = None,
-    dropout: Dropout = None,
     data_weight: Annotated[float, typer.Option(min=0, max=100, help="Of the data's own loss.")] = 0.5,
     teacher_weight: Annotated[float, typer.Option(min=1e-9, max=100, help="Of KL to the teacher.")] = 0.5,
     num_clusters: Annotated[int, typer.Option(min=0, max=256, help="Medoids that are shown first; 0: none.")] = 8,
@@ -35,7 +33,7 @@ def distill(
 
     Without sizes the student has about a quarter of the teacher's parameters, in all and outside of its tables.
     """
-    sizes = {"d_model": d_model, "num_layers": num_layers, "ngram_rows": ngram_rows, "dropout": dropout}
+    sizes = {"d_model": d_model, "num_layers": num_layers, "ngram_rows": ngram_rows}
     distilling = {"data_weight": data_weight, "teacher_weight": teacher_weight, "num_clusters": num_clusters}
     trial = bitlm_core.DistillTrial(
         teacher_seconds=teacher_seconds, seconds=seconds, preset=preset, student=sizes, distilling=distilling

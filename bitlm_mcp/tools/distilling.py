@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from bitlm_core import DistillConfig, EngineConfig, student_config, target_config
+from bitlm_core import ConfigError, DistillConfig, EngineConfig, student_config, target_config
 from bitlm_mcp.operations import distilling as operations
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.tools import network
@@ -64,6 +64,8 @@ def distilling_tools(workspace: Workspace) -> list[ToolSpec]:
         asked = locals()
         sizes = {name: asked[name] for name in _SIZES}
         given = {name: asked[name] for name in _SETTINGS}
+        if steps is not None and seconds is not None:
+            raise ConfigError(f"steps={steps} and seconds={seconds:g}: give one of them, the budget of each round")
         settings = DistillConfig(**given, seconds=seconds if seconds or steps else SECONDS)
         student = partial(_student, sizes=sizes, mixing=context_mixing, seed=seed)
         asking = partial(operations.distill_model, workspace, model_id, student_id, dataset_id, overwrite=overwrite)

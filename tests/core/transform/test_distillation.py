@@ -131,11 +131,8 @@ def test_medoids_stand_for_the_groups_that_there_are(teachers: Callable[[str], E
         shown = run(representatives(guide, planted, length=32, looked_at=64, num_clusters=3, seed=0))
         zeros = (shown.data == 0).all(dim=1)
         assert name == "mix" or (zeros.any() and not zeros.all())
-        assert (
-            len(shown.data) == 3
-            and shown.starts is not None
-            and torch.equal(shown.data, windows_at(planted, shown.starts.numpy(), 32).data)
-        )
+        assert len(shown.data) == 3 and shown.starts is not None
+        assert torch.equal(shown.data, windows_at(planted, shown.starts.numpy(), 32).data)
 
 
 def test_context_mixing_teaches_what_it_said_before_it_knew(teachers: Callable[[str], Engine]) -> None:

@@ -24,8 +24,8 @@ def distill(
     d_model: Width = None,
     num_layers: Layers = None,
     ngram_rows: Rows = None,
-    data_weight: Annotated[float, typer.Option(min=0, max=100, help="Of the data's own loss.")] = 0.5,
-    teacher_weight: Annotated[float, typer.Option(min=1e-9, max=100, help="Of KL to the teacher.")] = 0.5,
+    data_weight: Annotated[float, typer.Option(min=0, max=100, help="Of the data's own loss.")] = 0.1,
+    teacher_weight: Annotated[float, typer.Option(min=1e-9, max=100, help="Of KL to the teacher.")] = 1.0,
     num_clusters: Annotated[int, typer.Option(min=0, max=256, help="Medoids that are shown first; 0: none.")] = 8,
     json_only: Json = False,
 ) -> None:

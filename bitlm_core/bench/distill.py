@@ -85,8 +85,7 @@ def distill_bench_steps(data: bytes, trial: DistillTrial) -> Iterator[float | Di
     train, held = (bytes_in_memory(part) for part in split(data))
     if len(held) < 2:
         raise ConfigError(f"{len(data)} bytes leave {len(held)} to be scored: give at least 20")
-    total = trial.teacher_seconds + 2 * trial.seconds
-    begun = time.process_time()
+    total, begun = trial.teacher_seconds + 2 * trial.seconds, time.process_time()
     teacher = Engine(EngineConfig(model=preset_config(trial.preset), training=trial.training, mixing=None))
     learned = yield from _sharing(train_on_cpu_clock(teacher, train, TrainingPlan(seconds=trial.teacher_seconds)), begun, total)
     config = student_config(teacher.config, target_config(teacher.config.model, **trial.student))

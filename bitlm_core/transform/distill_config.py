@@ -20,8 +20,8 @@ class DistillConfig(BaseModel):
 
     steps: Annotated[int | None, Field(ge=1, le=10_000_000, description="optimizer steps of each round")] = None
     seconds: Annotated[float | None, Field(gt=0, le=1_000_000, description="seconds of each round")] = None
-    data_weight: Annotated[float, Field(ge=0, le=100, description="of the data's own loss")] = 0.5
-    teacher_weight: Annotated[float, Field(gt=0, le=100, description="of KL(teacher ‖ student)")] = 0.5
+    data_weight: Annotated[float, Field(ge=0, le=100, description="of the data's own loss")] = 0.1
+    teacher_weight: Annotated[float, Field(gt=0, le=100, description="of KL(teacher ‖ student)")] = 1.0
     num_clusters: Annotated[int, Field(ge=0, le=256, description="groups of windows, each shown by its medoid; 0: none")] = 8
     looked_at: Annotated[int, Field(ge=1, le=4096, description="windows of the data that are grouped")] = 128
     example_share: Annotated[float, Field(ge=0, le=1, description="medoids among a step's windows while they are shown")] = 0.5

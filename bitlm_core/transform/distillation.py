@@ -85,20 +85,7 @@ def distill_steps(
             break
     if kept is None:
         raise AssertionError("the first size is always tried")
-    best = told.index(max(told, key=_rank))
-    reached = _satisfies(told[best], settings)
-    report = DistillReport(
-        teacher_bits_per_byte=lesson.known,
-        teacher_parameters=count_parameters(known),
-        teacher_outside_tables=outside_tables(known),
-        num_medoids=0 if lesson.teaching.examples is None else len(lesson.teaching.examples.data),
-        rounds=tuple(told),
-        best=best,
-        reached=reached,
-        ended="reached" if reached else "max_rounds" if len(told) == settings.max_rounds else "as large as the teacher",
-        seconds=time.perf_counter() - started,
-    )
-    return Distilled(kept, report)
+    return Distilled(kept, _reported(known, lesson, told, time.perf_counter() - started))
 
 
 def collapse_submodel(
@@ -165,6 +152,23 @@ def _told(
             returned: Returned = stop.value
             return returned
         yield DistillProgress((number + share) / settings.max_rounds, number + 1, report)
+
+
+def _reported(teacher: ModelConfig, lesson: Lesson, told: list[DistillRound], seconds: float) -> DistillReport:
+    best = told.index(max(told, key=_rank))
+    reached = _satisfies(told[best], lesson.settings)
+    tried_all = len(told) == lesson.settings.max_rounds
+    return DistillReport(
+        teacher_bits_per_byte=lesson.known,
+        teacher_parameters=count_parameters(teacher),
+        teacher_outside_tables=outside_tables(teacher),
+        num_medoids=0 if lesson.teaching.examples is None else len(lesson.teaching.examples.data),
+        rounds=tuple(told),
+        best=best,
+        reached=reached,
+        ended="reached" if reached else "max_rounds" if tried_all else "as large as the teacher",
+        seconds=seconds,
+    )
 
 
 def _rank(one: DistillRound) -> tuple[bool, float]:

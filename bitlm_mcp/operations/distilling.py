@@ -33,38 +33,42 @@ def distill_model(
     workspace.catch_up()
     if student_id == model_id:
         raise ConfigError(f"student_id={student_id!r} is the teacher itself, which stays as it is: choose another name")
-    teacher = workspace.models.get(model_id).facts.config
-    config, job_id = student_of(teacher), new_job_id()
-    check_smaller(teacher.model, config.model)
-    part, held_out = _parts(workspace, dataset_id)
-    incarnation = workspace.models.new_incarnation()
+    teacher, job_id = workspace.models.get(model_id).facts.config, new_job_id()
+    command = _command(workspace, model_id, student_id, dataset_id, student_of(teacher), settings)
+    check_smaller(teacher.model, command.config.model)
 
     def make(lease: Lease) -> Job:
         check_replaceable(workspace, student_id, overwrite)
-        command = commands.Distill(
-            model=workspace.models.ref(model_id),
-            student_id=student_id,
-            incarnation=incarnation,
-            data=part,
-            held_out=held_out,
-            config=config,
-            settings=settings,
-            save_to=workspace.models.folder(student_id),
-        )
 
         def install(answer: answers.Distilled) -> dict[str, Any]:
             history = History.of(answer.history, answer.alerts)
-            workspace.models.install(student_id, incarnation, answer.saved, history, lease, answer.metrics)
+            workspace.models.install(student_id, command.incarnation, answer.saved, history, lease, answer.metrics)
             return {"student_id": student_id, **answer.metrics}
 
         job = Job("distill_model", student_id, Urgency.TRAIN, command, job_id=job_id, recorded=True, on_completed=install)
-        request: dict[str, Any] = {"model_id": model_id, "dataset_id": dataset_id, "data_sha256": part.digest}
-        request |= {"config": config.model_dump(mode="json"), "settings": settings.model_dump(mode="json")}
+        request: dict[str, Any] = {"model_id": model_id, "dataset_id": dataset_id, "data_sha256": command.data.digest}
+        request |= command.model_dump(mode="json", include={"config", "settings"})
         workspace.records.add_job(job.view(), request, workspace.presence.server_id)
         return job
 
     with workspace.writing:
         return submit_writer(workspace, student_id, make)
+
+
+def _command(
+    workspace: Workspace, model_id: str, student_id: str, dataset_id: str, config: EngineConfig, settings: DistillConfig
+) -> commands.Distill:
+    learned, held_out = _parts(workspace, dataset_id)
+    return commands.Distill(
+        model=workspace.models.ref(model_id),
+        student_id=student_id,
+        incarnation=workspace.models.new_incarnation(),
+        data=learned,
+        held_out=held_out,
+        config=config,
+        settings=settings,
+        save_to=workspace.models.folder(student_id),
+    )
 
 
 def _parts(workspace: Workspace, dataset_id: str) -> tuple[DataPart, DataPart]:

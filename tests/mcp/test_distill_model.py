@@ -9,6 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
+from bitlm_mcp.results import both_channels
+from bitlm_mcp.tools.distill_results import DistillResult, StudentResult
 from tests.mcp.stages import TINY, WAIT, Stage, stage
 
 ASKED: dict[str, Any] = {"student_id": "small", "dataset_id": "data", "d_model": 16, "ngram_rows": 16, "num_clusters": 2}
@@ -36,9 +38,10 @@ async def test_a_student_is_a_model_of_its_own_and_tells_how_it_came_about(tmp_p
         assert shown["result"]["rounds"] == found["rounds"]
         models = {model["model_id"]: model for model in (await server.call("list_models"))["models"]}
         assert models["small"]["num_parameters"] == one["num_parameters"] and models["small"]["step"] == 2
-        assert (await server.call("infer", model_id="small", prompt="the ", max_new_bytes=4))["text"]
         points = (await server.call("get_telemetry", model_id="small"))["points"]
         assert [point["step"] for point in points] == [1, 2]
+        trained = await server.call("train_step", model_id="small", dataset_id="data", steps=1, batch_size=2, **WAIT)
+        assert trained["step"] == 3 and "metrics.json" in files_of(server, "small")
         assert "exists already" in await server.refusal("distill_model", **QUICK)
         again = await server.call("distill_model", **QUICK, overwrite=True, num_layers=1, seed=1)
         assert again["rounds"][0]["num_layers"] == 1
@@ -80,3 +83,25 @@ async def test_what_cannot_be_distilled_is_refused_before_there_is_a_job(tmp_pat
         ):
             assert text in await server.refusal("distill_model", **{**QUICK, **changed})
         assert server.state() == before
+
+
+def test_an_answer_of_all_rounds_is_short() -> None:
+    figures = dict.fromkeys(("bits_per_byte", "training_loss", "kl", "gain_kept", "k", "c", "s"), 0.12345678)
+    sizes = dict.fromkeys(("num_parameters", "parameters_outside_tables", "steps", "num_layers", "d_model"), 1234567890)
+    row = StudentResult(**figures, **sizes, seconds=86_400.123, transition_rate=0.123456, below=["k", "c", "s"])
+    known = {"teacher_bits_per_byte": 1.2345678, "teacher_parameters": 10**9, "teacher_outside_tables": 10**9}
+    told = DistillResult(
+        job_id="job-" + "x" * 16,
+        status="completed",
+        student_id="x" * 64,
+        **known,  # type: ignore[arg-type]
+        num_medoids=256,
+        rounds=[row] * 3,
+        best=2,
+        reached=False,
+        ended="as large as the teacher",
+        seconds=1234.5678,
+        next=f"score(model_id={'x' * 64!r}, dataset_id=…)",
+    )
+    (text,) = [getattr(part, "text", "") for part in both_channels(told).content]
+    assert 500 < len(text.encode()) <= 2048

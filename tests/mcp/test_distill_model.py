@@ -38,8 +38,8 @@ async def test_a_student_is_a_model_of_its_own_and_tells_how_it_came_about(tmp_p
         assert shown["result"]["rounds"] == found["rounds"]
         models = {model["model_id"]: model for model in (await server.call("list_models"))["models"]}
         assert models["small"]["num_parameters"] == one["num_parameters"] and models["small"]["step"] == 2
-        points = (await server.call("get_telemetry", model_id="small"))["points"]
-        assert [point["step"] for point in points] == [1, 2]
+        history = (await server.call("get_telemetry", model_id="small"))["history"]
+        assert history["step"] == [1, 2]
         trained = await server.call("train_step", model_id="small", dataset_id="data", steps=1, batch_size=2, **WAIT)
         assert trained["step"] == 3 and "metrics.json" in files_of(server, "small")
         assert "exists already" in await server.refusal("distill_model", **QUICK)

@@ -7,6 +7,7 @@ from .bench.compressors import compressed_sizes, record_sizes
 from .bench.defaults import Defaults, choose_defaults
 from .bench.diffusion import DiffusionReport, diffusion_bench_steps
 from .bench.diffusion_samples import learn_and_sample_steps
+from .bench.distill import DistillBenchReport, DistillTrial, distill_bench_steps
 from .bench.generate import GenerateReport, generate_speeds
 from .bench.halting import halting_steps
 from .bench.int8 import Int8Report, int8_cost_steps
@@ -131,8 +132,12 @@ from .training.data import ByteData, bytes_in_memory, file_part
 from .training.growing import Growing, Growth, GrowthEvent, ProgressiveConfig
 from .training.statistics import DataStatistics, data_statistics
 from .transform.cycle import grown_config, next_growth
+from .transform.distill_config import DistillConfig
+from .transform.distill_report import DistillProgress, DistillReport, DistillRound
+from .transform.distillation import Distilled, collapse_submodel, distill_steps
 from .transform.growth import add_layer, double_length, double_width, grow, grow_steps
 from .transform.progressive import Progressive
+from .transform.students import check_smaller, estimate_distill_bytes, student_config, target_config
 
 __all__ = [
     "KINDS",
@@ -167,6 +172,13 @@ __all__ = [
     "Defaults",
     "DiffusionReport",
     "DiffusionSampling",
+    "DistillBenchReport",
+    "DistillConfig",
+    "DistillProgress",
+    "DistillReport",
+    "DistillRound",
+    "DistillTrial",
+    "Distilled",
     "Engine",
     "EngineConfig",
     "EntropyFit",
@@ -241,12 +253,14 @@ __all__ = [
     "calibrate_steps",
     "change_within",
     "check_records",
+    "check_smaller",
     "check_telemetry",
     "check_training",
     "choose_defaults",
     "code_or_raw_steps",
     "code_steps",
     "codec_bench_steps",
+    "collapse_submodel",
     "compile_ahead",
     "composite_score",
     "compress_bits",
@@ -272,11 +286,14 @@ __all__ = [
     "describe",
     "diffusion_bench_steps",
     "digest_of",
+    "distill_bench_steps",
+    "distill_steps",
     "double_length",
     "double_width",
     "draw_patches",
     "draw_run",
     "enforce_parity",
+    "estimate_distill_bytes",
     "estimate_engine_bytes",
     "failed_parity",
     "file_figures",
@@ -331,10 +348,12 @@ __all__ = [
     "safety_steps",
     "scaled",
     "self_score_steps",
+    "student_config",
     "suspected_steps",
     "sweep_folders",
     "sync",
     "synthesize",
+    "target_config",
     "telemetry_steps",
     "text_to_bits",
     "timed",

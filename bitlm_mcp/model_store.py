@@ -8,11 +8,13 @@ noticed by `refresh`; the model is then another incarnation, and whoever had it 
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -35,6 +37,8 @@ from bitlm_mcp.jobs import Job
 from bitlm_mcp.leases import Lease, Leases
 from bitlm_mcp.records import ModelRow, Records
 from bitlm_mcp.snapshot import HistoryPoint, ModelView
+
+log = logging.getLogger("bitlm.models")
 
 
 @dataclass(eq=False)
@@ -134,9 +138,24 @@ class ModelStore:
         """Give the saved state of a model another name as well. Raises CheckpointError."""
         return self._files.hold(model_id, target)
 
-    def install(self, model_id: str, incarnation: int, saved: Saved, history: History, lease: Lease) -> None:
-        """Publish the first state of a model that is fresh or loaded, in place of any other of that id."""
+    def install(
+        self,
+        model_id: str,
+        incarnation: int,
+        saved: Saved,
+        history: History,
+        lease: Lease,
+        metrics: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Publish the first state of a model that is fresh or loaded, in place of any other of that id.
+
+        metrics: what `metrics.json` beside the state is to tell of it.
+        """
         info = self._publish(model_id, saved, history.points, history.alerts, lease, afresh=True)
+        try:
+            self._files.tell_metrics(model_id, metrics)
+        except BitLMError as error:  # the model itself is there
+            log.warning("metrics.json of model %s: %s", model_id, error.message)
         with self._lock:
             self._models[model_id] = _model(model_id, incarnation, saved.facts, info.sha256, history)
 

@@ -94,6 +94,7 @@ SERVER = [
     "bench_compression",
     "bench_decoding",
     "bench_diffusion",
+    "bench_distill",
     "bench_samples",
     "bench_safety",
     "bench_repair",

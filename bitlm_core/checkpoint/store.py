@@ -2,6 +2,7 @@
 
     NAME/manifest.json            which data file is current, its size and SHA-256, the step
     NAME/<sha256>.safetensors     the data; never changed, only replaced by another
+    NAME/metrics.json             what is told of how it came about, where there is something
     NAME/.saving-<random>         data that is being written and that nobody may read yet
 
 A save writes the data under a scratch name, syncs it, renames it, then replaces the manifest and syncs the directory.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ from bitlm_core.errors import CheckpointCorruptError, CheckpointError, Checkpoin
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
 _MANIFEST = "manifest.json"
+_METRICS = "metrics.json"
 _SCRATCH = ".saving-"
 
 
@@ -178,6 +180,18 @@ class CheckpointStore:
             info = replace(self.info(name), pinned=pinned)
             self._write(info, overwrite=True)
         return info
+
+    def tell_metrics(self, name: str, metrics: Mapping[str, Any] | None) -> None:
+        """Put what is told of how a checkpoint came about beside it; None: nothing, and no longer what was told before.
+
+        Raises CheckpointError where the disk refuses.
+        """
+        path = self._folder(name) / _METRICS
+        with _named(name):
+            if metrics is None:
+                path.unlink(missing_ok=True)
+            else:
+                replace_text(path, json.dumps(metrics, indent=1), _scratch_in(path.parent))
 
     def delete(self, name: str, guard: AbstractContextManager[object] | None = None) -> None:
         """Remove a checkpoint inside `guard`, which may refuse it at its beginning or its end.

@@ -16,10 +16,14 @@ _FEISTEL_TURNS = 6
 
 
 class Batch(NamedTuple):
-    """data [B, T]: bytes, int64. documents [B, T]: which document each byte is of; None where all are of one."""
+    """data [B, T]: bytes, int64. documents [B, T]: which document each byte is of; None where all are of one.
+
+    starts [B]: where each row begins in the data it was cut from; None where that is not known.
+    """
 
     data: Tensor
     documents: Tensor | None = None
+    starts: Tensor | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -27,19 +31,22 @@ class Batch(NamedTuple):
         return self.data.numel()
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on a device."""
+        """The same batch on a device; `starts` stay where they are."""
         documents = None if self.documents is None else self.documents.to(device)
-        return Batch(self.data.to(device), documents)
+        return Batch(self.data.to(device), documents, self.starts)
+
+    def rows(self, chosen: slice | Tensor) -> Batch:
+        """Some of its rows."""
+        return Batch(*(None if part is None else part[chosen] for part in self))  # type: ignore[arg-type]
 
     def every_second(self, first: int) -> Batch:
         """Its rows first, first + 2, …"""
-        return Batch(self.data[first::2], None if self.documents is None else self.documents[first::2])
+        return self.rows(slice(first, None, 2))
 
     def parts(self, num_parts: int) -> list[Batch]:
         """Its rows in that many parts, or one row each."""
-        data = self.data.chunk(min(num_parts, len(self.data)))
-        documents = [None] * len(data) if self.documents is None else self.documents.chunk(len(data))
-        return [Batch(one, other) for one, other in zip(data, documents, strict=True)]
+        rows = torch.arange(len(self.data)).chunk(min(num_parts, len(self.data)))
+        return [self.rows(slice(int(part[0]), int(part[-1]) + 1)) for part in rows]
 
 
 def sample_windows(data: ByteData, *, batch: int, length: int, seed: int, step: int) -> Batch:
@@ -57,17 +64,22 @@ def sample_windows(data: ByteData, *, batch: int, length: int, seed: int, step: 
         random = np.random.Generator(np.random.Philox(key=[seed, epoch]))
         offset, key = random.integers(0, len(data) - per_epoch * length + 1), random.integers(0, 1 << 62)
         starts[mine] = offset + length * permuted(numbers[mine] % per_epoch, per_epoch, int(key))
+    return windows_at(data, starts, length)
+
+
+def windows_at(data: ByteData, starts: NDArray[np.int64], length: int) -> Batch:
+    """The windows of `length` bytes that begin at `starts`."""
     places = starts[:, None] + np.arange(length)
-    windows = torch.from_numpy(data.array[places].astype(np.int64))
+    windows, begin = torch.from_numpy(data.array[places].astype(np.int64)), torch.from_numpy(starts + data.offset)
     if not len(data.document_starts):
-        return Batch(windows)
-    return Batch(windows, torch.from_numpy(np.searchsorted(data.document_starts, places, side="right")))
+        return Batch(windows, None, begin)
+    return Batch(windows, torch.from_numpy(np.searchsorted(data.document_starts, places, side="right")), begin)
 
 
 def joined(batches: list[Batch]) -> Batch:
-    """Their rows, one after the other; all of them of one width, and all or none with documents."""
-    documents = [batch.documents for batch in batches if batch.documents is not None]
-    return Batch(torch.cat([batch.data for batch in batches]), torch.cat(documents) if documents else None)
+    """Their rows, one after the other; all of them of one width, and all or none with documents, with starts."""
+    parts = zip(*batches, strict=True)
+    return Batch(*(None if part[0] is None else torch.cat(part) for part in parts))  # type: ignore[arg-type]
 
 
 def permuted(numbers: NDArray[np.int64], size: int, key: int) -> NDArray[np.int64]:

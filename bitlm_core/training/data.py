@@ -22,12 +22,14 @@ class ByteData:
 
     `counts` [256]: how often each byte occurs, where that is known; else the first training step must read all of them.
     `document_starts`: where the second and later documents begin, ascending; nothing is predicted across these places.
+    `offset`: where a part of something larger begins in it.
     """
 
     array: NDArray[np.uint8]
     digest: str
     counts: NDArray[np.int64] | None = None
     document_starts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    offset: int = 0
 
     def __len__(self) -> int:
         return len(self.array)
@@ -41,7 +43,7 @@ class ByteData:
     def part(self, start: int, end: int) -> ByteData:
         """Bytes [start, end), under the name of the whole."""
         inside = self.document_starts[(self.document_starts > start) & (self.document_starts < end)]
-        return ByteData(self.array[start:end], self.digest, None, inside - start)
+        return ByteData(self.array[start:end], self.digest, None, inside - start, self.offset + start)
 
     def begins_document(self, place: int) -> bool:
         """Whether a document begins at this byte."""

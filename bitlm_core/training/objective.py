@@ -4,7 +4,7 @@
 curriculum, of what it hides at the time). `mixed`: every second window the one way, the others the other way. Where
 masked predictions come with a readout of the parity bit, its mean cross-entropy over the hidden bytes is minimised beside
 the bound; it is no part of what is reported, for parity costs nothing. Neither is the ponder cost of halting models, nor the
-term of `composite`.
+term of `composite`, nor what a teacher says (`teaching`).
 
 What is minimised weighs each row by the root of the share that is hidden in it: rows with little hidden have few terms, so that
 their means are noisy, and at equal time the bound is lower for it (0.08 bits per byte after 40 CPU-s). What is reported is the
@@ -29,6 +29,7 @@ from bitlm_core.models.output import path_bits, path_logits, path_nats
 from bitlm_core.training.batches import Batch
 from bitlm_core.training.composite import COMPOSITE_BYTES, Composite, Predictions, composite_loss
 from bitlm_core.training.config import Objective
+from bitlm_core.training.teaching import Beliefs, Teaching
 
 
 class BatchLoss(NamedTuple):
@@ -58,29 +59,35 @@ def batch_loss(
     carried: Carried | None = None,
     masking: Masking = WHOLE_BYTES,
     composite: Composite | None = None,
+    teaching: Teaching | None = None,
 ) -> BatchLoss:
     """The loss of a batch. `carried` (causal only): what was read before it. `masking` (diffusion): what is hidden.
-    `composite`: a term that is minimised beside it; of mixed training each half has its own."""
+    `composite`: a term that is minimised beside it; of mixed training each half has its own. `teaching` (causal only)."""
     if objective == "causal" or (objective == "mixed" and len(batch.data) == 1):
-        found = _causal(model, batch, carried, composite)
+        found = _causal(model, batch, carried, composite, teaching)
     elif objective == "diffusion":
         found = _diffusion(model, batch, generator, masking, composite)
     else:
         masked = _diffusion(model, batch.every_second(1), generator, masking, composite)
-        found = _joined(_causal(model, batch.every_second(0), None, composite), masked)
+        found = _joined(_causal(model, batch.every_second(0), None, composite, teaching), masked)
     if found.trace.ponder is not None:
         found = found._replace(minimised=found.minimised + ponder_cost * found.trace.ponder)
     return found._replace(nats=found.nats.detach(), path_logits=found.path_logits.detach())
 
 
-def _causal(model: LanguageModel, batch: Batch, carried: Carried | None, composite: Composite | None) -> BatchLoss:
-    trace = Trace(graph_bytes=COMPOSITE_BYTES if composite and composite.lambda_s else 0)
+def _causal(
+    model: LanguageModel, batch: Batch, carried: Carried | None, composite: Composite | None, teaching: Teaching | None
+) -> BatchLoss:
+    sampled = COMPOSITE_BYTES if composite and composite.lambda_s else 0
+    trace = Trace(graph_bytes=batch.num_bytes if teaching else sampled)
     logits = model.path_logits(batch.data, documents=batch.documents, carried=carried, trace=trace)
     nats = path_nats(logits, batch.data).mean()
-    if not composite:
-        return BatchLoss(nats, nats, logits, trace)
-    term = composite_loss(Predictions(logits, trace.graph_nodes), batch.data, composite)
-    return BatchLoss(nats + term, nats, logits, replace(trace, graph_nodes=None))
+    nodes, trace = trace.graph_nodes, replace(trace, graph_nodes=None)
+    minimised = teaching.loss(nats, Beliefs(logits, nodes), batch) if teaching else nats
+    if composite:
+        some = None if nodes is None else spread(nodes, COMPOSITE_BYTES)
+        minimised = minimised + composite_loss(Predictions(logits, some), batch.data, composite)
+    return BatchLoss(minimised, nats, logits, trace)
 
 
 def _diffusion(

@@ -27,6 +27,7 @@ from bitlm_core.training.compressed import Feed, Showing, feed_of, show
 from bitlm_core.training.config import Objective, TrainingConfig, learning_rate
 from bitlm_core.training.objective import batch_loss, learns
 from bitlm_core.training.optim import is_table, make_optimizers, momentum, state_layout
+from bitlm_core.training.teaching import Teaching
 
 _COMPILERS = ("g++", "clang++", "c++")  # for the code that torch.compile writes
 _SEED_STRIDE = 1_000_003  # keeps the streams of neighbouring seeds apart
@@ -63,10 +64,11 @@ def dropout_after(passes: float) -> float:
 
 
 class Trainer:
-    """Holds a network's optimizers, see `optim`."""
+    """Holds a network's optimizers, see `optim`. teaching: what it learns from another network meanwhile, if anything."""
 
     def __init__(self, model: LanguageModel, config: TrainingConfig, seed: int) -> None:
         self.model, self.config, self.seed = model, config, seed
+        self.teaching: Teaching | None = None
         self._optimizers = make_optimizers(model, config)
 
     def step(
@@ -91,6 +93,8 @@ class Trainer:
         `alone`: the parameters that learn, all others staying bit for bit as they are, moments included; () for all.
         """
         model = self.model
+        if self.teaching:
+            batch = self.teaching.shown(batch, step=step, progress=progress)
         random_seed = self.seed * _SEED_STRIDE + step
         generator = torch.Generator().manual_seed(random_seed)
         if model.config.dropout is None:
@@ -101,6 +105,7 @@ class Trainer:
             with self.training_dtype(), self._compiled(), torch.random.fork_rng(devices=_cuda_devices(model)):
                 torch.manual_seed(random_seed)
                 told: dict[str, Any] = {"carried": carried, "masking": masking, "composite": composite}
+                told["teaching"] = self.teaching
                 showing = show(batch, self.config, seed=self.seed, step=step, progress=progress).to(model.device)
                 loss, logits, trace, feed = self._backward(showing, objective, generator, told)
             self._hold_all_but(alone)
@@ -219,7 +224,7 @@ class Trainer:
         # Streams are carried for the whole batch, so it is not cut then.
         for part, is_data in showing.parts(1 if told["carried"] else self.config.accumulation):
             share = part.num_bytes / showing.num_bytes
-            own = told if is_data else told | {"composite": None}  # which compares with bytes of data
+            own = told if is_data else told | {"composite": None, "teaching": None}  # which are about bytes of data
             found = batch_loss(self.model, part, objective, generator, ponder_cost=self.config.ponder_cost, **own)
             (found.minimised * share).backward()  # type: ignore[no-untyped-call]
             total += found.nats.item() * share

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,16 @@ class Written(Message):
 
     answer: Literal["written"] = "written"
     saved: Saved
+
+
+class Distilled(Message):
+    """A student's state, its record, and what became of all students, see `bitlm_core.DistillReport`."""
+
+    answer: Literal["distilled"] = "distilled"
+    saved: Saved
+    metrics: dict[str, Any]
+    history: tuple[HistoryPoint, ...]
+    alerts: tuple[str, ...]
 
 
 class OddRecord(Message):
@@ -243,9 +253,10 @@ class Dropped(Message):
     answer: Literal["dropped"] = "dropped"
 
 
+_Learned = Written | Distilled | Calibrated
 _Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome | Grown
 Answer = Annotated[
-    Loaded | Written | Calibrated | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Dropped,
+    Loaded | _Learned | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Dropped,
     Field(discriminator="answer"),
 ]
 

@@ -11,6 +11,7 @@ from bitlm_core import (
     MARGIN_BITS,
     CodecName,
     DiffusionSampling,
+    DistillConfig,
     EngineConfig,
     Floors,
     Growth,
@@ -81,6 +82,23 @@ class Train(Asked):
     autosave_s: float
     save_to: Path
     best_to: Path | None = None
+
+
+class Distill(Asked):
+    """Distil a model into a smaller one, which is saved into the folder `save_to`. Answer: `Distilled`.
+
+    config: of the student, which may become larger, see `bitlm_core.distill_steps`.
+    """
+
+    kind: Literal["distill"] = "distill"
+    model: ModelRef
+    student_id: str
+    incarnation: int
+    data: DataPart
+    held_out: DataPart
+    config: EngineConfig
+    settings: DistillConfig
+    save_to: Path
 
 
 class Score(Asked):
@@ -247,6 +265,7 @@ Command = Annotated[
     | Write
     | Watch
     | Train
+    | Distill
     | Score
     | Infer
     | Calibrate

@@ -96,7 +96,10 @@ class Engines:
 
     def make_room(self, config: EngineConfig, what: str, *, apart_from: str) -> None:
         """Unload idle models until one of this config fits. Raises ResourceLimitError when that is not enough."""
-        estimate = estimate_engine_bytes(config)
+        self.make_room_for(estimate_engine_bytes(config), what, apart_from=apart_from)
+
+    def make_room_for(self, estimate: int, what: str, *, apart_from: str) -> None:
+        """The same for so many bytes."""
         while True:
             try:
                 return require_memory(estimate, what)

@@ -1,6 +1,6 @@
 """What each command does to a model: a generator that yields at every safe point and returns the answer.
 
-    learn    Train ─→ Engine.train_steps ─→ a point per step, a saved state now and then
+    learn    Train, Distill ─→ …train_steps ─→ a point per step, a saved state now and then
     answer   Infer, Score, … ─→ Engine.…_steps ─→ Answer
     keep     Create, Load, Write, Drop
 
@@ -20,6 +20,7 @@ from bitlm_core import BitLMError
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.answers import Progress
 from bitlm_mcp.compute.compression import coded_steps, compress_steps, decompress_steps
+from bitlm_mcp.compute.distilling import distill_steps
 from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.growth import growth_steps
 from bitlm_mcp.compute.messages import Message
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # brings torch, which is loaded at the first command
 Steps = Generator[Progress, None, Message]
 
 _MAKERS = {
+    commands.Distill: distill_steps,
     commands.Compress: compress_steps,
     commands.Decompress: decompress_steps,
     commands.Repair: repair_steps,
@@ -160,7 +162,13 @@ class Executor:
 
     @execute.register
     def _make(
-        self, command: commands.Compress | commands.Decompress | commands.Repair | commands.InspectPatches | commands.Grow
+        self,
+        command: commands.Distill
+        | commands.Compress
+        | commands.Decompress
+        | commands.Repair
+        | commands.InspectPatches
+        | commands.Grow,
     ) -> Steps:
         steps: Any = _MAKERS[type(command)]
         return (yield from _shares(steps(self.engines, command), command))  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ from pydantic import Field
 from bitlm_mcp.results import FiniteOrNone, both_channels
 from bitlm_mcp.snapshot import JobView, Status
 from bitlm_mcp.tools.coding_results import CompressedInput
+from bitlm_mcp.tools.distill_results import DistillResult
 from bitlm_mcp.tools.gate_results import CalibrateResult
 from bitlm_mcp.tools.growth_results import ScaleResult
 from bitlm_mcp.tools.inference_results import (
@@ -29,11 +30,12 @@ DRIFTED = (
     "train_step goes on from there; the page, or set_telemetry (offered with --toolsets all), changes what counts as drift"
 )
 _Read = ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
-_Shape = CalibrateResult | ScaleResult | _Read
+_Shape = CalibrateResult | ScaleResult | DistillResult | _Read
 MAX_GROWTHS = 5
 """How many changes of a network that grows an answer tells."""
 _SHAPES: dict[str, type[_Shape]] = {
     "calibrate_floors": CalibrateResult,
+    "distill_model": DistillResult,
     "score": ScoreResult,
     "infer_long": InferLongResult,
     "compress": CompressResult,
@@ -99,8 +101,9 @@ def next_call(view: JobView) -> str | None:
     """The call that usually follows."""
     if not view.over:
         return f"wait_job(job_id={view.job_id!r})"
-    if view.kind != "train_step":
+    if view.kind not in ("train_step", "distill_model"):
         return None
     if view.status == "completed":
         return f"score(model_id={view.model_id!r}, dataset_id=…) or infer(model_id={view.model_id!r}, prompt=…)"
-    return f"train_step(resume_job={view.job_id!r})" if view.status in ("interrupted", "cancelled") else None
+    resumable = view.kind == "train_step" and view.status in ("interrupted", "cancelled")
+    return f"train_step(resume_job={view.job_id!r})" if resumable else None

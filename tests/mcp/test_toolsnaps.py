@@ -37,6 +37,7 @@ FIXED = {
     "save_checkpoint": {"overwrite": False},
     "load_checkpoint": {"overwrite": False},
     "scale_model": {"model_id": "default", "strategy": "auto", "seed": 0, "wait_s": 20},
+    "distill_model": {"data_weight": 0.1, "teacher_weight": 1.0, "width_scale": 1.5, "max_rounds": 3, "min_gain": 0.97},
     "wait_job": {"wait_s": 45},
     "cancel_job": {},
     "list_models": {},

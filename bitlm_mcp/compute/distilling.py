@@ -1,0 +1,44 @@
+"""What Distill does: a student is made, and saved when it is done. Until then there is nothing of it but memory."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import bitlm_core
+from bitlm_mcp.compute import answers, commands
+from bitlm_mcp.compute.engines import Engines, Entry
+from bitlm_mcp.compute.points import point_of
+from bitlm_mcp.compute.training import write_state
+from bitlm_mcp.history import History
+
+if TYPE_CHECKING:
+    from bitlm_core import DistillProgress
+
+
+def distill_steps(engines: Engines, command: commands.Distill) -> Generator[DistillProgress, None, answers.Distilled]:
+    """Distil, yielding how far it is. The teacher stays as it is; the student is in memory and saved at the end."""
+    teacher = engines.get(command.model, command.trace).engine
+    estimate = bitlm_core.estimate_distill_bytes(teacher.config, command.config, command.settings, command.data.num_bytes)
+    engines.make_room_for(estimate, f"distilling {command.model.model_id!r}", apart_from=command.model.model_id)
+    records: defaultdict[int, History] = defaultdict(History)
+    steps = bitlm_core.distill_steps(teacher, command.data.open(), command.held_out.open(), command.config, command.settings)
+    while True:
+        started = time.perf_counter()
+        try:
+            progress = next(steps)
+        except StopIteration as stop:
+            found: bitlm_core.Distilled = stop.value
+            break
+        if progress.step is not None:
+            record = records[progress.round - 1]
+            record.add(point_of(progress.step, time.perf_counter() - started))
+            record.warn(tuple(alert.message for alert in progress.step.alerts))
+        yield progress
+    entry = Entry(found.student, command.incarnation, records[found.report.best])
+    saved = write_state(entry, command.save_to, command.trace)
+    engines.put(command.student_id, entry)
+    history = entry.history
+    return answers.Distilled(saved=saved, metrics=found.report.plain(), history=history.points, alerts=history.alerts)

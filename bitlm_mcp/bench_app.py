@@ -14,6 +14,7 @@ from bitlm_mcp import (
     bench_compression,
     bench_decoding,
     bench_diffusion,
+    bench_growth,
     bench_patches,
     bench_repair,
     bench_safety,
@@ -54,6 +55,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "safety": bench_safety.safety,
     "repair": bench_repair.repair,
     "patches": bench_patches.patches,
+    "growth": bench_growth.growth,
     "anomaly": score_commands.anomaly,
     "telemetry": telemetry_commands.bench_telemetry,
 }

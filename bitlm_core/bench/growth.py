@@ -84,10 +84,13 @@ def growth_bench_steps(
         model = preset_config(preset, architecture)
         training = TrainingConfig(window_bytes=model.max_bytes)
         engine = Engine(EngineConfig(model=model, training=training, mixing=None))
-        for share in train_on_cpu_clock(engine, train, TrainingPlan(seconds=seconds / GROWS_AT)):
+        plan = TrainingPlan(seconds=seconds / GROWS_AT)
+        for share in train_on_cpu_clock(engine, train, plan):
             yield (index + min(1.0, share / GROWS_AT)) / len(architectures)
             if share >= GROWS_AT:
                 break
+        # Wherever the last step has ended: the run goes on, at the rate of that moment.
+        engine.plan = plan.model_copy(update={"seconds_done": seconds})
         trials += _trials(engine, train, held)
     yield GrowthReport(tuple(trials), seconds, preset, describe())
 

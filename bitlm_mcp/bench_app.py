@@ -16,6 +16,7 @@ from bitlm_mcp import (
     bench_decoding,
     bench_diffusion,
     bench_distill,
+    bench_growth,
     bench_patches,
     bench_repair,
     bench_safety,
@@ -58,6 +59,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "safety": bench_safety.safety,
     "repair": bench_repair.repair,
     "patches": bench_patches.patches,
+    "growth": bench_growth.growth,
     "anomaly": score_commands.anomaly,
     "telemetry": telemetry_commands.bench_telemetry,
 }

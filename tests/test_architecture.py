@@ -99,6 +99,7 @@ SERVER = [
     "bench_safety",
     "bench_repair",
     "bench_patches",
+    "bench_growth",
     "host_config",
     "options",
     "score_commands",

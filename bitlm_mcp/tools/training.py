@@ -32,6 +32,10 @@ from bitlm_mcp.tools.sources import given_data
 from bitlm_mcp.tools.waiting import STOP_WAIT_S, off_loop, raise_failure, wait_for
 from bitlm_mcp.workspace import Workspace
 
+_SOURCES = ("dataset_id", "text", "data_base64")
+_RUN = ("steps", "seconds", "validate_every", "patience")
+_SETTINGS = ("batch_size", "learning_rate", "optimizer", "accumulation", "use_autocast", "compile")
+"""What of train_step's arguments says what is learned, for how long, and how."""
 MAX_ERROR = 160
 """Characters of an error in a list; wait_job tells the whole."""
 
@@ -121,21 +125,17 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         Returns within wait_s: finished, or with a job_id for wait_job.
         One long call learns more than many short ones.
         """
-        run: dict[str, Any] = {"steps": steps, "seconds": seconds, "validate_every": validate_every, "patience": patience}
+        given = locals()
+        run, settings, sources = ({name: given[name] for name in names} for names in (_RUN, _SETTINGS, _SOURCES))
         asked = plans.kind_of(objective, mask_unit, noise_curriculum, carry)
         asked["growing"] = plans.growing_of(progressive, improve_threshold, max_parameters)
-        settings = {"batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
-        settings |= {"accumulation": accumulation, "use_autocast": use_autocast, "compile": compile}
-        sources = {"dataset_id": dataset_id, "text": text, "data_base64": data_base64}
         if resume_job is not None:
             one_of(resume_job=resume_job, **sources)
             plans.refuse_beside_resume([*run.values(), *settings.values(), idempotency_key], asked)
             view = await off_loop(resume, workspace, resume_job, queue=queue)
         else:
-            source, asked = given_data(**sources), run | asked
-            plan, training = plans.plan_of(**asked), plans.settings_of(settings)
             begin = partial(train, workspace, model_id, queue=queue, idempotency_key=idempotency_key)
-            view = await off_loop(begin, source, plan, training)
+            view = await off_loop(begin, given_data(**sources), plans.plan_of(**run, **asked), plans.settings_of(settings))
         view = await wait_for(workspace, view.job_id, min(wait_s, workspace.settings.max_wait_s), ctx, owner=True)
         return _outcome(workspace, view)
 

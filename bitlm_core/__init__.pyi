@@ -105,7 +105,8 @@ from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 from .training.growing import Growing, Growth, GrowthEvent, ProgressiveConfig
 from .training.statistics import DataStatistics, data_statistics
-from .transform.growth import add_layer, double_length, double_width, grow, grown_config, next_growth
+from .transform.cycle import grown_config, next_growth
+from .transform.growth import add_layer, double_length, double_width, grow, grow_steps
 from .transform.progressive import Progressive
 
 __all__ = [
@@ -244,6 +245,7 @@ __all__ = [
     "geometric_mean",
     "grid",
     "grow",
+    "grow_steps",
     "grown_config",
     "halting_steps",
     "heat_map",

@@ -25,7 +25,7 @@ from bitlm_core.steps import scaled
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
 from bitlm_core.training.data import ByteData, bytes_in_memory
 from bitlm_core.training.growing import Growing, GrowthEvent, ProgressiveConfig
-from bitlm_core.transform.growth import grown_config
+from bitlm_core.transform.cycle import grown_config
 from bitlm_core.transform.progressive import Progressive
 
 LOOK_BYTES = 1 << 14

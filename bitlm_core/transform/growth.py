@@ -11,18 +11,19 @@ that carries keys and values has read cannot be, for it is made of the old netwo
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Generator
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from bitlm_core.engine import Engine
 from bitlm_core.engine_config import EngineConfig, check_training
-from bitlm_core.errors import ConfigError, ModelStateError
+from bitlm_core.errors import ModelStateError
 from bitlm_core.models.build import build_model
-from bitlm_core.models.config import MAX_POSITIONS, ModelConfig, describe_invalid
-from bitlm_core.training.growing import CYCLE, Growth
+from bitlm_core.models.config import ModelConfig
+from bitlm_core.steps import finished
+from bitlm_core.training.growing import Growth
+from bitlm_core.transform.cycle import grown_config
 from bitlm_core.transform.widening import widened_moments, widened_weights
 
 Tensors = dict[str, Tensor]
@@ -34,14 +35,22 @@ def grow(engine: Engine, step: Growth, *, seed: int = 0) -> Engine:
     Raises ConfigError for a size above its limit or a model without a network, ModelStateError where a training that carries
     keys and values is under way.
     """
+    return finished(grow_steps(engine, step, seed=seed))
+
+
+def grow_steps(engine: Engine, step: Growth, *, seed: int = 0) -> Generator[float, None, Engine]:
+    """As `grow`; yields the share done. With context mixing, half a minute per GiB of tables goes into copying them."""
     config = grown_config(engine.config, step)
     _check_plan(engine, config)
+    yield 0.0
     tensors, header = engine.state()
+    yield 0.5
     kept = {name: value for name, value in tensors.items() if not name.startswith("carried.")}
     if step == "layer":
         kept |= _of_new_layer(kept, config.model, seed)
     elif step == "width":
         kept |= _of_twice_the_width(engine, kept, seed)
+    yield 0.6
     told = {**header, "config": config.model_dump(mode="json"), "carried": None}
     return Engine.from_state(kept, told, str(engine.model.device) if engine.model else "cpu")
 
@@ -59,58 +68,6 @@ def double_width(engine: Engine, *, seed: int = 0) -> Engine:
 def double_length(engine: Engine) -> Engine:
     """Windows twice as long, see `grow`. What attention in chunks sees stays its chunks."""
     return grow(engine, "context")
-
-
-def grown_config(config: EngineConfig, step: Growth) -> EngineConfig:
-    """What `grow` would make, before anything is computed. Raises ConfigError as `grow`."""
-    model = config.model
-    if not model.has_network:
-        raise ConfigError(
-            "architecture='mix' has no network that could grow: its tables are as large as memory_mib; use architecture='byte'"
-        )
-    if step == "context" and 2 * model.max_seq_len > MAX_POSITIONS:
-        raise ConfigError(
-            f"max_seq_len={model.max_seq_len} cannot be doubled, there are at most {MAX_POSITIONS} positions: grow by a layer "
-            "or by width"
-        )
-    try:
-        grown = ModelConfig(**{**model.model_dump(), **_sizes(model, step)})
-        return EngineConfig(**{**config.model_dump(), "model": grown, "last_growth": step})
-    except ValidationError as error:
-        raise ConfigError(f"the model cannot grow by {step}: {describe_invalid(error)}. Grow in another way") from None
-
-
-def next_growth(config: EngineConfig) -> Growth:
-    """The step after the last one in the cycle layer → width → context that no limit stands against.
-
-    Raises ConfigError where none is left.
-    """
-    begin = CYCLE.index(config.last_growth) + 1 if config.last_growth else 0
-    turn = CYCLE[begin:] + CYCLE[:begin]
-    reasons = []
-    for step in turn:
-        try:
-            grown_config(config, step)
-        except ConfigError as error:
-            reasons.append(error)
-        else:
-            return step
-    raise reasons[0]
-
-
-def _sizes(model: ModelConfig, step: Growth) -> dict[str, Any]:
-    """The fields that change."""
-    if step == "layer":
-        return {"num_layers": model.num_layers + 1}
-    if step == "context":
-        return {"max_seq_len": 2 * model.max_seq_len}
-    doubled: dict[str, Any] = {name: 2 * getattr(model, name) for name in ("d_model", "nhead", "dim_feedforward")}
-    if model.position == "sinusoidal":
-        doubled["sinusoid_copies"] = 2 * model.sinusoid_copies
-    if model.patch is not None:
-        local = {name: 2 * getattr(model.patch, name) for name in ("local_width", "local_heads")}
-        doubled["patch"] = {**model.patch.model_dump(), **local}
-    return doubled
 
 
 def _check_plan(engine: Engine, config: EngineConfig) -> None:

@@ -22,7 +22,8 @@ from bitlm_core.models.config import count_parameters
 from bitlm_core.training.config import TrainingPlan
 from bitlm_core.training.data import ByteData
 from bitlm_core.training.growing import Growing, Growth, GrowthEvent
-from bitlm_core.transform.growth import grow, grown_config
+from bitlm_core.transform.cycle import grown_config
+from bitlm_core.transform.growth import grow
 
 Steps = Generator[StepReport | GrowthEvent, None, None]
 

@@ -225,13 +225,21 @@ class PatchesOutcome(Message):
     patches: tuple[Patch, ...]
 
 
+class Grown(Message):
+    """The state that a growth ended with, and the one before it."""
+
+    answer: Literal["grown"] = "grown"
+    saved: Saved
+    before: Saved
+
+
 class Dropped(Message):
     """The model is forgotten."""
 
     answer: Literal["dropped"] = "dropped"
 
 
-_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome
+_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome | Grown
 Answer = Annotated[
     Loaded | Written | Calibrated | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Dropped,
     Field(discriminator="answer"),

@@ -12,6 +12,7 @@ from bitlm_core import (
     DiffusionSampling,
     EngineConfig,
     Floors,
+    Growth,
     PatchingConfig,
     SamplingConfig,
     TelemetryConfig,
@@ -211,6 +212,21 @@ class InspectPatches(Asked):
     first: int
 
 
+class Grow(Asked):
+    """Make a model grow by a step; seed: of what is new. Answer: `Grown`.
+
+    It is then the model of that `incarnation`, saved into the folder `save_to`; the state before goes to `before_to`.
+    """
+
+    kind: Literal["grow"] = "grow"
+    model: ModelRef
+    step: Growth
+    seed: int
+    incarnation: int
+    save_to: Path
+    before_to: Path
+
+
 class Drop(Asked):
     """Forget a model. Answer: `Dropped`."""
 
@@ -233,6 +249,7 @@ Command = Annotated[
     | Decompress
     | Repair
     | InspectPatches
+    | Grow
     | Drop,
     Field(discriminator="kind"),
 ]

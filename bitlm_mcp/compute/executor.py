@@ -21,6 +21,7 @@ from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.answers import Progress
 from bitlm_mcp.compute.compression import compress_steps, decompress_steps
 from bitlm_mcp.compute.engines import Engines, Entry
+from bitlm_mcp.compute.growth import growth_steps
 from bitlm_mcp.compute.messages import Message
 from bitlm_mcp.compute.patches import patches_steps
 from bitlm_mcp.compute.points import filled
@@ -37,6 +38,7 @@ _MAKERS = {
     commands.Decompress: decompress_steps,
     commands.Repair: repair_steps,
     commands.InspectPatches: patches_steps,
+    commands.Grow: growth_steps,
 }
 
 
@@ -150,7 +152,9 @@ class Executor:
         return filled(engine, (yield from _shares(engine.diffusion_sample_steps(template, command.sampling), command)))
 
     @execute.register
-    def _make(self, command: commands.Compress | commands.Decompress | commands.Repair | commands.InspectPatches) -> Steps:
+    def _make(
+        self, command: commands.Compress | commands.Decompress | commands.Repair | commands.InspectPatches | commands.Grow
+    ) -> Steps:
         steps: Any = _MAKERS[type(command)]
         return (yield from _shares(steps(self.engines, command), command))  # type: ignore[no-any-return]
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from bitlm_mcp.results import FiniteOrNone, Result, both_channels
 from bitlm_mcp.snapshot import JobView, Status
 from bitlm_mcp.tools.gate_results import CalibrateResult
+from bitlm_mcp.tools.growth_results import ScaleResult
 from bitlm_mcp.tools.inference_results import (
     CompressResult,
     DecompressResult,
@@ -28,7 +29,8 @@ DRIFTED = (
 )
 MAX_GROWTHS = 5
 """How many changes of a network that grows an answer tells."""
-_Shape = CalibrateResult | ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
+_Read = ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
+_Shape = CalibrateResult | ScaleResult | _Read
 _SHAPES: dict[str, type[_Shape]] = {
     "calibrate_floors": CalibrateResult,
     "score": ScoreResult,
@@ -37,6 +39,7 @@ _SHAPES: dict[str, type[_Shape]] = {
     "decompress": DecompressResult,
     "repair": RepairResult,
     "inspect_patches": PatchesResult,
+    "scale_model": ScaleResult,
 }
 
 

@@ -119,6 +119,7 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("save_checkpoint", model | {"name": LONG + "new"}),
             ("load_checkpoint", {"name": LONG + "new", "model_id": LONG + "two"}),
             ("delete", {"kind": "model", "name": LONG + "two"}),
+            ("scale_model", {"model_id": LONG + "new", "strategy": "width"}),
             ("approve_sample", {"sample_id": withheld(full), "approve": True}),
         ]
         assert {name for name, _ in calls} | {"calibrate_floors"} == {tool.name for tool in (await asked.list_tools()).tools}

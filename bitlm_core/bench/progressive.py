@@ -2,7 +2,7 @@
 
 Three runs, each with a schedule of its own: the final size for `seconds`; a small network that grows up to it for `share` of
 them, looks at held-out data and the growths themselves counted in; and the small network as it is for as long, which tells
-whether growing was worth anything. The network alone, without context mixing.
+whether growing was worth anything. The network alone, without context mixing, on one thread.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from bitlm_core.bench.clock import train_on_cpu_clock
@@ -92,6 +93,7 @@ class _Grown:
 
 def progressive_bench_steps(data: bytes, trial: ProgressiveTrial) -> Iterator[float | ProgressiveReport]:
     """Yields the share done after each step, and last the report. Raises ConfigError for data too short to hold some out."""
+    torch.set_num_threads(1)
     train, held = (bytes_in_memory(part) for part in split(data))
     if len(held) < 2:
         raise ConfigError(f"{len(data)} bytes are too few to hold any out: give some thousands at least")

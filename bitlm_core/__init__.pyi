@@ -19,6 +19,7 @@ from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
 from .bench.patches import PatchesReport, PatchTrial, patch_bench_steps
 from .bench.peer import nanogpt_steps
+from .bench.progressive import ProgressiveReport, ProgressiveTrial, progressive_bench_steps
 from .bench.records import read_records, records_report
 from .bench.repair import RepairReport, RepairTrial, repair_bench_steps
 from .bench.safety import SafetyReport, safety_steps
@@ -217,6 +218,8 @@ __all__ = [
     "PatchingConfig",
     "Progressive",
     "ProgressiveConfig",
+    "ProgressiveReport",
+    "ProgressiveTrial",
     "RecordScore",
     "Repair",
     "RepairReport",
@@ -334,6 +337,7 @@ __all__ = [
     "patch_starts",
     "patch_statistics",
     "preset_config",
+    "progressive_bench_steps",
     "read_file",
     "read_header",
     "read_labelled",

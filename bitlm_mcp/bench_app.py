@@ -18,6 +18,7 @@ from bitlm_mcp import (
     bench_distill,
     bench_growth,
     bench_patches,
+    bench_progressive,
     bench_repair,
     bench_safety,
     bench_samples,
@@ -60,6 +61,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "repair": bench_repair.repair,
     "patches": bench_patches.patches,
     "growth": bench_growth.growth,
+    "progressive": bench_progressive.progressive,
     "anomaly": score_commands.anomaly,
     "telemetry": telemetry_commands.bench_telemetry,
 }

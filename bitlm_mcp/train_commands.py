@@ -89,25 +89,11 @@ def train(
     with one_line():
         home = state_dir or options.state_home(context.obj)
         target = _target(save_as, out, home, force)
-        growing = growing_of(progressive, improve_threshold, max_parameters)
-        run: dict[str, Any] = {"steps": steps, "seconds": seconds or (None if steps else SECONDS), "growing": growing}
-        plan = plan_of(**run, validate_every=validate_every, patience=None)
-        training = settings_of({"batch_size": batch_size, "learning_rate": learning_rate})
+        plan, training = _plan(asked), settings_of({"batch_size": batch_size, "learning_rate": learning_rate})
         entry = Entry(_engine(model, home, asked), 0)
         bitlm_core.check_training(entry.engine.config.model, training, plan)
-        learned, held = _parts(file, holdout_fraction)
-        command = commands.Train(
-            model=ModelRef(model_id=target.name, incarnation=0, state=file),
-            job_id="",
-            data=learned,
-            held_out=held if plan.validate_every else None,
-            plan=plan,
-            training=training,
-            autosave_s=NEVER_S,
-            save_to=target.folder,
-        )
-        saved = _trained(Training(entry, command, _require_room))
-        target.take(saved)
+        command = _command(file, holdout_fraction, target, plan=plan, training=training)
+        target.take(_trained(Training(entry, command, _require_room)))
         _tell(entry, target, json_only)
 
 
@@ -133,6 +119,27 @@ class _Target:
             return
         facts = saved.facts.model_dump(mode="json") | {"model_id": self.name}
         self.store.publish(self.name, saved.path, step=saved.facts.step, summary=facts, overwrite=self.force)
+
+
+def _plan(asked: Mapping[str, Any]) -> bitlm_core.TrainingPlan:
+    growing = growing_of(*(asked[name] for name in ("progressive", "improve_threshold", "max_parameters")))
+    run = {name: asked[name] for name in ("steps", "seconds", "validate_every")}
+    if not run["steps"] and not run["seconds"]:
+        run["seconds"] = SECONDS
+    return plan_of(**run, patience=None, growing=growing)
+
+
+def _command(file: Path, holdout_fraction: float, target: _Target, **how: Any) -> commands.Train:
+    learned, held = _parts(file, holdout_fraction)
+    return commands.Train(
+        model=ModelRef(model_id=target.name, incarnation=0, state=file),
+        job_id="",
+        data=learned,
+        held_out=held if how["plan"].validate_every else None,
+        autosave_s=NEVER_S,
+        save_to=target.folder,
+        **how,
+    )
 
 
 def _target(save_as: str | None, out: Path | None, state_dir: Path, force: bool) -> _Target:

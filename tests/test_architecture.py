@@ -100,6 +100,7 @@ SERVER = [
     "bench_repair",
     "bench_patches",
     "bench_growth",
+    "bench_progressive",
     "host_config",
     "options",
     "score_commands",

@@ -87,15 +87,14 @@ class Trainer:
     ) -> StepResult:
         """Train on one batch. A loss that is not finite raises ModelStateError and leaves the weights as they were.
 
-        `progress` of the run, 0 … 1, sets the learning rate; `passes`, how often the run has read its data, the dropout of
-        models that leave it open. `masking`: what diffusion hides. `composite`: a term beside the loss. `carried`: the rows go
-        on where these streams stand; it is the caller who then commits the batch to them. `rate`: times the learning rate.
-        `alone`: the parameters that learn, all others staying bit for bit as they are, moments included; () for all.
+        `progress` of the run, 0 … 1, sets the learning rate, and `rate` is a factor of it; `passes`, how often the run has read
+        its data, the dropout of models that leave it open. `masking`: what diffusion hides. `composite`: a term beside the
+        loss. `carried`: the rows go on where these streams stand; it is the caller who then commits the batch to them.
+        `alone`: the parameters that learn, all others staying bit for bit as they are, moments too; () for all.
         """
-        model = self.model
+        model, random_seed = self.model, self.seed * _SEED_STRIDE + step
         if self.teaching:
             batch = self.teaching.shown(batch, step=step, progress=progress)
-        random_seed = self.seed * _SEED_STRIDE + step
         generator = torch.Generator().manual_seed(random_seed)
         if model.config.dropout is None:
             # What diffusion hides is different each time, so a network does not come to know its data by heart.

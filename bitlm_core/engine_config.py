@@ -50,6 +50,11 @@ class EngineConfig(BaseModel):
 
 def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingPlan | None = None) -> None:
     """Raise ConfigError for settings or a plan that this network, or none at all, cannot be trained with."""
+    if plan and model.quantized:
+        raise ConfigError(
+            f"the network is quantised ({model.quantized}), and what lies on a grid cannot learn by small steps: train the "
+            "model that it was made of and quantise it again, or make this one trainable with quantize_model(mode='float32')"
+        )
     if model.architecture == "patch":
         _check_patches(model, training, plan)
     if model.has_network:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from shutil import which
 from typing import Any
@@ -29,6 +29,7 @@ from bitlm_core.training.optim import is_table, make_optimizers, momentum, state
 
 _COMPILERS = ("g++", "clang++", "c++")  # for the code that torch.compile writes
 _SEED_STRIDE = 1_000_003  # keeps the streams of neighbouring seeds apart
+_AS_THEY_ARE = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,14 @@ class Trainer:
         carried: Carried | None = None,
         masking: Masking = WHOLE_BYTES,
         composite: Composite | None = None,
+        weights: AbstractContextManager[object] = _AS_THEY_ARE,
     ) -> StepResult:
         """Train on one batch. A loss that is not finite raises ModelStateError and leaves the weights as they were.
 
         `progress` of the run, 0 … 1, sets the learning rate; `passes`, how often the run has read its data, the dropout of
         models that leave it open. `masking`: what diffusion hides. `composite`: a term beside the loss. `carried`: the rows go
-        on where these streams stand; it is the caller who then commits the batch to them.
+        on where these streams stand; it is the caller who then commits the batch to them. `weights`: stands around the
+        passes, and may let them see other ones than those that are moved.
         """
         model = self.model
         random_seed = self.seed * _SEED_STRIDE + step
@@ -92,7 +95,8 @@ class Trainer:
             with self.training_dtype(), self._compiled(), torch.random.fork_rng(devices=_cuda_devices(model)):
                 torch.manual_seed(random_seed)
                 told: dict[str, Any] = {"carried": carried, "masking": masking, "composite": composite}
-                loss, logits, trace = self._backward(batch.to(model.device), objective, generator, told)
+                with weights:
+                    loss, logits, trace = self._backward(batch.to(model.device), objective, generator, told)
             norm = self._clip()
             if not math.isfinite(loss) or not math.isfinite(norm):
                 raise ModelStateError(

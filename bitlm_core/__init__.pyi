@@ -103,6 +103,7 @@ from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 from .training.statistics import DataStatistics, data_statistics
+from .transform.quantization import check_quantization, dequantize, quantize, quantize_dynamic, quantize_steps
 
 __all__ = [
     "KINDS",
@@ -194,6 +195,7 @@ __all__ = [
     "calibrate_floors",
     "calibrate_steps",
     "change_within",
+    "check_quantization",
     "check_records",
     "check_telemetry",
     "check_training",
@@ -212,6 +214,7 @@ __all__ = [
     "decompress_record_steps",
     "decompress_steps",
     "depth_ratios",
+    "dequantize",
     "describe",
     "diffusion_bench_steps",
     "digest_of",
@@ -246,6 +249,9 @@ __all__ = [
     "patch_starts",
     "patch_statistics",
     "preset_config",
+    "quantize",
+    "quantize_dynamic",
+    "quantize_steps",
     "read_file",
     "read_header",
     "read_labelled",

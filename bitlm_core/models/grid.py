@@ -148,7 +148,8 @@ def _divisor(step: Tensor) -> Tensor:
 
 def _grouped(matrix: Tensor) -> Tensor:
     """[R, D] → [R, G, 32], with zeros behind the last column."""
-    return F.pad(matrix, (0, -matrix.shape[1] % GROUP)).view(len(matrix), -1, GROUP)
+    groups = -(-matrix.shape[1] // GROUP)
+    return F.pad(matrix, (0, groups * GROUP - matrix.shape[1])).view(len(matrix), groups, GROUP)
 
 
 def _two_in_a_byte(codes: Tensor) -> Tensor:

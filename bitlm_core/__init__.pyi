@@ -16,6 +16,7 @@ from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
 from .bench.patches import PatchesReport, PatchTrial, patch_bench_steps
 from .bench.peer import nanogpt_steps
+from .bench.quantize import QuantizeReport, quantize_bench_steps
 from .bench.records import read_records, records_report
 from .bench.repair import RepairReport, RepairTrial, repair_bench_steps
 from .bench.safety import SafetyReport, safety_steps
@@ -103,7 +104,7 @@ from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 from .training.statistics import DataStatistics, data_statistics
-from .transform.quantization import check_quantization, dequantize, quantize, quantize_dynamic, quantize_steps
+from .transform.quantization import check_quantization, dequantize, network_bytes, quantize, quantize_dynamic, quantize_steps
 
 __all__ = [
     "KINDS",
@@ -161,6 +162,7 @@ __all__ = [
     "Patcher",
     "PatchesReport",
     "PatchingConfig",
+    "QuantizeReport",
     "RecordScore",
     "Repair",
     "RepairReport",
@@ -244,12 +246,14 @@ __all__ = [
     "make_folder",
     "measure_bits",
     "nanogpt_steps",
+    "network_bytes",
     "packed_groups",
     "patch_bench_steps",
     "patch_starts",
     "patch_statistics",
     "preset_config",
     "quantize",
+    "quantize_bench_steps",
     "quantize_dynamic",
     "quantize_steps",
     "read_file",

@@ -15,6 +15,7 @@ from bitlm_mcp import (
     bench_decoding,
     bench_diffusion,
     bench_patches,
+    bench_quantize,
     bench_repair,
     bench_safety,
     bench_samples,
@@ -54,6 +55,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "safety": bench_safety.safety,
     "repair": bench_repair.repair,
     "patches": bench_patches.patches,
+    "quantize": bench_quantize.quantize,
     "anomaly": score_commands.anomaly,
     "telemetry": telemetry_commands.bench_telemetry,
 }

@@ -97,6 +97,7 @@ SERVER = [
     "bench_safety",
     "bench_repair",
     "bench_patches",
+    "bench_quantize",
     "host_config",
     "options",
     "score_commands",

@@ -12,9 +12,11 @@ optimizer moments are dropped, and `dequantize` makes an engine that can.
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import nullcontext
 from typing import Any
 
 from bitlm_core import learning
+from bitlm_core.checkpoint.network import network_tensors
 from bitlm_core.engine import Engine
 from bitlm_core.errors import ConfigError
 from bitlm_core.models.config import ModelConfig, Quantized
@@ -56,7 +58,7 @@ def quantize_steps(
     yield 0.0
     made = _copied(engine, None)
     if data is not None:
-        yield from scaled(_learn(made, mode, data, qat_steps), 0.0, 0.95)
+        yield from scaled(adapt_steps(made, data, qat_steps, mode), 0.0, 0.95)
     assert made.model is not None  # noqa: S101
     put_on_grid(made.model, mode)
     return _marked(made, mode)
@@ -67,6 +69,11 @@ def dequantize(engine: Engine) -> Engine:
     if engine.config.model.quantized is None:
         raise ConfigError("the network is float32 already, so there is nothing to undo: train it as it is")
     return _copied(engine, None)
+
+
+def network_bytes(engine: Engine) -> int:
+    """What the network takes in a checkpoint, in bytes; 0 where there is none. Raises ModelStateError as saving does."""
+    return sum(tensor.nbytes for tensor in network_tensors(engine.model).values()) if engine.model else 0
 
 
 def check_quantization(model: ModelConfig, qat_steps: int, has_data: bool) -> None:
@@ -85,22 +92,26 @@ def check_quantization(model: ModelConfig, qat_steps: int, has_data: bool) -> No
         )
 
 
-def _learn(engine: Engine, mode: Quantized, data: ByteData, steps: int) -> Generator[float, None, None]:
+def adapt_steps(engine: Engine, data: ByteData, steps: int, mode: Quantized | None) -> Generator[float, None, None]:
+    """Let an engine's network learn while passes see its weights rounded; None: exact, which is what to compare with.
+
+    Yields the share done. The rate is a tenth of the engine's, falling to nothing. Raises as training does.
+    """
     config, trainer = engine.config, engine.trainer
-    assert trainer is not None  # noqa: S101
+    assert trainer is not None  # noqa: S101 - there is a network
     objective = engine.plan.objective if engine.plan else "causal"
     learning.check_data(data, TrainingPlan(steps=steps), None)
     learning.prepare(engine.model, data)
     rate = config.training.learning_rate * QAT_RATE
     trainer.configure(config.training.model_copy(update={"learning_rate": rate, "decay_share": 1.0}))
     length = min(config.training.window_bytes or config.model.max_bytes, config.model.max_bytes, len(data))
-    windows, rounded = config.training.num_windows(length), StraightThrough(trainer.model, mode)
+    windows, around = config.training.num_windows(length), StraightThrough(trainer.model, mode) if mode else nullcontext()
     composite = learning.composite_term(config, engine.reference)
     for done in range(steps):
         batch = sample_windows(data, batch=windows, length=length, seed=config.seed, step=engine.step)
         passes = done * batch.num_bytes / len(data)
         told: dict[str, Any] = {"objective": objective, "step": engine.step, "progress": done / steps, "passes": passes}
-        trainer.step(batch, composite=composite, weights=rounded, **told)
+        trainer.step(batch, composite=composite, weights=around, **told)
         engine.step += 1
         engine.diffusion_steps += objective != "causal"
         yield (done + 1) / steps

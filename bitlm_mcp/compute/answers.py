@@ -225,13 +225,23 @@ class PatchesOutcome(Message):
     patches: tuple[Patch, ...]
 
 
+class Quantized(Message):
+    """The new state, the one before where it was wanted, and what the networks take in both, in bytes."""
+
+    answer: Literal["quantized"] = "quantized"
+    saved: Saved
+    before: Saved | None
+    network_bytes: int
+    network_bytes_before: int
+
+
 class Dropped(Message):
     """The model is forgotten."""
 
     answer: Literal["dropped"] = "dropped"
 
 
-_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome
+_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome | Quantized
 Answer = Annotated[
     Loaded | Written | Calibrated | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Dropped,
     Field(discriminator="answer"),

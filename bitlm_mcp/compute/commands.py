@@ -211,6 +211,24 @@ class InspectPatches(Asked):
     first: int
 
 
+class Quantize(Asked):
+    """Make a quantised model of another, or of a quantised one a model that can learn (float32). Answer: `Quantized`.
+
+    It is saved into the folder `save_to`, as model `to`. data: for the qat_steps, None without them. before_to: the folder for
+    the state that the source is in; None: not wanted.
+    """
+
+    kind: Literal["quantize"] = "quantize"
+    model: ModelRef
+    to: str
+    incarnation: int
+    mode: Literal["int8", "int4", "float32"]
+    qat_steps: int
+    data: DataPart | None
+    save_to: Path
+    before_to: Path | None
+
+
 class Drop(Asked):
     """Forget a model. Answer: `Dropped`."""
 
@@ -233,6 +251,7 @@ Command = Annotated[
     | Decompress
     | Repair
     | InspectPatches
+    | Quantize
     | Drop,
     Field(discriminator="kind"),
 ]

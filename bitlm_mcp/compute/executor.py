@@ -24,6 +24,7 @@ from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.messages import Message
 from bitlm_mcp.compute.patches import patches_steps
 from bitlm_mcp.compute.points import filled
+from bitlm_mcp.compute.quantization import quantize_steps
 from bitlm_mcp.compute.repair import repair_steps
 from bitlm_mcp.compute.safety import adopted, infer_steps
 from bitlm_mcp.compute.scoring import record_places, score_outcome
@@ -37,6 +38,7 @@ _MAKERS = {
     commands.Decompress: decompress_steps,
     commands.Repair: repair_steps,
     commands.InspectPatches: patches_steps,
+    commands.Quantize: quantize_steps,
 }
 
 
@@ -153,7 +155,10 @@ class Executor:
         return filled(engine, (yield from _shares(engine.diffusion_sample_steps(template, command.sampling), command)))
 
     @execute.register
-    def _make(self, command: commands.Compress | commands.Decompress | commands.Repair | commands.InspectPatches) -> Steps:
+    def _make(
+        self,
+        command: commands.Compress | commands.Decompress | commands.Repair | commands.InspectPatches | commands.Quantize,
+    ) -> Steps:
         steps: Any = _MAKERS[type(command)]
         return (yield from _shares(steps(self.engines, command), command))  # type: ignore[no-any-return]
 

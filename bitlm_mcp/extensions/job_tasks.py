@@ -11,7 +11,10 @@ from bitlm_mcp.operations.reading import cancel
 from bitlm_mcp.tools.job_results import job_call_result
 from bitlm_mcp.workspace import Workspace
 
-_JOBS = ("train_step", "score", "infer_long", "compress", "decompress", "repair", "calibrate_floors", "inspect_patches")
+_JOBS = (
+    *("train_step", "score", "infer_long", "compress", "decompress", "repair", "calibrate_floors", "inspect_patches"),
+    "quantize_model",
+)
 POLICIES = {
     **dict.fromkeys(_JOBS, TaskPolicy(quick_s=2.0, makes_job=True)),
     **dict.fromkeys(

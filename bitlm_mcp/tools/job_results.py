@@ -19,6 +19,7 @@ from bitlm_mcp.tools.inference_results import (
     RepairResult,
     ScoreResult,
 )
+from bitlm_mcp.tools.quantize_results import QuantizeResult
 from bitlm_mcp.workspace import Workspace
 
 ALL_READ = "all of the data was read, each byte once: more steps on it would learn nothing, other data would"
@@ -26,7 +27,8 @@ DRIFTED = (
     "a metric drifted, and halt_on_drift is set: the training ended at that step and was saved. Look at get_telemetry; "
     "train_step goes on from there; the page, or set_telemetry (offered with --toolsets all), changes what counts as drift"
 )
-_Shape = CalibrateResult | ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
+_Read = ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
+_Shape = CalibrateResult | QuantizeResult | _Read
 _SHAPES: dict[str, type[_Shape]] = {
     "calibrate_floors": CalibrateResult,
     "score": ScoreResult,
@@ -35,6 +37,7 @@ _SHAPES: dict[str, type[_Shape]] = {
     "decompress": DecompressResult,
     "repair": RepairResult,
     "inspect_patches": PatchesResult,
+    "quantize_model": QuantizeResult,
 }
 
 

@@ -47,7 +47,7 @@ from .durable import (
     write_whole,
 )
 from .engine import Engine
-from .engine_config import EngineConfig, check_telemetry, check_training, estimate_engine_bytes
+from .engine_config import EngineConfig, check_quantization, check_telemetry, check_training, estimate_engine_bytes
 from .errors import (
     BitLMError,
     CheckpointCorruptError,
@@ -104,7 +104,7 @@ from .telemetry.synthesizer import Clusters, synthesize
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 from .training.statistics import DataStatistics, data_statistics
-from .transform.quantization import check_quantization, dequantize, network_bytes, quantize, quantize_dynamic, quantize_steps
+from .transform.quantization import dequantize, network_bytes, quantize, quantize_dynamic, quantize_steps
 
 __all__ = [
     "KINDS",

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -82,19 +82,14 @@ def quantize_bench_steps(
     took = time.process_time() - started
     exact = Engine.from_state(*engine.state())
     yield from scaled(adapt_steps(exact, train, qat_steps, None), 0.65, 0.8)
-    known = []
-    for one in (engine, int8, int4, learned, exact):
-        known.append(_bits(one, held))
+    known = dict[str, Any]()
+    scoring = {"float32": engine, "int8": int8, "int4": int4, "int4_qat": learned, "float32_trained_on": exact}
+    for name, one in scoring.items():
+        known[f"bpb_{name}"] = _bits(one, held)
         yield 0.8 + 0.03 * len(known)
-    sizes, speeds = [_file_bytes(one) for one in (engine, int8, learned)], _speeds([engine, int8, learned])
     yield QuantizeReport(
-        *known,
-        file_bytes_float32=sizes[0],
-        file_ratio_int8=sizes[1] / sizes[0],
-        file_ratio_int4=sizes[2] / sizes[0],
-        bytes_per_second_float32=speeds[0],
-        bytes_per_second_int8=speeds[1],
-        bytes_per_second_int4=speeds[2],
+        **known,
+        **_sizes({name: scoring[name] for name in ("float32", "int8", "int4_qat")}),
         qat_steps=qat_steps,
         qat_cpu_seconds=took,
         cpu_seconds=trained.cpu_seconds,
@@ -108,6 +103,14 @@ def quantize_bench_steps(
 def _bits(engine: Engine, held: ByteData) -> float:
     known = scored(engine, np.asarray(held.array)).bits_per_byte_network
     return math.nan if known is None else known
+
+
+def _sizes(engines: dict[str, Engine]) -> dict[str, Any]:
+    """Files, the first as it is and others as shares of it, and speeds."""
+    first, *others = (_file_bytes(engine) for engine in engines.values())
+    speeds = dict(zip(("float32", "int8", "int4"), _speeds(list(engines.values())), strict=True))
+    ratios = {f"file_ratio_{name}": size / first for name, size in zip(("int8", "int4"), others, strict=True)}
+    return {"file_bytes_float32": first, **ratios, **{f"bytes_per_second_{name}": speed for name, speed in speeds.items()}}
 
 
 def _file_bytes(engine: Engine) -> int:

@@ -18,8 +18,9 @@ from typing import Any
 from bitlm_core import learning
 from bitlm_core.checkpoint.network import network_tensors
 from bitlm_core.engine import Engine
+from bitlm_core.engine_config import check_quantization
 from bitlm_core.errors import ConfigError
-from bitlm_core.models.config import ModelConfig, Quantized
+from bitlm_core.models.config import Quantized
 from bitlm_core.models.grid import check_roundable, put_on_grid
 from bitlm_core.steps import finished, scaled
 from bitlm_core.training.batches import sample_windows
@@ -30,7 +31,6 @@ from bitlm_core.transform.straight_through import StraightThrough
 
 QAT_RATE = 0.1
 """Of the learning rate: the network is to find good places on the grid near where it is."""
-MAX_QAT_STEPS = 1_000_000
 
 
 def quantize(engine: Engine, mode: Quantized = "int8", *, qat_steps: int = 0, data: ByteData | None = None) -> Engine:
@@ -74,22 +74,6 @@ def dequantize(engine: Engine) -> Engine:
 def network_bytes(engine: Engine) -> int:
     """What the network takes in a checkpoint, in bytes; 0 where there is none. Raises ModelStateError as saving does."""
     return sum(tensor.nbytes for tensor in network_tensors(engine.model).values()) if engine.model else 0
-
-
-def check_quantization(model: ModelConfig, qat_steps: int, has_data: bool) -> None:
-    """Raise ConfigError for what cannot be quantised so."""
-    if not model.has_network:
-        raise ConfigError(
-            "architecture='mix' has no network that could be quantised, and context mixing is integers already: use a model "
-            "with architecture='byte'"
-        )
-    if not 0 <= qat_steps <= MAX_QAT_STEPS:
-        raise ConfigError(f"qat_steps={qat_steps} is not between 0 and {MAX_QAT_STEPS:,}: give a number in between")
-    if bool(qat_steps) != has_data:
-        given, lacking = ("data", "qat_steps") if has_data else (f"qat_steps={qat_steps}", "data")
-        raise ConfigError(
-            f"{given} without {lacking}: steps with rounded weights need both of them, and rounding alone neither"
-        )
 
 
 def adapt_steps(engine: Engine, data: ByteData, steps: int, mode: Quantized | None) -> Generator[float, None, None]:

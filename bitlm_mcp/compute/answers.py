@@ -226,10 +226,12 @@ class PatchesOutcome(Message):
 
 
 class Quantized(Message):
-    """The new state, the one before where it was wanted, and what the networks take in both, in bytes."""
+    """The new state with its record, the one before where it was wanted, and what the networks take in both, in bytes."""
 
     answer: Literal["quantized"] = "quantized"
     saved: Saved
+    history: tuple[HistoryPoint, ...]
+    alerts: tuple[str, ...]
     before: Saved | None
     network_bytes: int
     network_bytes_before: int

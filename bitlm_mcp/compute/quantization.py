@@ -34,6 +34,8 @@ def quantize_steps(engines: Engines, command: commands.Quantize) -> Generator[fl
     engines.put(command.to, made)
     return answers.Quantized(
         saved=saved,
+        history=made.history.points,
+        alerts=made.history.alerts,
         before=before,
         network_bytes=bitlm_core.network_bytes(engine),
         network_bytes_before=bitlm_core.network_bytes(entry.engine),

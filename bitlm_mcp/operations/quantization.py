@@ -32,13 +32,11 @@ def quantize_model(
     to: str | None,
     overwrite: bool,
 ) -> Job:
-    """Quantise a model into `to`, or in place. Raises ConfigError for what cannot be quantised so, ModelStateError for a
-    model that is being changed, or one of that id that may not be replaced."""
+    """Quantise a model into `to`, or in place. Raises ConfigError or ModelStateError for what cannot be, or not now."""
     workspace.catch_up()
     _check(workspace, model_id, mode, qat_steps, dataset_id)
     target, in_place, job_id = to or model_id, to in (None, model_id), new_job_id()
     part = Source(dataset_id=dataset_id).part(workspace, job_id, holdout=False) if dataset_id is not None else None
-    incarnation = workspace.models.new_incarnation()
 
     def make(lease: Lease) -> Job:
         if not in_place:
@@ -47,37 +45,52 @@ def quantize_model(
         command = commands.Quantize(
             model=workspace.models.ref(model_id),
             to=target,
-            incarnation=incarnation,
+            incarnation=workspace.models.new_incarnation(),
             mode=mode,
             qat_steps=qat_steps,
             data=part,
             save_to=workspace.models.folder(target),
             before_to=workspace.checkpoints.scratch(name).parent if name else None,
         )
-
-        def install(answer: answers.Quantized) -> dict[str, Any]:
-            saved, sizes = answer.saved, {"file_bytes": answer.saved.path.stat().st_size}
-            history = workspace.models.get(model_id).history
-            if name and answer.before:
-                _keep(workspace, name, model_id, answer.before)
-            workspace.models.install(target, incarnation, saved, History.of(history.points, history.alerts), lease)
-            workspace.sessions.forget(target)
-            networks = {"network_bytes": answer.network_bytes, "network_bytes_before": answer.network_bytes_before}
-            return {"model_id": target, "mode": mode, "checkpoint_before": name, **networks, **sizes, "step": saved.facts.step}
-
         urgency = Urgency.TRAIN if qat_steps else Urgency.READ
-        job = Job("quantize_model", target, urgency, command, job_id=job_id, recorded=True, on_completed=install)
+        job = Job("quantize_model", target, urgency, command, job_id=job_id, recorded=True)
+        job.on_completed = lambda answer: _install(workspace, command, name, answer, lease)
         request = {"model_id": model_id, "mode": mode, "qat_steps": qat_steps, "dataset_id": dataset_id, "to": to}
         workspace.records.add_job(job.view(), request, workspace.presence.server_id)
         return job
 
     with workspace.writing:
-        writer = workspace.runner.writer(target)
-        if writer is not None:
-            raise ModelStateError(
-                f"model {target!r} is being changed by {writer.job_id} ({writer.kind}): wait_job or cancel_job first"
-            )
+        _check_idle(workspace, target)
         return submit_writer(workspace, target, make)
+
+
+def _install(
+    workspace: Workspace, command: commands.Quantize, name: str | None, answer: answers.Quantized, lease: Lease
+) -> dict[str, Any]:
+    """Publish what was made; first, as the checkpoint of that name, what was there. Raises where the disk refuses either."""
+    saved, file_bytes = answer.saved, answer.saved.path.stat().st_size
+    history = History.of(answer.history, answer.alerts)
+    if name and answer.before:
+        _keep(workspace, name, command.to, answer.before)
+    workspace.models.install(command.to, command.incarnation, saved, history, lease)
+    workspace.sessions.forget(command.to)
+    return {
+        "model_id": command.to,
+        "mode": command.mode,
+        "network_bytes": answer.network_bytes,
+        "network_bytes_before": answer.network_bytes_before,
+        "file_bytes": file_bytes,
+        "checkpoint_before": name,
+        "step": saved.facts.step,
+    }
+
+
+def _check_idle(workspace: Workspace, model_id: str) -> None:
+    writer = workspace.runner.writer(model_id)
+    if writer is not None:
+        raise ModelStateError(
+            f"model {model_id!r} is being changed by {writer.job_id} ({writer.kind}): wait_job or cancel_job first"
+        )
 
 
 def _check(workspace: Workspace, model_id: str, mode: Mode, qat_steps: int, dataset_id: str | None) -> None:

@@ -26,7 +26,7 @@ KINDS = st.sampled_from(["int8", "int4"])
 
 
 @given(WEIGHTS, KINDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_what_is_packed_comes_back_bit_for_bit(array: np.ndarray, kind: Any) -> None:
     rounded = on_grid(torch.from_numpy(array), kind)
     packed = packed_codes("w", rounded, kind)
@@ -37,7 +37,7 @@ def test_what_is_packed_comes_back_bit_for_bit(array: np.ndarray, kind: Any) -> 
 
 
 @given(WEIGHTS, KINDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_weight_is_moved_by_more_than_half_a_step(array: np.ndarray, kind: Any) -> None:
     weight = torch.from_numpy(array)
     packed = packed_codes("w", on_grid(weight, kind), kind)

@@ -20,6 +20,7 @@ from .bench.memory import activations, depth_ratios
 from .bench.patches import PatchesReport, PatchTrial, patch_bench_steps
 from .bench.peer import nanogpt_steps
 from .bench.progressive import ProgressiveReport, ProgressiveTrial, progressive_bench_steps
+from .bench.quantize import QuantizeReport, quantize_bench_steps
 from .bench.records import read_records, records_report
 from .bench.repair import RepairReport, RepairTrial, repair_bench_steps
 from .bench.safety import SafetyReport, safety_steps
@@ -72,7 +73,7 @@ from .durable import (
     write_whole,
 )
 from .engine import Engine
-from .engine_config import EngineConfig, check_telemetry, check_training, estimate_engine_bytes
+from .engine_config import EngineConfig, check_quantization, check_telemetry, check_training, estimate_engine_bytes
 from .errors import (
     BitLMError,
     CheckpointCorruptError,
@@ -139,6 +140,7 @@ from .transform.distill_report import DistillProgress, DistillReport, DistillRou
 from .transform.distillation import Distilled, collapse_submodel, distill_steps
 from .transform.growth import add_layer, double_length, double_width, grow, grow_steps
 from .transform.progressive import Progressive
+from .transform.quantization import dequantize, network_bytes, quantize, quantize_dynamic, quantize_steps
 from .transform.students import check_smaller, estimate_distill_bytes, student_config, target_config
 
 __all__ = [
@@ -220,6 +222,7 @@ __all__ = [
     "ProgressiveConfig",
     "ProgressiveReport",
     "ProgressiveTrial",
+    "QuantizeReport",
     "RecordScore",
     "Repair",
     "RepairReport",
@@ -258,6 +261,7 @@ __all__ = [
     "calibrate_floors",
     "calibrate_steps",
     "change_within",
+    "check_quantization",
     "check_records",
     "check_smaller",
     "check_telemetry",
@@ -289,6 +293,7 @@ __all__ = [
     "decompress_rows",
     "decompress_steps",
     "depth_ratios",
+    "dequantize",
     "describe",
     "diffusion_bench_steps",
     "digest_of",
@@ -330,6 +335,7 @@ __all__ = [
     "make_folder",
     "measure_bits",
     "nanogpt_steps",
+    "network_bytes",
     "next_growth",
     "pack_bits",
     "packed_groups",
@@ -338,6 +344,10 @@ __all__ = [
     "patch_statistics",
     "preset_config",
     "progressive_bench_steps",
+    "quantize",
+    "quantize_bench_steps",
+    "quantize_dynamic",
+    "quantize_steps",
     "read_file",
     "read_header",
     "read_labelled",

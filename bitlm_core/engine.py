@@ -42,7 +42,7 @@ from bitlm_core.mixing.predictor import Predictor
 from bitlm_core.models.build import build_model
 from bitlm_core.models.config import BITS_PER_GROUP, MIX_BYTES, count_parameters
 from bitlm_core.models.interface import LanguageModel
-from bitlm_core.models.packed_stack import Weights
+from bitlm_core.models.packed_stack import AnyWeights
 from bitlm_core.reading import Reader
 from bitlm_core.safety.floors import Floors, Safety, Verdict
 from bitlm_core.safety.gate import judged
@@ -229,11 +229,11 @@ class Engine:
         return with_bound(scoring, self.model, self.diffusion_steps, data, spans)
 
     def infer_steps(
-        self, prompt: bytes, max_new_bytes: int, sampling: SamplingConfig, safety: Safety = "off", weights: Weights = "float32"
+        self, prompt: bytes, max_new_bytes: int, sampling: SamplingConfig, safety: Safety = "off", weights: AnyWeights = None
     ) -> Generator[float, None, tuple[Generation, Verdict | None]]:
         """Continue a prompt, see `generation.autoregressive`. Strict safety raises SafetyGateError.
 
-        `weights`: int8 is faster and a little less exact; ConfigError for a model that only PyTorch can run.
+        `weights`: None, its own; int8 is faster, a little less exact, and a ConfigError where only PyTorch can run the model.
         """
         predictor = Predictor(self.model, self.mixer, adaptive=False, weights=weights)
         generation = yield from generate_steps(predictor, prompt, max_new_bytes, sampling)

@@ -15,6 +15,8 @@ from bitlm_core.telemetry.config import TelemetryConfig
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
 from bitlm_core.training.growing import Growth
 
+MAX_QAT_STEPS = 1_000_000
+
 
 class EngineConfig(BaseModel):
     """A network, how it is trained, whether context mixing stands beside it, how it is watched, and what the gate demands.
@@ -52,6 +54,11 @@ class EngineConfig(BaseModel):
 
 def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingPlan | None = None) -> None:
     """Raise ConfigError for settings or a plan that this network, or none at all, cannot be trained with."""
+    if plan and model.quantized:
+        raise ConfigError(
+            f"the network is quantised ({model.quantized}), and what lies on a grid cannot learn by small steps: train the "
+            "model that it was made of and quantise it again, or make this one trainable with quantize_model(mode='float32')"
+        )
     if model.architecture == "patch":
         _check_patches(model, training, plan)
     if training.feeds and model.has_network:
@@ -81,6 +88,22 @@ def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingP
         raise ConfigError(
             f"{', '.join(sorted(named))}: only networks are trained with that, and architecture='mix' has none: it reads its "
             "data in order, each byte once. Leave that out, or use a model with architecture='byte'"
+        )
+
+
+def check_quantization(model: ModelConfig, qat_steps: int, has_data: bool) -> None:
+    """Raise ConfigError for what cannot be quantised so."""
+    if not model.has_network:
+        raise ConfigError(
+            "architecture='mix' has no network that could be quantised, and context mixing is integers already: use a model "
+            "with architecture='byte'"
+        )
+    if not 0 <= qat_steps <= MAX_QAT_STEPS:
+        raise ConfigError(f"qat_steps={qat_steps} is not between 0 and {MAX_QAT_STEPS:,}: give a number in between")
+    if bool(qat_steps) != has_data:
+        given, lacking = ("data", "qat_steps") if has_data else (f"qat_steps={qat_steps}", "data")
+        raise ConfigError(
+            f"{given} without {lacking}: steps with rounded weights need both of them, and rounding alone neither"
         )
 
 

@@ -1,6 +1,6 @@
 """The tensors of an engine by name, as a checkpoint holds them, and the way back.
 
-model.…, optimizer.…     the network and its optimizers, as they are
+model.…, optimizer.…     the network (a quantised one: see `checkpoint.network`) and its optimizers, as they are
 mixer.…                  the context mixer's arrays, packed: their shapes and dtypes follow from the configuration
 carried.…                what a training that carries keys and values has read
 reference                the training data's byte counts
@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bitlm_core.checkpoint.network import network_layout, network_tensors, restore_network
 from bitlm_core.checkpoint.packing import packed, unpacked
-from bitlm_core.checkpoint.state_check import MAX_COUNT, Layout, check_tensors, layout_of
+from bitlm_core.checkpoint.state_check import MAX_COUNT, Layout, check_tensors
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.safety.floors import Floors
@@ -32,8 +33,11 @@ Tensors = dict[str, Tensor]
 def tensors_of(
     model: LanguageModel | None, trainer: Trainer | None, mixer: ContextMixer | None, carried: Mapping[str, Tensor]
 ) -> Tensors:
-    """All but what outputs are compared with; the network's are not copied."""
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()} if model else {}
+    """All but what outputs are compared with; the network's are not copied, unless they are packed.
+
+    Raises ModelStateError for a quantised network whose weights were changed.
+    """
+    tensors = {f"model.{name}": value for name, value in network_tensors(model).items()} if model else {}
     if trainer:
         tensors |= {f"optimizer.{name}": value for name, value in trainer.state().items()}
     if mixer:
@@ -58,7 +62,7 @@ def restore_tensors(
     layout |= {"reference": ((256,), torch.float64)}
     layout |= {"standard": ((tensors["standard"].numel(),), torch.uint8)} if "standard" in tensors else {}
     if model and trainer:
-        layout |= {f"model.{name}": layout_of(value) for name, value in model.state_dict().items()}
+        layout |= {f"model.{name}": like for name, like in network_layout(model).items()}
         layout |= {f"optimizer.{name}": like for name, like in trainer.layout().items()} if moments else {}
     like = mixer.own_arrays if mixer else {}
     if kept.keys() != like.keys():
@@ -67,7 +71,7 @@ def restore_tensors(
     layout |= {f"mixer.{name}": ((stream.numel(),), torch.uint8) for name, stream in kept.items()}
     check_tensors(tensors, layout)
     if model and trainer:
-        model.load_state_dict(_under("model.", tensors))
+        restore_network(model, _under("model.", tensors))
         trainer.restore(moments)
     if mixer:
         mixer.load_state_arrays({name: unpacked(kept[name].numpy(), like[name]) for name in like})

@@ -19,6 +19,7 @@ from bitlm_mcp import (
     bench_growth,
     bench_patches,
     bench_progressive,
+    bench_quantize,
     bench_repair,
     bench_safety,
     bench_samples,
@@ -62,6 +63,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "patches": bench_patches.patches,
     "growth": bench_growth.growth,
     "progressive": bench_progressive.progressive,
+    "quantize": bench_quantize.quantize,
     "anomaly": score_commands.anomaly,
     "telemetry": telemetry_commands.bench_telemetry,
 }

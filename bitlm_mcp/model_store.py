@@ -75,6 +75,7 @@ class Model:
             history=self.history.points,
             alerts=self.history.alerts,
             holder=holder,
+            quantized=config.model.quantized,
         )
 
 

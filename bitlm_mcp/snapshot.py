@@ -102,6 +102,7 @@ class ModelView:
 
     `holder`: the other server process that writes it now; what is shown then is its last saved state.
     `flops_per_byte`: of a forward pass, see `bitlm_core.flops_per_byte`; None where it cannot be told before there is data.
+    `quantized`: int8 or int4, where its network is.
     """
 
     model_id: str
@@ -118,6 +119,7 @@ class ModelView:
     alerts: tuple[str, ...]
     holder: str | None = None
     flops_per_byte: float | None = None
+    quantized: str | None = None
 
     def latest(self, name: str) -> float | None:
         """The last recorded value of a metric, None before the first."""

@@ -101,6 +101,7 @@ SERVER = [
     "bench_patches",
     "bench_growth",
     "bench_progressive",
+    "bench_quantize",
     "host_config",
     "options",
     "score_commands",

@@ -21,13 +21,14 @@ from bitlm_core.bench.learn import split
 from bitlm_core.bench.machine import describe
 from bitlm_core.bench.report import Figure, Report
 from bitlm_core.engine import Engine
-from bitlm_core.engine_config import EngineConfig, Growth
+from bitlm_core.engine_config import EngineConfig
 from bitlm_core.models.config import Architecture, Preset
 from bitlm_core.models.output import path_nats
 from bitlm_core.models.presets import preset_config
 from bitlm_core.training.batches import sample_windows
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
 from bitlm_core.training.data import ByteData, bytes_in_memory
+from bitlm_core.training.growing import Growth
 from bitlm_core.transform.growth import grow
 
 HELD_WINDOWS = 64

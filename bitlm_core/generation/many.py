@@ -23,8 +23,8 @@ from bitlm_core.mixing.fused import FusedStreams, Places
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.predictor import check_fused
 from bitlm_core.models.interface import LanguageModel
-from bitlm_core.models.packed import Packable, packed
-from bitlm_core.models.packed_stack import Weights
+from bitlm_core.models.packed import Packable, own_weights, packed
+from bitlm_core.models.packed_stack import AnyWeights
 
 MAX_THREADS = 256
 MAX_STREAMS = 4096
@@ -38,7 +38,7 @@ def generate_many(
     sampling: SamplingConfig,
     *,
     threads: int = 1,
-    weights: Weights = "float32",
+    weights: AnyWeights = None,
 ) -> list[Generation]:
     """Continue each prompt; stream i draws with seed + i, and gives what `infer` gives with that seed. The mixer is frozen.
 
@@ -52,7 +52,7 @@ def generate_many(
     if sampling.constraint != "none":
         raise ConfigError(f"constraint={sampling.constraint!r} is followed byte by byte: use infer for one prompt at a time")
     packable = cast(Packable, model)
-    packed(packable, weights)  # once, before the threads would each do it
+    packed(packable, weights or own_weights(model))  # once, before the threads would each do it
     indices = np.array_split(np.arange(len(prompts)), min(threads, len(prompts)))
 
     def continued(own: Sequence[int]) -> list[Generation]:

@@ -27,8 +27,8 @@ from bitlm_core.mixing.coding import PIECE, ByteDecoder, ByteEncoder
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.tables import new_memory, tables
 from bitlm_core.mixing.windows import window_end, window_start
-from bitlm_core.models.packed import Packable, apart, open_room, open_streams, packed, restart, weight_bytes
-from bitlm_core.models.packed_stack import TURNS, Weights, turns
+from bitlm_core.models.packed import Packable, apart, open_room, open_streams, own_weights, packed, restart, weight_bytes
+from bitlm_core.models.packed_stack import TURNS, AnyWeights, turns
 
 _NO_CODER = Coder(np.zeros(STATE_SIZE, np.int64), np.zeros(0, np.uint8))
 _NO_LOGITS, _NO_NUMBERS = np.zeros((0, 8), np.float32), np.zeros((0, 0))
@@ -52,12 +52,12 @@ class FusedStreams:
     """
 
     def __init__(
-        self, model: Packable, *, count: int = 1, weights: Weights = "float32", locality: Locality | None = None
+        self, model: Packable, *, count: int = 1, weights: AnyWeights = None, locality: Locality | None = None
     ) -> None:
         if locality is not None and count > 1:
             raise AssertionError("angles are held for one stream at a time where positions never end")
         self.model, self.count, self._locality = model, count, locality
-        self._net, self._streams = open_streams(model, packed(model, weights), count, locality)
+        self._net, self._streams = open_streams(model, packed(model, weights or own_weights(model)), count, locality)
         self._room, self._scratch = open_room(self._net, self._streams), new_scratch()
         self._bytes = [bytearray() for _ in range(count)]
         self._starts = [0] * count

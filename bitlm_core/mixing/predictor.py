@@ -22,7 +22,7 @@ from bitlm_core.mixing.windows import window_start
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.output import path_logits
 from bitlm_core.models.packed import Packable, can_be_packed
-from bitlm_core.models.packed_stack import Weights
+from bitlm_core.models.packed_stack import AnyWeights
 
 Running = Literal["fused", "torch", "none"]
 """What runs the network: the compiled kernels, PyTorch, or nothing where there is none."""
@@ -44,7 +44,7 @@ class Predictor:
         *,
         adaptive: bool,
         locality: Locality | None = None,
-        weights: Weights = "float32",
+        weights: AnyWeights = None,
         running: Literal["fused", "torch"] | None = None,
     ) -> None:
         self.fused: FusedStreams | None = None
@@ -59,7 +59,7 @@ class Predictor:
             check_fused(model)
             self.engine = "fused"
             self._network = self.fused = FusedStreams(cast(Packable, model), weights=weights, locality=locality)
-        elif weights != "float32":
+        elif weights == "int8":
             raise ConfigError(f"weights={weights!r} needs the compiled kernels, which do not run this model: use float32")
         else:
             self.engine, self._network = "torch", TorchStream(model, locality)

@@ -7,6 +7,7 @@ import torch
 from bitlm_core.models.bit_lm import BitLM
 from bitlm_core.models.byte_lm import ByteLM
 from bitlm_core.models.config import ModelConfig, of_masked_network
+from bitlm_core.models.grid import put_on_grid
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.patch_lm import PatchLM
 
@@ -22,4 +23,6 @@ def build_model(config: ModelConfig, seed: int = 0) -> LanguageModel:
             of_masks = of_masked_network(config)
             model.masked_network = _ARCHITECTURES[of_masks.architecture](of_masks)
         model.set_dropout(config.dropout or 0.0)
-        return model
+    if config.quantized:
+        put_on_grid(model, config.quantized)
+    return model

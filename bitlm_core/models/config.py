@@ -21,6 +21,7 @@ Architecture = Literal["byte", "bit", "patch", "mix"]
 Attention = Literal["full", "chunked", "differential"]
 Position = Literal["rotary", "sinusoidal"]
 Diffusion = Literal["shared", "own"]
+Quantized = Literal["int8", "int4"]
 Preset = Literal["tiny", "small", "base"]
 
 BITS_PER_GROUP = 9  # eight data bits and one parity bit
@@ -65,6 +66,7 @@ class ModelConfig(BaseModel):
         Diffusion | None, Field(description="masked mode: the same network, reading both sides, or its own")
     ] = None
     patch: Annotated[PatchSizes | None, Field(description="what reads bytes where attention reads patches")] = None
+    quantized: Annotated[Quantized | None, Field(description="the grid that all weights lie on, see `grid`; null: none")] = None
 
     @model_validator(mode="after")
     def _mix_has_no_sizes(self) -> Self:
@@ -75,7 +77,12 @@ class ModelConfig(BaseModel):
 
     @model_serializer(mode="wrap")
     def _told(self, told: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return told(self) if self.has_network else {"architecture": self.architecture}
+        if not self.has_network:
+            return {"architecture": self.architecture}
+        found: dict[str, Any] = told(self)
+        if self.quantized is None:  # as it was before there was this field: containers hold digests of what is told
+            del found["quantized"]
+        return found
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

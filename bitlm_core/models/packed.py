@@ -27,6 +27,11 @@ def can_be_packed(model: LanguageModel) -> bool:
     return isinstance(model, Packable) and model.device.type == "cpu" and model.compute_dtype == torch.float32
 
 
+def own_weights(model: LanguageModel) -> Weights:
+    """What the kernels run a network on, unless they are told otherwise: a quantised one on its integers."""
+    return "int8" if model.config.quantized else "float32"
+
+
 def packed(model: Packable, weights: Weights) -> AnyNetwork:
     """The network's arrays; the same ones until a weight changes. Raises ModelStateError where a weight is not finite."""
     tensors = [*model.parameters(), *model.buffers()]

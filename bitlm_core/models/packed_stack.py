@@ -21,8 +21,11 @@ from bitlm_core.layers.embedding import ByteEmbedding, NgramEmbedding
 from bitlm_core.layers.memory import Locality
 from bitlm_core.layers.position import rotary_table
 from bitlm_core.layers.stack import BlockStack
+from bitlm_core.models.grid import row_codes
 
 Weights = Literal["float32", "int8"]
+AnyWeights = Weights | None
+"""None: the network's own, see `packed.own_weights`."""
 TURNS = 4096
 """Positions whose angles are held at once, where positions never end."""
 
@@ -110,20 +113,14 @@ def _matrices(
         places.append((at, matrix.shape[1], len(matrix) // BLOCK, scale_at))
         at, scale_at = at + matrix.size, scale_at + len(matrix)
         if weights == "int8":
-            scale, narrow_matrix = narrowed(matrix)
-            scales.append(scale)
-            parts.append(pack_rows(narrow_matrix, 2))
+            scale, whole_numbers = row_codes(torch.from_numpy(matrix))
+            scales.append(scale.numpy())
+            parts.append(pack_rows(whole_numbers.to(torch.int8).numpy(), 2))
         else:
             parts.append(pack_rows(matrix, 1))
     whole = np.concatenate(parts)
     wide, narrow = (whole, np.zeros(0, np.int8)) if weights == "float32" else (np.zeros(0, np.float32), whole)
     return np.array(places, np.int64), wide, narrow, np.concatenate(scales)
-
-
-def narrowed(matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """[rows] scales and [rows, depth] integers within ±127, whose product is the matrix but for rounding."""
-    scale = np.maximum(np.abs(matrix).max(axis=1), np.float32(1e-30)) / np.float32(127)
-    return scale.astype(np.float32), np.rint(matrix / scale[:, None]).astype(np.int8)
 
 
 def floats(tensor: Tensor) -> NDArray[np.float32]:

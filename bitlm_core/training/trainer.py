@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from shutil import which
 from typing import Any
@@ -31,6 +31,7 @@ from bitlm_core.training.teaching import Teaching
 
 _COMPILERS = ("g++", "clang++", "c++")  # for the code that torch.compile writes
 _SEED_STRIDE = 1_000_003  # keeps the streams of neighbouring seeds apart
+_AS_THEY_ARE = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,15 @@ class Trainer:
         composite: Composite | None = None,
         rate: float = 1.0,
         alone: Collection[str] = (),
+        weights: AbstractContextManager[object] = _AS_THEY_ARE,
     ) -> StepResult:
         """Train on one batch. A loss that is not finite raises ModelStateError and leaves the weights as they were.
 
         `progress` of the run, 0 … 1, sets the learning rate, and `rate` is a factor of it; `passes`, how often the run has read
         its data, the dropout of models that leave it open. `masking`: what diffusion hides. `composite`: a term beside the
         loss. `carried`: the rows go on where these streams stand; it is the caller who then commits the batch to them.
-        `alone`: the parameters that learn, all others staying bit for bit as they are, moments too; () for all.
+        `alone`: the parameters that learn, all others staying bit for bit as they are, moments too; () for all. `weights`:
+        stands around the passes, and may let them see other ones than those that are moved.
         """
         model, random_seed = self.model, self.seed * _SEED_STRIDE + step
         if self.teaching:
@@ -106,7 +109,8 @@ class Trainer:
                 told: dict[str, Any] = {"carried": carried, "masking": masking, "composite": composite}
                 told["teaching"] = self.teaching
                 showing = show(batch, self.config, seed=self.seed, step=step, progress=progress).to(model.device)
-                loss, logits, trace, feed = self._backward(showing, objective, generator, told)
+                with weights:
+                    loss, logits, trace, feed = self._backward(showing, objective, generator, told)
             self._hold_all_but(alone)
             norm = self._clip()
             _check_finite(step, loss, norm)

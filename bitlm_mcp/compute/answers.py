@@ -247,6 +247,18 @@ class Grown(Message):
     before: Saved
 
 
+class Quantized(Message):
+    """The new state with its record, the one before where it was wanted, and what the networks take in both, in bytes."""
+
+    answer: Literal["quantized"] = "quantized"
+    saved: Saved
+    history: tuple[HistoryPoint, ...]
+    alerts: tuple[str, ...]
+    before: Saved | None
+    network_bytes: int
+    network_bytes_before: int
+
+
 class Dropped(Message):
     """The model is forgotten."""
 
@@ -254,7 +266,7 @@ class Dropped(Message):
 
 
 _Learned = Written | Distilled | Calibrated
-_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome | Grown
+_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome | Grown | Quantized
 Answer = Annotated[
     Loaded | _Learned | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Dropped,
     Field(discriminator="answer"),

@@ -252,6 +252,24 @@ class Grow(Asked):
     before_to: Path
 
 
+class Quantize(Asked):
+    """Make a quantised model of another, or of a quantised one a model that can learn (float32). Answer: `Quantized`.
+
+    It is saved into the folder `save_to`, as model `to`. data: for the qat_steps, None without them. before_to: the folder for
+    the state that the source is in; None: not wanted.
+    """
+
+    kind: Literal["quantize"] = "quantize"
+    model: ModelRef
+    to: str
+    incarnation: int
+    mode: Literal["int8", "int4", "float32"]
+    qat_steps: int
+    data: DataPart | None
+    save_to: Path
+    before_to: Path | None
+
+
 class Drop(Asked):
     """Forget a model. Answer: `Dropped`."""
 
@@ -259,23 +277,8 @@ class Drop(Asked):
     model_id: str
 
 
+Making = Distill | Compress | Decompress | Repair | InspectPatches | Grow | Quantize
 Command = Annotated[
-    Create
-    | Load
-    | Write
-    | Watch
-    | Train
-    | Distill
-    | Score
-    | Infer
-    | Calibrate
-    | InferLong
-    | DiffusionSample
-    | Compress
-    | Decompress
-    | Repair
-    | InspectPatches
-    | Grow
-    | Drop,
+    Create | Load | Write | Watch | Train | Score | Infer | Calibrate | InferLong | DiffusionSample | Making | Drop,
     Field(discriminator="kind"),
 ]

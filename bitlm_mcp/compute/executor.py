@@ -26,6 +26,7 @@ from bitlm_mcp.compute.growth import growth_steps
 from bitlm_mcp.compute.messages import Message
 from bitlm_mcp.compute.patches import patches_steps
 from bitlm_mcp.compute.points import filled
+from bitlm_mcp.compute.quantization import quantize_steps
 from bitlm_mcp.compute.repair import repair_steps
 from bitlm_mcp.compute.safety import adopted, infer_steps
 from bitlm_mcp.compute.scoring import record_places, score_outcome
@@ -44,6 +45,7 @@ _MAKERS = {
     commands.Repair: repair_steps,
     commands.InspectPatches: patches_steps,
     commands.Grow: growth_steps,
+    commands.Quantize: quantize_steps,
 }
 
 
@@ -161,15 +163,7 @@ class Executor:
         return (yield from _shares(coded_steps(engine, command, steps()), command))  # type: ignore[no-any-return]
 
     @execute.register
-    def _make(
-        self,
-        command: commands.Distill
-        | commands.Compress
-        | commands.Decompress
-        | commands.Repair
-        | commands.InspectPatches
-        | commands.Grow,
-    ) -> Steps:
+    def _make(self, command: commands.Making) -> Steps:
         steps: Any = _MAKERS[type(command)]
         return (yield from _shares(steps(self.engines, command), command))  # type: ignore[no-any-return]
 

@@ -22,6 +22,7 @@ from bitlm_mcp.tools.inference_results import (
     RepairResult,
     ScoreResult,
 )
+from bitlm_mcp.tools.quantize_results import QuantizeResult
 from bitlm_mcp.workspace import Workspace
 
 ALL_READ = "all of the data was read, each byte once: more steps on it would learn nothing, other data would"
@@ -30,7 +31,7 @@ DRIFTED = (
     "train_step goes on from there; the page, or set_telemetry (offered with --toolsets all), changes what counts as drift"
 )
 _Read = ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
-_Shape = CalibrateResult | ScaleResult | DistillResult | _Read
+_Shape = CalibrateResult | ScaleResult | DistillResult | QuantizeResult | _Read
 MAX_GROWTHS = 5
 """How many changes of a network that grows an answer tells."""
 _SHAPES: dict[str, type[_Shape]] = {
@@ -43,6 +44,7 @@ _SHAPES: dict[str, type[_Shape]] = {
     "repair": RepairResult,
     "inspect_patches": PatchesResult,
     "scale_model": ScaleResult,
+    "quantize_model": QuantizeResult,
 }
 
 

@@ -42,6 +42,7 @@ class ModelSummary(Result):
     loss: FiniteOrNone = None
     bits_per_byte: FiniteOrNone = None
     job_id: str | None = None
+    quantized: str | None = None
 
 
 class ModelList(Result):
@@ -171,6 +172,7 @@ def _summary(model: ModelView) -> ModelSummary:
         loss=model.latest("loss"),
         bits_per_byte=model.latest("bits_per_byte"),
         job_id=model.job_id,
+        quantized=model.quantized,
     )
 
 

@@ -78,6 +78,7 @@ class TelemetryResult(Result):
 
     model_id: str
     state: str
+    quantized: str | None = None
     step: int
     loss: Annotated[FiniteOrNone, Field(description="Last training loss of the network, nats per byte.")] = None
     bits_per_byte: FiniteOrNone = None

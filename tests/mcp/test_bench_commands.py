@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import bitlm_core
-from bitlm_core.bench import generate
+from bitlm_core.bench import generate, quantize
 from bitlm_mcp import cli
 from bitlm_mcp.bench_app import COMMANDS
 
@@ -123,6 +123,13 @@ def test_weights_tells_what_int8_costs(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "data").write_bytes(text[:2_000])
     found = last_line("weights", "--data", str(tmp_path / "data"), "--seconds", "1", "--preset", "tiny")
     assert found.keys() == set(bitlm_core.Int8Report.__dataclass_fields__)
+
+
+def test_quantize_tells_what_small_models_cost(tmp_path: Path, text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").write_bytes(text[:2_000])
+    monkeypatch.setattr(quantize, "DRAWN", 8)
+    found = last_line(*("quantize", "--data", str(tmp_path / "data"), "--seconds", "1", "--preset", "tiny", "--qat-steps", "1"))
+    assert found.keys() == set(bitlm_core.QuantizeReport.__dataclass_fields__)
 
 
 REFUSED = [

@@ -34,6 +34,7 @@ FIXED = {
     "get_telemetry": {"last": 20},
     "set_telemetry": {"model_id": "default"},
     "inspect_patches": {"first": 6, "wait_s": 20},
+    "quantize_model": {"mode": "int8", "model_id": "default", "overwrite": False, "qat_steps": 0, "wait_s": 20},
     "save_checkpoint": {"overwrite": False},
     "load_checkpoint": {"overwrite": False},
     "scale_model": {"model_id": "default", "strategy": "auto", "seed": 0, "wait_s": 20},

@@ -214,7 +214,7 @@ class Trainer:
     def _backward(
         self, showing: Showing, objective: Objective, generator: torch.Generator, told: dict[str, Any]
     ) -> tuple[float, Tensor, Trace, Feed | None]:
-        total, traces = 0.0, []
+        total, trace = 0.0, None
         data_logits, direct_logits = ([showing.data.data.new_zeros((0, 1, 8), dtype=torch.float32)] for _ in range(2))
         # Streams are carried for the whole batch, so it is not cut then.
         for part, is_data in showing.parts(1 if told["carried"] else self.config.accumulation):
@@ -224,7 +224,7 @@ class Trainer:
             (found.minimised * share).backward()  # type: ignore[no-untyped-call]
             total += found.nats.item() * share
             (data_logits if is_data else direct_logits).append(found.path_logits)
-            traces.append(found.trace)
+            trace = trace or found.trace  # of the first part
         apart = self.model.masked_network is not None
         for name, parameter, optimizer in self._owned():
             # Of a layer that no position reached, moments are kept like all others. What takes no part stays as it is, but is
@@ -232,7 +232,7 @@ class Trainer:
             if parameter.grad is None and (learns(name, objective, apart=apart) or not optimizer.state.get(parameter)):
                 parameter.grad = _no_gradient(parameter, sparse=is_table(name))
         logits, direct = torch.cat(data_logits[1:] or data_logits), torch.cat(direct_logits[1:] or direct_logits)
-        return total, logits, traces[0], feed_of(showing, logits, direct) if self.config.feeds else None
+        return total, logits, trace or Trace(), feed_of(showing, logits, direct) if self.config.feeds else None
 
 
 def _check_finite(step: int, loss: float, norm: float) -> None:

@@ -19,6 +19,7 @@ from bitlm_core import (
     EngineConfig,
     MixingConfig,
     StepReport,
+    TelemetryConfig,
     TrainingConfig,
     TrainingPlan,
     bytes_in_memory,
@@ -142,6 +143,16 @@ def test_ways_are_accounted_apart_and_add_up(documents: ByteData) -> None:
         assert (report.telemetry is None) == (report.feed.raw.windows + report.feed.compressed.windows == 0)
     last = reports[-1].feed
     assert last and last.raw.ratio == 1.0 and last.compressed.ratio == last.direct.ratio == 1 + 3 / 32  # text has no long runs
+
+
+@pytest.mark.parametrize("architecture", ["byte", "patch"])
+def test_the_shortest_windows_and_a_composite_loss(architecture: str, runs: ByteData) -> None:
+    engine = an_engine(architecture, direct_prob=1.0, window_bytes=2, accumulation=2)
+    engine.set_telemetry(TelemetryConfig(composite_loss=1.0))
+    for report in trained(engine, runs, 2):
+        assert report.feed is not None and report.feed.direct.windows == 6 and math.isfinite(report.loss)
+        assert report.feed.direct.ratio is not None and 1 < report.feed.direct.ratio <= 2  # with three bytes of header at most
+        assert report.loss == pytest.approx(report.feed.direct.loss, rel=1e-5)
 
 
 def test_a_resumed_training_is_shown_the_same(documents: ByteData) -> None:

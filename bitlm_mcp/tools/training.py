@@ -92,6 +92,22 @@ def _outcome(workspace: Workspace, view: JobView) -> JobResult:
     return job_result(workspace, view)
 
 
+async def _begun(workspace: Workspace, given: dict[str, Any]) -> tuple[JobView, Source]:
+    """The training that the arguments of train_step ask for, begun or resumed, and its data."""
+    run, asked, settings = (plans.named(given, names) for names in (plans.LENGTH, plans.KIND, plans.SETTINGS))
+    sources = plans.named(given, ("dataset_id", "text", "data_base64"))
+    compress_input, key, queue, resumed = (given[n] for n in ("compress_input", "idempotency_key", "queue", "resume_job"))
+    asked["growing"] = plans.growing_of(given["progressive"], given["improve_threshold"], given["max_parameters"])
+    if resumed is not None:
+        one_of(resume_job=resumed, **sources)
+        plans.refuse_beside_resume([*run.values(), *settings.values(), compress_input, key], asked)
+        return await off_loop(resume, workspace, resumed, queue=queue), Source()
+    source, asked = await unpacked(given_data(**sources), compress_input, given["data_base64"]), run | asked
+    plan, training = plans.plan_of(**asked), plans.settings_of(settings)
+    begin = partial(train, workspace, given["model_id"], queue=queue, idempotency_key=key)
+    return await off_loop(begin, source, plan, training), source
+
+
 def training_tools(workspace: Workspace) -> list[ToolSpec]:
     """The tools of this module, bound to a workspace."""
 
@@ -128,22 +144,9 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
     ) -> JobResult:
         """Train a model on exactly one of dataset_id, text or data_base64, for some steps or seconds.
 
-        Returns within wait_s: finished, or with a job_id for wait_job.
-        One long call learns more than many short ones.
+        Returns within wait_s: finished, or with a job_id for wait_job. One long call learns more than many short ones.
         """
-        given = locals()
-        run, asked, settings = (plans.named(given, names) for names in (plans.LENGTH, plans.KIND, plans.SETTINGS))
-        sources, source = plans.named(given, ("dataset_id", "text", "data_base64")), Source()
-        asked["growing"] = plans.growing_of(progressive, improve_threshold, max_parameters)
-        if resume_job is not None:
-            one_of(resume_job=resume_job, **sources)
-            plans.refuse_beside_resume([*run.values(), *settings.values(), compress_input, idempotency_key], asked)
-            view = await off_loop(resume, workspace, resume_job, queue=queue)
-        else:
-            source, asked = await unpacked(given_data(**sources), compress_input, data_base64), run | asked
-            plan, training = plans.plan_of(**asked), plans.settings_of(settings)
-            begin = partial(train, workspace, model_id, queue=queue, idempotency_key=idempotency_key)
-            view = await off_loop(begin, source, plan, training)
+        view, source = await _begun(workspace, locals())
         view = await wait_for(workspace, view.job_id, min(wait_s, workspace.settings.max_wait_s), ctx, owner=True)
         return with_input(_outcome(workspace, view), source)
 

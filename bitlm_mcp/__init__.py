@@ -18,7 +18,7 @@
     the command     cli  options: the only readers of the command line and the environment
                     demo  doctor  host_config  shell: what it does besides serving
                     score_commands  compression_commands  repair_commands
-                    sample_commands  telemetry_commands: the same with files
+                    sample_commands  telemetry_commands  train_commands: the same with files
                     patch_commands: a file cut into patches; compile_command: kernels, before they are needed
                     bench  bench_app  bench_reports  bench_commands  bench_compression  bench_codecs  bench_decoding
                     bench_diffusion  bench_samples  bench_safety  bench_repair  bench_patches  bench_growth

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bitlm_core import BitLMError
-from bitlm_mcp.compute.answers import Answer, Progress
+from bitlm_mcp.compute.answers import Answer
 from bitlm_mcp.compute.commands import Command, Train
+from bitlm_mcp.compute.events import Progress
 from bitlm_mcp.compute.messages import Saved
 from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.snapshot import FED, FINAL, HistoryPoint, JobView, Status

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from bitlm_core import BitLMError, ModelStateError, ResourceLimitError
-from bitlm_mcp.compute.answers import Ended, Event, Progress
+from bitlm_mcp.compute.events import Ended, Event, Progress
 from bitlm_mcp.compute.isolated import ComputeDiedError, IsolatedCompute
 from bitlm_mcp.compute.scheduler import Compute
 from bitlm_mcp.compute.threaded import ThreadedCompute

@@ -88,9 +88,8 @@ def train(
     asked = locals()
     with one_line():
         home = state_dir or options.state_home(context.obj)
-        target = _target(save_as, out, home, force)
+        target, entry = _target(save_as, out, home, force), Entry(_engine(model, home, asked), 0)
         plan, training = _plan(asked), settings_of({"batch_size": batch_size, "learning_rate": learning_rate})
-        entry = Entry(_engine(model, home, asked), 0)
         bitlm_core.check_training(entry.engine.config.model, training, plan)
         command = _command(file, holdout_fraction, target, plan=plan, training=training)
         target.take(_trained(Training(entry, command, _require_room)))

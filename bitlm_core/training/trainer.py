@@ -96,8 +96,7 @@ class Trainer:
         stands around the passes, and may let them see other ones than those that are moved.
         """
         model, random_seed = self.model, self.seed * _SEED_STRIDE + step
-        if self.teaching:
-            batch = self.teaching.shown(batch, step=step, progress=progress)
+        batch = self.teaching.shown(batch, step=step, progress=progress) if self.teaching else batch
         generator = torch.Generator().manual_seed(random_seed)
         if model.config.dropout is None:
             # What diffusion hides is different each time, so a network does not come to know its data by heart.

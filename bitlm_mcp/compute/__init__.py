@@ -3,6 +3,7 @@
 messages    what can be asked and what is answered, as plain JSON values
 engines     the models in memory; idle ones give way when room is needed
 executor    what each command does: a generator that yields at every safe point
+events      what is told of it on the way, and its answer
 scheduler   who goes first, who is stopped
 threaded    the scheduler in a thread of this process
 isolated    the scheduler in a child process (`child`), whose death costs nobody else anything

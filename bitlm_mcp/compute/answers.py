@@ -1,4 +1,4 @@
-"""What comes of a command: events on the way, and an answer in the last of them."""
+"""What comes of a command, by its kind; `events` brings it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-import bitlm_core
-from bitlm_core import BitLMError, Verdict
+from bitlm_core import Verdict
 from bitlm_mcp.compute.messages import MadeBytes, Message, ModelFacts, Saved
 from bitlm_mcp.snapshot import HistoryPoint
 
@@ -271,51 +270,3 @@ Answer = Annotated[
     Loaded | _Learned | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Dropped,
     Field(discriminator="answer"),
 ]
-
-
-class Progress(Message):
-    """Where a command stands at a safe point. `share` 0 … 1; the rest where it means something, as of that point.
-
-    `stopped_early`, `all_read`, `drifted`: see `TrainingPlan`. `growths`: what has happened to a network that grows.
-    `best`: a state by which held-out data is known best so far.
-    """
-
-    event: Literal["progress"] = "progress"
-    share: float
-    steps_done: int = 0
-    steps_total: int | None = None
-    stopped_early: bool = False
-    all_read: bool = False
-    drifted: bool = False
-    bytes_per_second: float | None = None
-    growths: tuple[str, ...] = ()
-    message: str = ""
-    point: HistoryPoint | None = None
-    alerts: tuple[str, ...] = ()
-    saved: Saved | None = None
-    best: Saved | None = None
-
-
-class Failure(Message):
-    """An error that crosses: its class, and a text for the caller. `model_lost`: see `executor.ModelLostError`."""
-
-    kind: str
-    message: str
-    model_lost: bool = False
-
-    def error(self) -> BitLMError:
-        """The error to raise on the other side."""
-        known = getattr(bitlm_core, self.kind, None)
-        return known(self.message) if isinstance(known, type) and issubclass(known, BitLMError) else BitLMError(self.message)
-
-
-class Ended(Message):
-    """The last event of a command."""
-
-    event: Literal["ended"] = "ended"
-    status: Literal["completed", "failed", "cancelled"]
-    answer: Answer | None = None
-    failure: Failure | None = None
-
-
-Event = Annotated[Progress | Ended, Field(discriminator="event")]

@@ -11,7 +11,7 @@ import sys
 import threading
 from typing import BinaryIO
 
-from bitlm_mcp.compute.answers import Event
+from bitlm_mcp.compute.events import Event
 from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.compute.threaded import ThreadedCompute
 from bitlm_mcp.compute.wire import Begin, Order, Told

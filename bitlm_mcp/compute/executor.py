@@ -18,10 +18,10 @@ import numpy as np
 import bitlm_core
 from bitlm_core import BitLMError
 from bitlm_mcp.compute import answers, commands
-from bitlm_mcp.compute.answers import Progress
 from bitlm_mcp.compute.compression import coded_steps, compress_steps, decompress_steps
 from bitlm_mcp.compute.distilling import distill_steps
 from bitlm_mcp.compute.engines import Engines, Entry
+from bitlm_mcp.compute.events import Progress
 from bitlm_mcp.compute.growth import growth_steps
 from bitlm_mcp.compute.messages import Message
 from bitlm_mcp.compute.patches import patches_steps

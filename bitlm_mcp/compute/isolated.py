@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import IO
 
 from bitlm_core import BitLMError
-from bitlm_mcp.compute.answers import Ended, Failure
 from bitlm_mcp.compute.commands import Command
+from bitlm_mcp.compute.events import Ended, Failure
 from bitlm_mcp.compute.scheduler import Report, Urgency
 from bitlm_mcp.compute.wire import Begin, Order, Told
 from bitlm_mcp.settings import Device

@@ -18,8 +18,8 @@ from enum import IntEnum
 from typing import Protocol
 
 from bitlm_core import BitLMError, ResourceLimitError
-from bitlm_mcp.compute.answers import Ended, Event, Failure, Progress
 from bitlm_mcp.compute.commands import Command
+from bitlm_mcp.compute.events import Ended, Event, Failure, Progress
 from bitlm_mcp.compute.executor import ModelLostError, Steps, Stopped
 
 log = logging.getLogger("bitlm.compute")

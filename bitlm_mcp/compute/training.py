@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import bitlm_core
 from bitlm_core import BitLMError, CheckpointError, ConfigError
 from bitlm_mcp.compute import commands
-from bitlm_mcp.compute.answers import Progress
 from bitlm_mcp.compute.engines import Entry
+from bitlm_mcp.compute.events import Progress
 from bitlm_mcp.compute.messages import Saved
 from bitlm_mcp.compute.points import point_of
 from bitlm_mcp.compute.tracing import span

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bitlm_mcp.compute.answers import Event
 from bitlm_mcp.compute.commands import Command
+from bitlm_mcp.compute.events import Event
 from bitlm_mcp.compute.messages import Message
 from bitlm_mcp.settings import Device
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from bitlm_core import ConfigError, ModelStateError, TrainingConfig, TrainingPlan, check_training
 from bitlm_mcp.compute import answers, commands
+from bitlm_mcp.compute.events import Progress
 from bitlm_mcp.compute.messages import DataPart, Saved
 from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.errors import UnknownHandleError
@@ -125,7 +126,7 @@ def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable
             best_to=workspace.checkpoints.scratch(best).parent if best else None,
         )
         job = Job("train_step", model_id, Urgency.TRAIN, command, job_id=job_id, recorded=True)
-        job.progress = answers.Progress(share=plan.progress, steps_done=plan.steps_done, steps_total=plan.steps)
+        job.progress = Progress(share=plan.progress, steps_done=plan.steps_done, steps_total=plan.steps)
 
         def publish(saved: Saved) -> None:
             workspace.models.publish(model_id, saved, lease)

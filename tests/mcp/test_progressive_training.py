@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from bitlm_core import Engine, Growing, ModelStateError, ProgressiveConfig, ResourceLimitError, TrainingConfig, read_file
-from bitlm_mcp.compute.answers import Progress
 from bitlm_mcp.compute.commands import Train
 from bitlm_mcp.compute.engines import Engines, Entry
+from bitlm_mcp.compute.events import Progress
 from bitlm_mcp.compute.messages import DataPart, ModelRef
 from bitlm_mcp.compute.training import Training
 from bitlm_mcp.history import History

@@ -11,8 +11,9 @@ import pytest
 import bitlm_core
 from bitlm_core import BitLMError, CheckpointCorruptError, ResourceLimitError, TrainingConfig, TrainingPlan, bytes_in_memory
 from bitlm_mcp.compute import engines
-from bitlm_mcp.compute.answers import Loaded, Progress, Written
+from bitlm_mcp.compute.answers import Loaded, Written
 from bitlm_mcp.compute.commands import Command, Create, Drop, Load, Train, Write
+from bitlm_mcp.compute.events import Progress
 from bitlm_mcp.compute.executor import Executor, ModelLostError, Stopped
 from bitlm_mcp.compute.messages import DataPart, ModelRef, Saved
 from tests.mcp.workspaces import TEXT, config

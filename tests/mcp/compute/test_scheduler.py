@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from bitlm_core import BitLMError, ModelStateError
-from bitlm_mcp.compute.answers import Dropped, Ended, Event, Progress
+from bitlm_mcp.compute.answers import Dropped
 from bitlm_mcp.compute.commands import Command, Drop
+from bitlm_mcp.compute.events import Ended, Event, Progress
 from bitlm_mcp.compute.executor import ModelLostError, Steps, Stopped
 from bitlm_mcp.compute.scheduler import Scheduler, Urgency
 

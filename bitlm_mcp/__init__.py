@@ -21,7 +21,8 @@
                     sample_commands  telemetry_commands: the same with files
                     patch_commands: a file cut into patches; compile_command: kernels, before they are needed
                     bench  bench_app  bench_reports  bench_commands  bench_compression  bench_decoding
-                    bench_diffusion  bench_samples  bench_safety  bench_repair  bench_patches: measuring
+                    bench_diffusion  bench_samples  bench_safety  bench_repair  bench_patches
+                    bench_growth: measuring
 
 Importing this package does nothing.
 """

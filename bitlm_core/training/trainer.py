@@ -96,7 +96,7 @@ class Trainer:
             with self.training_dtype(), self._compiled(), torch.random.fork_rng(devices=_cuda_devices(model)):
                 torch.manual_seed(random_seed)
                 told: dict[str, Any] = {"carried": carried, "masking": masking, "composite": composite}
-                told["teaching"] = self.teaching
+                told["teaching"] = self.teaching and self.teaching.due(progress)
                 loss, logits, trace = self._backward(batch.to(model.device), objective, generator, told)
             norm = self._clip()
             if not math.isfinite(loss) or not math.isfinite(norm):

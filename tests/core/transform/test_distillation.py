@@ -25,7 +25,7 @@ from tests.conftest import run
 
 TEXT = b"".join(b"%d bottles of beer on the wall, take %d down. " % (n, n % 7) for n in range(80))
 DATA, HELD = bytes_in_memory(TEXT[:2800]), bytes_in_memory(TEXT[2800:3300])
-QUICK = DistillConfig(steps=2, max_rounds=1, looked_at=4, num_clusters=2)
+QUICK = DistillConfig(steps=2, taught_from=0, max_rounds=1, looked_at=4, num_clusters=2)
 
 
 def sized(architecture: str, **fields: Any) -> ModelConfig:

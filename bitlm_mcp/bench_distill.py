@@ -35,12 +35,8 @@ def distill(
     Without sizes the student has about a quarter of the teacher's parameters, in all and outside of its tables.
     """
     sizes = {"d_model": d_model, "num_layers": num_layers, "ngram_rows": ngram_rows}
-    distilling = {
-        "data_weight": data_weight,
-        "teacher_weight": teacher_weight,
-        "taught_from": taught_from,
-        "num_clusters": num_clusters,
-    }
+    distilling: dict[str, float] = {"data_weight": data_weight, "teacher_weight": teacher_weight}
+    distilling |= {"taught_from": taught_from, "num_clusters": num_clusters}
     trial = bitlm_core.DistillTrial(
         teacher_seconds=teacher_seconds, seconds=seconds, preset=preset, student=sizes, distilling=distilling
     )

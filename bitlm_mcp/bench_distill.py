@@ -26,6 +26,7 @@ def distill(
     ngram_rows: Rows = None,
     data_weight: Annotated[float, typer.Option(min=0, max=100, help="Of the data's own loss.")] = 0.1,
     teacher_weight: Annotated[float, typer.Option(min=1e-9, max=100, help="Of KL to the teacher.")] = 1.0,
+    taught_from: Annotated[float, typer.Option(min=0, max=0.99, help="Share of its time before the teacher is asked.")] = 0.5,
     num_clusters: Annotated[int, typer.Option(min=0, max=256, help="Medoids that are shown first; 0: none.")] = 8,
     json_only: Json = False,
 ) -> None:
@@ -34,7 +35,8 @@ def distill(
     Without sizes the student has about a quarter of the teacher's parameters, in all and outside of its tables.
     """
     sizes = {"d_model": d_model, "num_layers": num_layers, "ngram_rows": ngram_rows}
-    distilling = {"data_weight": data_weight, "teacher_weight": teacher_weight, "num_clusters": num_clusters}
+    distilling: dict[str, float] = {"data_weight": data_weight, "teacher_weight": teacher_weight}
+    distilling |= {"taught_from": taught_from, "num_clusters": num_clusters}
     trial = bitlm_core.DistillTrial(
         teacher_seconds=teacher_seconds, seconds=seconds, preset=preset, student=sizes, distilling=distilling
     )

@@ -38,6 +38,7 @@ class Teaching:
     """ask: what the teacher believes of a batch. examples: windows that take the places of the last ones of a step's batch.
 
     example_share: of the rows, while the progress of the run is below `examples_until`; they come again and again in order.
+    taught_from: the progress from which the teacher is asked. Before it the data alone is learned, for a third of the time.
     """
 
     ask: Callable[[Batch], Beliefs]
@@ -46,6 +47,11 @@ class Teaching:
     examples: Batch | None = None
     example_share: float = 0.0
     examples_until: float = 0.0
+    taught_from: float = 0.0
+
+    def due(self, progress: float) -> Teaching | None:
+        """Itself where the teacher is asked at that progress of the run."""
+        return self if progress >= self.taught_from else None
 
     def shown(self, batch: Batch, *, step: int, progress: float) -> Batch:
         """The batch with the examples that are due in this step; documents must be told of both or of none."""

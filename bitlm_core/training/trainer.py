@@ -106,7 +106,7 @@ class Trainer:
             with self.training_dtype(), self._compiled(), torch.random.fork_rng(devices=_cuda_devices(model)):
                 torch.manual_seed(random_seed)
                 told: dict[str, Any] = {"carried": carried, "masking": masking, "composite": composite}
-                told["teaching"] = self.teaching
+                told["teaching"] = self.teaching and self.teaching.due(progress)
                 showing = show(batch, self.config, seed=self.seed, step=step, progress=progress).to(model.device)
                 with weights:
                     loss, logits, trace, feed = self._backward(showing, objective, generator, told)

@@ -22,6 +22,7 @@ class DistillConfig(BaseModel):
     seconds: Annotated[float | None, Field(gt=0, le=1_000_000, description="seconds of each round")] = None
     data_weight: Annotated[float, Field(ge=0, le=100, description="of the data's own loss")] = 0.1
     teacher_weight: Annotated[float, Field(gt=0, le=100, description="of KL(teacher ‖ student)")] = 1.0
+    taught_from: Annotated[float, Field(ge=0, lt=1, description="share of a round after which the teacher is asked")] = 0.5
     num_clusters: Annotated[int, Field(ge=0, le=256, description="groups of windows, each shown by its medoid; 0: none")] = 8
     looked_at: Annotated[int, Field(ge=1, le=4096, description="windows of the data that are grouped")] = 128
     example_share: Annotated[float, Field(ge=0, le=1, description="medoids among a step's windows while they are shown")] = 0.5

@@ -132,7 +132,7 @@ def _prepared(
             f"the teacher knows the held-out data at {known:.3f} bits per byte, no better than chance (8): train it first, or "
             "give data like what it was trained on"
         )
-    teaching = Teaching(guide.ask, settings.data_weight, settings.teacher_weight)
+    teaching = Teaching(guide.ask, settings.data_weight, settings.teacher_weight, taught_from=settings.taught_from)
     if settings.num_clusters:
         how: dict[str, Any] = {"length": student.training.window_bytes, "looked_at": settings.looked_at}
         looking = representatives(guide, data, **how, num_clusters=settings.num_clusters, seed=student.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -98,6 +99,8 @@ def test_examples_take_the_last_rows_in_turn_until_their_time_is_over() -> None:
     assert torch.equal(second.data[2:], torch.tensor([[104, 105], [100, 101]]))
     assert torch.equal(first.starts, torch.tensor([0, 1, 0, 1]))  # type: ignore[arg-type]
     assert teaching.shown(batch, step=0, progress=0.1) is batch
+    late = replace(teaching, taught_from=0.5)
+    assert late.due(0.49) is None and late.due(0.5) is late and teaching.due(0.0) is teaching
 
 
 def test_windows_know_where_they_begin_in_the_whole() -> None:

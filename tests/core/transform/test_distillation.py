@@ -25,7 +25,7 @@ from tests.conftest import run
 
 TEXT = b"".join(b"%d bottles of beer on the wall, take %d down. " % (n, n % 7) for n in range(80))
 DATA, HELD = bytes_in_memory(TEXT[:2800]), bytes_in_memory(TEXT[2800:3300])
-QUICK = DistillConfig(steps=2, max_rounds=1, looked_at=4, num_clusters=2)
+QUICK = DistillConfig(steps=2, taught_from=0, max_rounds=1, looked_at=4, num_clusters=2)
 
 
 def sized(architecture: str, **fields: Any) -> ModelConfig:
@@ -98,6 +98,18 @@ def test_equal_seeds_give_equal_students_bit_for_bit_and_others_differ(teachers:
     assert same_state(one, again)
     without = distilled(teachers("byte"), QUICK.model_copy(update={"num_clusters": 0}))
     assert without.report.num_medoids == 0 and not same_state(one, without.student)
+
+
+def test_before_its_time_the_teacher_is_not_asked(teachers: Callable[[str], Engine]) -> None:
+    late = distilled(teachers("byte"), QUICK.model_copy(update={"taught_from": 0.9, "num_clusters": 0})).student
+    alone = Engine(late.config)
+    for _ in alone.train_steps(DATA, TrainingPlan(steps=2)):
+        pass
+    assert late.model and alone.model
+    ours, theirs = late.model.state_dict(), alone.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    taught = distilled(teachers("byte"), QUICK.model_copy(update={"taught_from": 0.5, "num_clusters": 0})).student
+    assert taught.model and not all(torch.equal(value, theirs[name]) for name, value in taught.model.state_dict().items())
 
 
 def test_rounds_deepen_and_widen_until_enough_is_kept_and_the_best_stays(teachers: Callable[[str], Engine]) -> None:

@@ -7,6 +7,7 @@ from .bench.defaults import Defaults, choose_defaults
 from .bench.diffusion import DiffusionReport, diffusion_bench_steps
 from .bench.diffusion_samples import learn_and_sample_steps
 from .bench.generate import GenerateReport, generate_speeds
+from .bench.growth import GrowthReport, GrowthTrial, growth_bench_steps
 from .bench.halting import halting_steps
 from .bench.int8 import Int8Report, int8_cost_steps
 from .bench.labelled import LabelledForm, read_labelled
@@ -152,6 +153,8 @@ __all__ = [
     "Growing",
     "Growth",
     "GrowthEvent",
+    "GrowthReport",
+    "GrowthTrial",
     "Int8Report",
     "LabelledForm",
     "LearnReport",
@@ -247,6 +250,7 @@ __all__ = [
     "grow",
     "grow_steps",
     "grown_config",
+    "growth_bench_steps",
     "halting_steps",
     "heat_map",
     "inspect_model_patches",

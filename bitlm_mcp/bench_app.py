@@ -14,6 +14,7 @@ from bitlm_mcp import (
     bench_compression,
     bench_decoding,
     bench_diffusion,
+    bench_growth,
     bench_patches,
     bench_progressive,
     bench_repair,
@@ -56,6 +57,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "repair": bench_repair.repair,
     "patches": bench_patches.patches,
     "progressive": bench_progressive.progressive,
+    "growth": bench_growth.growth,
     "anomaly": score_commands.anomaly,
     "telemetry": telemetry_commands.bench_telemetry,
 }

@@ -98,6 +98,7 @@ SERVER = [
     "bench_repair",
     "bench_patches",
     "bench_progressive",
+    "bench_growth",
     "host_config",
     "options",
     "score_commands",

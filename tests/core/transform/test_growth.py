@@ -30,6 +30,7 @@ from bitlm_core import (
     read_file,
     write_file,
 )
+from bitlm_core.transform.widening import widened_weights
 from tests.conftest import run
 
 STEPS: tuple[Growth, ...] = get_args(Growth)
@@ -266,3 +267,13 @@ def test_what_is_carried_from_the_old_network_is_refused_or_dropped(training_dat
     for _ in steps:
         pass
     assert engine.state()[1]["carried"] and not add_layer(engine).state()[1]["carried"]
+
+
+def test_the_parts_of_a_weight_sum_to_it_exactly() -> None:
+    """So in exact arithmetic nothing moves at all; and they are unequal, each between a quarter and three quarters."""
+    weight = torch.randn(6, 8, generator=torch.Generator().manual_seed(1))
+    (wide,) = widened_weights({"stack.blocks.0.attention.qkv.weight": weight}, slots=1, seed=2).values()
+    rows = torch.cat([weight.view(3, 2, 8)] * 2, dim=1).reshape(12, 8).double()  # query, key and value, each twice
+    one, other = wide.double().chunk(2, dim=1)
+    assert torch.equal(one + other, rows)
+    assert not torch.isclose(one, other).all() and 0.249 < float((one / rows).min()) < float((one / rows).max()) < 0.751

@@ -16,15 +16,15 @@ GROWTHS = ("layer", "width", "context")
 
 def progressive(
     data: Annotated[Path | None, typer.Option(help="File to learn.", show_default="Python's language reference")] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="CPU seconds for the final size.")] = 180.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="CPU seconds for the final size.")] = 120.0,
     share: Annotated[float, typer.Option(min=0.01, max=1, help="Of them, for the network that grows.")] = 0.8,
     preset: Preset = "tiny",
     growths: Annotated[str, typer.Option(help="layer, width, context: in turn, each once; with commas.")] = "width",
-    improve_threshold: Annotated[float, typer.Option(min=1e-6, max=0.999, help="Mean gain that is none.")] = 0.05,
+    improve_threshold: Annotated[float, typer.Option(min=1e-6, max=0.999, help="Mean gain that is none.")] = 0.06,
     window: Annotated[int, typer.Option(min=1, max=100, help="Looks whose gains are averaged.")] = 2,
     patience: Annotated[int, typer.Option(min=1, max=1000, help="Flat looks before it grows.")] = 1,
     warmup_steps: Annotated[int, typer.Option(min=1, max=100_000, help="After each growth.")] = 25,
-    validate_every: Annotated[int, typer.Option(min=1, max=1_000_000, help="Steps between looks.")] = 20,
+    validate_every: Annotated[int, typer.Option(min=1, max=1_000_000, help="Steps between looks.")] = 40,
     json_only: Json = False,
 ) -> None:
     """Train the final size, a small network that grows to it, and the small one: bpb of the last 10 % by CPU seconds."""

@@ -31,6 +31,9 @@ from bitlm_core.transform.progressive import Progressive
 
 LOOK_BYTES = 1 << 14
 """Of the held-out part, what a growing network is looked at by."""
+RULE = ProgressiveConfig(improve_threshold=0.06, window=2, patience=1, cycle=("width",), warmup_steps=25)
+"""For runs of some hundred steps, which are too short for warm-ups of a hundred."""
+TRAINING = TrainingConfig()
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,10 @@ class ProgressiveTrial:
     """`start` grows as `settings` say, looked at every `validate_every` steps; the cycle once is the final size."""
 
     start: ModelConfig
-    settings: ProgressiveConfig
-    training: TrainingConfig
-    seconds: float
-    validate_every: int = 50
+    settings: ProgressiveConfig = RULE
+    training: TrainingConfig = TRAINING
+    seconds: float = 120.0
+    validate_every: int = 40
     share: float = 0.8
 
     @property

@@ -15,7 +15,8 @@ from bitlm_mcp.cli import app
 
 def bench(folder: Path, text: bytes, *options: str) -> tuple[int, str, str]:
     (folder / "data").write_bytes(text[:6_000])
-    found = CliRunner().invoke(app, ["bench", "growth", "--data", str(folder / "data"), "--seconds", "0.1", *options])
+    short = ["--seconds", "0.1", "--progressive-seconds", "0"]
+    found = CliRunner().invoke(app, ["bench", "growth", "--data", str(folder / "data"), *short, *options])
     return found.exit_code, found.stdout, found.stderr
 
 

@@ -10,7 +10,7 @@ CALLS   = 20000
 SEED   ?= $(shell date +%s)
 READY   = $(VENV)/.ready
 
-.PHONY: demo test judges faults soak fuzz calls lint bench clean
+.PHONY: demo test slow judges faults soak fuzz calls lint bench clean
 
 demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save, restart
 	$(BIN)/bitlm demo
@@ -19,11 +19,14 @@ test:  ## everything that must hold, in under ten minutes on two cores
 	$(MAKE) --no-print-directory --jobs 2 $(READY) $(JUDGES)/.venv/.ready
 	$(BIN)/python -m pytest --judges python --ignore tests/soak --numprocesses auto --maxprocesses 8 --dist worksteal
 
+slow: $(READY)  ## what make test leaves out because it takes long: beside each is a quicker test of the same kind
+	$(BIN)/python -m pytest --slow -m slow --numprocesses auto --maxprocesses 8 --dist worksteal --ignore tests/judges --ignore tests/soak
+
 judges: $(READY) $(JUDGES)/.venv/.ready $(JUDGES)/node_modules/.ready  ## clients, suites and validators that others wrote
 	$(BIN)/python -m pytest --judges all $(JUDGES)
 
 faults: $(READY)  ## servers killed, starved, confused and crowded: nothing acknowledged may be lost (make faults KILLS=1000 SEED=7)
-	$(BIN)/python -m pytest --kills $(KILLS) --faults-seed $(SEED) --numprocesses auto --maxprocesses 8 --dist worksteal tests/faults tests/soak
+	$(BIN)/python -m pytest --slow --kills $(KILLS) --faults-seed $(SEED) --numprocesses auto --maxprocesses 8 --dist worksteal tests/faults tests/soak
 
 soak: $(READY)  ## ten minutes: 24 clients on all transports while a training runs; the last line is JSON
 	$(BIN)/python -m tests.soak.soak --seconds $(SECONDS)

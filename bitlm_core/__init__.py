@@ -10,7 +10,7 @@
     scoring, training       bits per byte, and what is odd; how a network learns
     compression             data coded small, and given back exactly
     checkpoint, engine      models on disk; one model with all that belongs to it
-    transform               models made of models
+    transform               models made of models: grown, quantised
     ahead                   kernels compiled before they are needed
 
 The public names are listed in `__init__.pyi`. Importing this package imports neither torch nor numba: a name is fetched

@@ -1,6 +1,7 @@
 from .ahead import KINDS, compile_ahead
 from .bench.anomaly import AnomalyReport, anomaly_steps
 from .bench.cases import grid
+from .bench.codecs import CodecsReport, codec_bench_steps
 from .bench.coding import file_figures, geometric_mean
 from .bench.compressors import compressed_sizes, record_sizes
 from .bench.defaults import Defaults, choose_defaults
@@ -26,7 +27,29 @@ from .checkpoint.format import read_file, write_file
 from .checkpoint.header import read_header
 from .checkpoint.manifest import CheckpointInfo
 from .checkpoint.store import NAME_PATTERN, CheckpointStore
-from .codec import RECORDS_PATTERN, bits_from_digits, bits_to_bytes, bytes_to_bits, check_records, record_spans
+from .codec import (
+    RECORDS_PATTERN,
+    PackedBits,
+    bits_from_digits,
+    bits_to_bytes,
+    bits_to_text,
+    bytes_to_bits,
+    check_records,
+    compress_bits,
+    compress_packed,
+    compress_rows,
+    compression_ratio,
+    decompress_bits,
+    decompress_packed,
+    decompress_rows,
+    enforce_parity,
+    pack_bits,
+    record_spans,
+    text_to_bits,
+    unpack_bits,
+)
+from .compression.codecs import CodecName, GeneralName, general_codec
+from .compression.coded import Coded, code_or_raw_steps, code_steps, decode_steps
 from .compression.container import DecoderLimits
 from .compression.decompress import ContainerInfo, container_info, decompress_record, decompress_record_steps, decompress_steps
 from .compression.model_codec import ModelCodec
@@ -60,6 +83,7 @@ from .errors import (
     ModelStateError,
     ParityError,
     ResourceLimitError,
+    RunLengthError,
     SafetyGateError,
     SequenceTooLongError,
 )
@@ -74,6 +98,7 @@ from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
 from .models.blt_config import BLTConfig
+from .models.compressed_input import CompressedForward, forward_compressed
 from .models.config import ModelConfig, count_parameters
 from .models.flops import flops_per_byte
 from .models.patch_inspection import inspect_model_patches
@@ -95,15 +120,20 @@ from .scoring.heatmap import heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
 from .scoring.surprise import Span
-from .steps import finished, scaled
+from .steps import finished, scaled, timed
 from .telemetry.config import TelemetryConfig
 from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score, measure_bits
 from .telemetry.patch_plot import draw_patches
 from .telemetry.plot import draw_run
 from .telemetry.synthesizer import Clusters, synthesize
+from .training.compressed import Feed, Shown
 from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
+from .training.growing import Growing, Growth, GrowthEvent, ProgressiveConfig
 from .training.statistics import DataStatistics, data_statistics
+from .transform.cycle import grown_config, next_growth
+from .transform.growth import add_layer, double_length, double_width, grow, grow_steps
+from .transform.progressive import Progressive
 from .transform.quantization import dequantize, network_bytes, quantize, quantize_dynamic, quantize_steps
 
 __all__ = [
@@ -125,6 +155,10 @@ __all__ = [
     "CheckpointVersionError",
     "Clusters",
     "CodecError",
+    "CodecName",
+    "CodecsReport",
+    "Coded",
+    "CompressedForward",
     "ConfigError",
     "ContainerError",
     "ContainerInfo",
@@ -139,13 +173,18 @@ __all__ = [
     "EngineConfig",
     "EntropyFit",
     "EntropyModel",
+    "Feed",
     "Filling",
     "FillingState",
     "Floors",
     "Gate",
     "GateState",
+    "GeneralName",
     "GenerateReport",
     "Generation",
+    "Growing",
+    "Growth",
+    "GrowthEvent",
     "Int8Report",
     "LabelledForm",
     "LearnReport",
@@ -155,6 +194,7 @@ __all__ = [
     "ModelCodec",
     "ModelConfig",
     "ModelStateError",
+    "PackedBits",
     "ParityError",
     "PatchInspection",
     "PatchStatistics",
@@ -162,6 +202,8 @@ __all__ = [
     "Patcher",
     "PatchesReport",
     "PatchingConfig",
+    "Progressive",
+    "ProgressiveConfig",
     "QuantizeReport",
     "RecordScore",
     "Repair",
@@ -169,6 +211,7 @@ __all__ = [
     "RepairSettings",
     "RepairTrial",
     "ResourceLimitError",
+    "RunLengthError",
     "SafeSample",
     "SafetyGateError",
     "SafetyReport",
@@ -176,6 +219,7 @@ __all__ = [
     "Score",
     "SequenceMetrics",
     "SequenceTooLongError",
+    "Shown",
     "Span",
     "StepReport",
     "TelemetryConfig",
@@ -186,11 +230,13 @@ __all__ = [
     "Verdict",
     "WindowSummary",
     "activations",
+    "add_layer",
     "adopt_floors",
     "alone_in",
     "anomaly_steps",
     "bits_from_digits",
     "bits_to_bytes",
+    "bits_to_text",
     "byte_histogram",
     "bytes_in_memory",
     "bytes_to_bits",
@@ -202,38 +248,57 @@ __all__ = [
     "check_telemetry",
     "check_training",
     "choose_defaults",
+    "code_or_raw_steps",
+    "code_steps",
+    "codec_bench_steps",
     "compile_ahead",
     "composite_score",
+    "compress_bits",
+    "compress_packed",
+    "compress_rows",
     "compress_steps",
     "compressed_sizes",
+    "compression_ratio",
     "config_for",
     "container_info",
     "count_parameters",
     "create_text",
     "damaged_ranges",
     "data_statistics",
+    "decode_steps",
+    "decompress_bits",
+    "decompress_packed",
     "decompress_record",
     "decompress_record_steps",
+    "decompress_rows",
     "decompress_steps",
     "depth_ratios",
     "dequantize",
     "describe",
     "diffusion_bench_steps",
     "digest_of",
+    "double_length",
+    "double_width",
     "draw_patches",
     "draw_run",
+    "enforce_parity",
     "estimate_engine_bytes",
     "failed_parity",
     "file_figures",
     "file_part",
     "finished",
     "flops_per_byte",
+    "forward_compressed",
     "free_memory_bytes",
     "fresh_mixer",
+    "general_codec",
     "generate_many",
     "generate_speeds",
     "geometric_mean",
     "grid",
+    "grow",
+    "grow_steps",
+    "grown_config",
     "halting_steps",
     "heat_map",
     "inspect_model_patches",
@@ -247,6 +312,8 @@ __all__ = [
     "measure_bits",
     "nanogpt_steps",
     "network_bytes",
+    "next_growth",
+    "pack_bits",
     "packed_groups",
     "patch_bench_steps",
     "patch_starts",
@@ -279,7 +346,10 @@ __all__ = [
     "sync",
     "synthesize",
     "telemetry_steps",
+    "text_to_bits",
+    "timed",
     "train_speeds",
+    "unpack_bits",
     "used_memory_bytes",
     "write_file",
     "write_whole",

@@ -113,7 +113,7 @@ class Engine:
     def train_steps(
         self, data: ByteData, plan: TrainingPlan, held: ByteData | None = None
     ) -> Generator[StepReport, None, None]:
-        """Train until the plan is finished, one yielded report per step. Stopping between steps loses nothing.
+        """Train until the plan is finished (or rests), one yielded report per step. Stopping between steps loses nothing.
 
         Without a network a step reads the next `MIX_BYTES`, and the end of the data is the end of the plan (`all_read`).
         `held`: held-out data, for a plan that looks at it. Raises ConfigError for data shorter than two bytes or missing;
@@ -128,7 +128,7 @@ class Engine:
         if self._segments and carried:
             self._segments.go_on_from(carried)
         with keeping_freed_memory():
-            while not self.plan.finished:
+            while not self.plan.rests:
                 started = time.perf_counter()
                 report = self._train_one(data, self.plan)
                 if held is not None and self.plan.validates_next:

@@ -13,6 +13,7 @@ from bitlm_core.models.config import ModelConfig
 from bitlm_core.safety.floors import Floors
 from bitlm_core.telemetry.config import TelemetryConfig
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
+from bitlm_core.training.growing import Growth
 
 MAX_QAT_STEPS = 1_000_000
 
@@ -32,6 +33,7 @@ class EngineConfig(BaseModel):
     floors: Floors = Floors()
     telemetry: TelemetryConfig = TelemetryConfig()
     seed: Annotated[int, Field(ge=0, lt=2**31, description="of the initial weights, batches and dropout")] = 0
+    last_growth: Annotated[Growth | None, Field(description="the latest step by which the network grew")] = None
 
     @model_validator(mode="after")
     def _something_learns(self) -> Self:
@@ -59,6 +61,8 @@ def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingP
         )
     if model.architecture == "patch":
         _check_patches(model, training, plan)
+    if training.feeds and model.has_network:
+        _check_feeding(training, plan)
     if model.has_network:
         windows = training.num_windows(_window_bytes(model, training))
         if plan and plan.objective == "mixed" and windows < 2 * training.accumulation:
@@ -78,6 +82,8 @@ def check_training(model: ModelConfig, training: TrainingConfig, plan: TrainingP
         named.append(f"objective={plan.objective!r}")
     if plan and plan.carry:
         named.append("carry=True")
+    if plan and plan.growing:
+        named.append("progressive=True")
     if named:
         raise ConfigError(
             f"{', '.join(sorted(named))}: only networks are trained with that, and architecture='mix' has none: it reads its "
@@ -116,6 +122,25 @@ def _check_patches(model: ModelConfig, training: TrainingConfig, plan: TrainingP
         raise ConfigError(
             f"objective={plan.objective!r} hides bytes, at which architecture='patch' would cut its patches: make the model "
             "with diffusion='own', a byte network for masked predictions beside it, or train with objective='causal'"
+        )
+
+
+def _check_feeding(training: TrainingConfig, plan: TrainingPlan | None) -> None:
+    asked = f"compress_prob={training.compress_prob:g}, direct_prob={training.direct_prob:g}"
+    if training.compile and training.direct_prob:
+        raise ConfigError(
+            f"compile=true makes code for one number of positions, and with direct_prob={training.direct_prob:g} each step has "
+            "streams of another length: train with compile=false, or without direct_prob"
+        )
+    if plan and plan.objective != "causal":
+        raise ConfigError(
+            f"{asked}: how well windows are foretold is told apart for raw, compressed and direct ones, and "
+            f"objective={plan.objective!r} foretells hidden bytes alone: train with objective='causal', or without these"
+        )
+    if plan and plan.carry:
+        raise ConfigError(
+            f"{asked}: carry=true reads one stream of data in order, in which no part can be shown as something else: train "
+            "without carry, or without these"
         )
 
 

@@ -4,6 +4,7 @@
     ├── ConfigError             a setting or an argument outside its range
     ├── CodecError              bytes or bits that are not what they claim to be
     │   ├── ParityError         parity groups that do not add up (`groups` holds their indices)
+    │   ├── RunLengthError      a run-length stream that no encoder wrote (`offset` says where)
     │   └── ContainerError      compressed data that cannot be decoded (`reason` says why)
     ├── SequenceTooLongError    more positions than the model can hold (`length`, `limit`)
     ├── SafetyGateError         strict safety refused an output (`verdict`)
@@ -47,6 +48,12 @@ class ParityError(CodecError):
     """Parity groups that do not add up; `groups` holds their indices."""
 
     groups: Sequence[int]
+
+
+class RunLengthError(CodecError):
+    """A run-length stream that no encoder wrote; `offset`, in bytes, is where it first cannot be right."""
+
+    offset: int
 
 
 class ContainerError(CodecError):

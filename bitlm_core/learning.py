@@ -35,6 +35,7 @@ from bitlm_core.telemetry.snapshot import (
 )
 from bitlm_core.training.batches import Batch, sample_windows
 from bitlm_core.training.composite import Composite, composite_of
+from bitlm_core.training.compressed import Feed
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
 from bitlm_core.training.data import ByteData
 from bitlm_core.training.segments import Segments
@@ -51,7 +52,7 @@ _VALIDATION_SEED = 0  # the same windows at every look, whatever the model's own
 
 @dataclass(frozen=True)
 class StepReport:
-    """One training step. `loss` in nats per byte and `bits_per_byte` are the network's, on its batch.
+    """One training step. `loss` in nats per byte and `bits_per_byte` are the network's, on its batch as it was shown.
 
     `bits_per_byte_mixed`: what the context mixer gave, alone or with the network as an expert, on bytes it had never seen;
     None in steps in which it read nothing. Without a network both figures are this one, and `grad_norm` and `learning_rate`
@@ -59,6 +60,8 @@ class StepReport:
     network alone, or the frozen mixer where it is alone) only in those that look. `halt_probs` and `mean_layers`: of halting
     models, per layer the mean halting probability, and layers per position. `patches`: of byte-latent models, in the steps
     that measure, the sizes of the batch's patches in bytes; those at the ends of windows are as they were cut off there.
+    `feed`: of trainings that show windows in several ways, how each went. Telemetry is of windows shown as data (raw, or
+    decompressed), `num_bytes` of data, whatever it was shown as.
     """
 
     step: int
@@ -75,6 +78,7 @@ class StepReport:
     mean_layers: float | None = None
     attention_entropy: float | None = None
     patches: PatchStatistics | None = None
+    feed: Feed | None = None
 
 
 def check_data(data: ByteData, plan: TrainingPlan, held: ByteData | None) -> None:
@@ -127,12 +131,15 @@ def measures(config: EngineConfig, step: int) -> bool:
 
 def measure_batch(
     model: LanguageModel, batch: Batch, result: StepResult, reference: NDArray[np.float64], settings: TelemetryConfig
-) -> TelemetrySnapshot:
+) -> TelemetrySnapshot | None:
     """Telemetry of a training step: of the ends of its first windows, from what the step itself computed.
 
-    Where the model has no byte distributions at hand, a pass of its own asks for some.
+    Where the model has no byte distributions at hand, a pass of its own asks for some. None where no window was shown as data:
+    compressed streams say nothing of the data's K, C and S.
     """
     rows = result.path_logits[:TELEMETRY_ROWS]
+    if not len(rows):
+        return None
     logits = rows[:, -TELEMETRY_BYTES // len(rows) :].cpu().numpy()
     if result.trace.nodes is None:
         mean = mean_byte_distribution(model, batch.data[0].numpy().astype(np.uint8))
@@ -172,6 +179,7 @@ def report_of_step(
         halt_probs=result.trace.halt_probs,
         mean_layers=result.trace.mean_layers or None,
         patches=_patches(result) if telemetry else None,
+        feed=result.feed,
         **more,
     )
 

@@ -1,8 +1,9 @@
 """Long work is a generator that yields the share done and returns what it found; here is how to have it all at once, and how
-to make it a part of something longer."""
+to make it a part of something longer, and how to time it."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from typing import Any, TypeVar
 
@@ -28,3 +29,17 @@ def scaled(steps: Generator[float, None, Returned], start: float, end: float) ->
             returned: Returned = stop.value
             return returned
         yield min(end, start + (end - start) * done)
+
+
+def timed(steps: Generator[float, None, Returned]) -> Generator[float, None, tuple[Returned, float]]:
+    """The same steps; what they return, and the CPU seconds that they took this thread, whatever was done in between."""
+    seconds = 0.0
+    while True:
+        started = time.thread_time()
+        try:
+            done = next(steps)
+        except StopIteration as stop:
+            returned: Returned = stop.value
+            return returned, seconds + time.thread_time() - started
+        seconds += time.thread_time() - started
+        yield done

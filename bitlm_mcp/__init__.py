@@ -20,7 +20,7 @@
                     score_commands  compression_commands  repair_commands
                     sample_commands  telemetry_commands: the same with files
                     patch_commands: a file cut into patches; compile_command: kernels, before they are needed
-                    bench  bench_app  bench_reports  bench_commands  bench_compression  bench_decoding
+                    bench  bench_app  bench_reports  bench_commands  bench_compression  bench_codecs  bench_decoding
                     bench_diffusion  bench_samples  bench_safety  bench_repair  bench_patches
                     bench_quantize: measuring
 

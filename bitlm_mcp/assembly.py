@@ -23,6 +23,7 @@ from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.tools.checkpoints import checkpoint_tools
 from bitlm_mcp.tools.compression import compression_tools
 from bitlm_mcp.tools.data import data_tools
+from bitlm_mcp.tools.growth import growth_tools
 from bitlm_mcp.tools.inference import inference_tools
 from bitlm_mcp.tools.models import model_tools
 from bitlm_mcp.tools.patches import patch_tools
@@ -33,7 +34,7 @@ from bitlm_mcp.tools.telemetry import telemetry_tools
 from bitlm_mcp.tools.training import training_tools
 from bitlm_mcp.workspace import Workspace
 
-TUNING = frozenset({"set_telemetry", "calibrate_floors", "inspect_patches", "quantize_model"})
+TUNING = frozenset({"set_telemetry", "calibrate_floors", "inspect_patches", "scale_model", "quantize_model"})
 """The set `tuning`: for whoever adjusts how models cut, are watched and judged, or makes models of models. It is offered when
 it is asked for, and lists the rare parameters of all tools, so that the list that every host reads stays short."""
 
@@ -41,7 +42,7 @@ it is asked for, and lists the rare parameters of all tools, so that the list th
 def all_tools(workspace: Workspace) -> list[ToolSpec]:
     """Every tool, in the order in which an agent usually needs them."""
     sets: dict[str, list[ToolSpec]] = {
-        "models": [*model_tools(workspace), *quantization_tools(workspace)],
+        "models": [*model_tools(workspace), *growth_tools(workspace), *quantization_tools(workspace)],
         "data": data_tools(workspace),
         "training": training_tools(workspace),
         "inference": [*inference_tools(workspace), *repair_tools(workspace), *safety_tools(workspace)],

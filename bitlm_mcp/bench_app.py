@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 import bitlm_core
 from bitlm_mcp import (
+    bench_codecs,
     bench_commands,
     bench_compression,
     bench_decoding,
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "defaults": bench_commands.defaults,
     "serve": bench_commands.serve,
     "compress": bench_compression.compress_files,
+    "codecs": bench_codecs.codecs,
     "records": bench_compression.records,
     "generate": bench_decoding.generate,
     "weights": bench_decoding.weights,

@@ -40,6 +40,7 @@ from bitlm_mcp.score_commands import score
 from bitlm_mcp.server import package_version
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.telemetry_commands import telemetry
+from bitlm_mcp.train_commands import train
 from bitlm_mcp.transports import claim_stdio, run_http, run_stdio
 
 app = typer.Typer(name="bitlm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -51,6 +52,7 @@ app.command()(decompress)
 app.command()(repair)
 app.command()(patches)
 app.command()(sample)
+app.command()(train)
 app.command("compile")(compile_kernels)
 
 

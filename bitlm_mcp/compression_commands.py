@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import typer
 from numpy.typing import NDArray
 
 import bitlm_core
+from bitlm_core import CodecName
 from bitlm_mcp import options
 from bitlm_mcp.shell import engine_of, followed, one_line, refuse, saved_as
 
@@ -25,7 +27,10 @@ Memory = Annotated[
     int | None, typer.Option("--memory-mib", min=8, max=1024, help="Tables of each lane.", show_default="by the size of IN")
 ]
 MostMemory = Annotated[int, typer.Option("--memory-mib", min=1, help="Most MiB of tables that a file may ask for.")]
+MOST_MEMORY = 2048
 Record = Annotated[int | None, typer.Option(min=0, help="Only this record, counted from 0.")]
+Codec = Annotated[CodecName, typer.Option(help="model: bitlm's own; the others know no models or records.")]
+MostBytes = Annotated[int, typer.Option(min=1, help="Most bytes that OUT may have.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace OUT.")]
 
 
@@ -37,20 +42,26 @@ def compress(
     records: Records = None,
     lanes: Lanes = 1,
     memory_mib: Memory = None,
+    codec: Codec = "model",
     force: Force = False,
     state_dir: options.StateDir = None,
 ) -> None:
-    """Compress a file without loss: with what a model knows, or learning from the file alone."""
+    """Compress a file without loss: with what a model knows, or learning from the file alone; or with another codec."""
     with one_line(), _lanes(lanes) as run:
         check_free(target, force)
+        _check_codec(codec, model=model, records=records, memory_mib=memory_mib, lanes=lanes if lanes > 1 else None)
         data = np.fromfile(source, np.uint8)
-        if model is None:
+        if codec != "model":
+            steps = bitlm_core.general_codec(codec).encode_steps(data)
+        elif model is None:
             refuse(records is not None, "--records needs a --model, which knows the records before it sees them")
             steps = bitlm_core.compress_steps(data, memory_mib=memory_mib, lanes=lanes, run=run)
         else:
             refuse(memory_mib is not None, "--memory-mib belongs to compression without a --model, which has its own")
             steps = _by_model(_codec(model, state_dir or options.state_home(context.obj)), data, records, lanes, run)
-        _write_compressed(target, followed(steps, "compressing"), len(data), force)
+        started = time.process_time()
+        made = followed(steps, "compressing")
+        _write_compressed(target, made, len(data), time.process_time() - started, codec, force)
 
 
 def decompress(
@@ -59,26 +70,32 @@ def decompress(
     target: Out,
     model: Model = None,
     record: Record = None,
-    memory_mib: MostMemory = 2048,
+    memory_mib: MostMemory = MOST_MEMORY,
+    codec: Codec = "model",
+    max_bytes: MostBytes = 1 << 31,
     force: Force = False,
     state_dir: options.StateDir = None,
 ) -> None:
     """Give back what was compressed, all of it or one record; nothing that was not checked."""
     with one_line():
         check_free(target, force)
+        _check_codec(codec, model=model, record=record, memory_mib=None if memory_mib == MOST_MEMORY else memory_mib)
         container = source.read_bytes()
+        if codec != "model":
+            steps = bitlm_core.general_codec(codec).decode_steps(container, max_bytes)
+            _write_decompressed(target, followed(steps, "decompressing"), len(container), force)
+            return
         info = bitlm_core.container_info(container)
         refuse(model is not None and not info.needs_model, f"{source} ({info.mode}) needs no --model: leave it out")
-        codec = _codec(model, state_dir or options.state_home(context.obj)) if model is not None else None
-        limits = bitlm_core.DecoderLimits(memory_mib=memory_mib)
+        known = _codec(model, state_dir or options.state_home(context.obj)) if model is not None else None
+        limits = bitlm_core.DecoderLimits(num_bytes=max_bytes, memory_mib=memory_mib)
         if record is None:
             with _lanes(info.lanes) as run:
-                steps = bitlm_core.decompress_steps(container, codec, limits=limits, run=run)
-                data = followed(steps, "decompressing").tobytes()
+                whole = bitlm_core.decompress_steps(container, known, limits=limits, run=run)
+                data = followed(whole, "decompressing").tobytes()
         else:
-            data = bitlm_core.decompress_record(container, codec, record, limits=limits)
-        bitlm_core.write_whole(target, data, overwrite=force)
-        typer.echo(f"{len(container):,} bytes -> {len(data):,}")
+            data = bitlm_core.decompress_record(container, known, record, limits=limits)
+        _write_decompressed(target, data, len(container), force)
 
 
 def _by_model(codec: Any, data: NDArray[np.uint8], records: str | None, lanes: int, run: Any) -> Generator[float, None, bytes]:
@@ -88,10 +105,22 @@ def _by_model(codec: Any, data: NDArray[np.uint8], records: str | None, lanes: i
     return codec.compress_records_steps(data, records)  # type: ignore[no-any-return]
 
 
-def _write_compressed(target: Path, container: bytes, num_bytes: int, force: bool) -> None:
-    bitlm_core.write_whole(target, container, overwrite=force)
-    rate = f", {8 * len(container) / num_bytes:.3f} bits per byte" if num_bytes else ""
-    typer.echo(f"{num_bytes:,} bytes -> {len(container):,}{rate} ({bitlm_core.container_info(container).mode})")
+def _check_codec(codec: str, **options_of_models: object) -> None:
+    given = [f"--{name.replace('_', '-')}" for name, value in options_of_models.items() if value is not None]
+    refuse(codec != "model" and bool(given), f"--codec {codec} knows no {', '.join(given)}: leave that out, or --codec")
+
+
+def _write_compressed(target: Path, made: bytes, num_bytes: int, seconds: float, codec: str, force: bool) -> None:
+    bitlm_core.write_whole(target, made, overwrite=force)
+    mode = bitlm_core.container_info(made).mode if codec == "model" else codec
+    ratio = len(made) / num_bytes if num_bytes else 0.0
+    rate = f", {8 * ratio:.3f} bits per byte, ratio {ratio:.4f}" if num_bytes else ""
+    typer.echo(f"{num_bytes:,} bytes -> {len(made):,}{rate}, {seconds:.3g} CPU-s ({mode})")
+
+
+def _write_decompressed(target: Path, data: bytes, num_bytes: int, force: bool) -> None:
+    bitlm_core.write_whole(target, data, overwrite=force)
+    typer.echo(f"{num_bytes:,} bytes -> {len(data):,}")
 
 
 def check_free(target: Path, force: bool) -> None:

@@ -80,6 +80,17 @@ UPGRADES: tuple[str, ...] = (
     ALTER TABLE history ADD COLUMN patch_spread REAL;
     ALTER TABLE history ADD COLUMN patch_histogram TEXT;
     """,
+    """
+    ALTER TABLE history ADD COLUMN loss_raw REAL;
+    ALTER TABLE history ADD COLUMN accuracy_raw REAL;
+    ALTER TABLE history ADD COLUMN loss_compressed REAL;
+    ALTER TABLE history ADD COLUMN accuracy_compressed REAL;
+    ALTER TABLE history ADD COLUMN ratio_compressed REAL;
+    ALTER TABLE history ADD COLUMN loss_direct REAL;
+    ALTER TABLE history ADD COLUMN accuracy_direct REAL;
+    ALTER TABLE history ADD COLUMN ratio_direct REAL;
+    ALTER TABLE history ADD COLUMN codec_fallbacks INTEGER;
+    """,
 )
 """The schema, step by step: a file of version n lacks the steps from n on. A step that was released never changes."""
 

@@ -39,11 +39,17 @@ class History:
         self.alerts = (*self.alerts, *alerts)[-MAX_ALERTS:]
 
     def add(self, point: HistoryPoint) -> None:
-        """Record one step."""
+        """Record one step; where it comes again, because what came after the one before was undone, in place of all that."""
+        if self.kept and point.step <= self.kept[-1].step:
+            self.cut(point.step - 1)
         self.kept = (*self.kept, point)
         if len(self.kept) > MAX_POINTS:
             early = len(self.kept) - MAX_POINTS // 2
             self.kept = (*thinned(self.kept[:early], MAX_POINTS // 4), *self.kept[early:])
+
+    def cut(self, step: int) -> None:
+        """Forget the points after a step."""
+        self.kept = tuple(point for point in self.kept if point.step <= step)
 
     @property
     def points(self) -> tuple[HistoryPoint, ...]:

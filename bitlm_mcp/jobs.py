@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,12 +13,17 @@ from bitlm_mcp.compute.answers import Answer, Progress
 from bitlm_mcp.compute.commands import Command, Train
 from bitlm_mcp.compute.messages import Saved
 from bitlm_mcp.compute.scheduler import Urgency
-from bitlm_mcp.snapshot import FINAL, HistoryPoint, JobView, Status
+from bitlm_mcp.snapshot import FED, FINAL, HistoryPoint, JobView, Status
 
 
 def new_job_id() -> str:
     """An id that nobody can guess."""
     return f"job-{secrets.token_urlsafe(12)}"
+
+
+def _measured(point: HistoryPoint, names: Iterable[str]) -> dict[str, float]:
+    values = {name: getattr(point, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _nothing(*_: Any) -> None:
@@ -51,6 +56,8 @@ class Job:
     point: HistoryPoint | None = None
     measured: dict[str, float] = field(default_factory=dict)
     """By name, the last of what not every step measures."""
+    feed: dict[str, float] = field(default_factory=dict)
+    """The same of how windows were shown; `codec_fallbacks` of all steps together."""
     saved_step: int | None = None
     answer: Answer | None = None
     result: dict[str, Any] | None = None
@@ -86,8 +93,11 @@ class Job:
             self._began = (time.monotonic(), progress.share)
         if progress.point is not None:
             self.point = progress.point
-            values = {name: getattr(progress.point, name) for name in ("bits_per_byte_mixed", "bits_per_byte_held_out")}
-            self.measured |= {name: value for name, value in values.items() if value is not None}
+            self.measured |= _measured(progress.point, ("bits_per_byte_mixed", "bits_per_byte_held_out"))
+            failed = self.feed.get("codec_fallbacks", 0) + (progress.point.codec_fallbacks or 0)
+            self.feed |= _measured(progress.point, FED)
+            if self.feed:
+                self.feed["codec_fallbacks"] = failed
 
     def view_at_end(self, status: Status, error: BitLMError | None) -> JobView:
         """How the job will look when it has ended like this."""
@@ -124,6 +134,8 @@ class Job:
             stopped_early=self.progress.stopped_early,
             all_read=self.progress.all_read,
             drifted=self.progress.drifted,
+            feed=self.feed or None,
+            growths=self.progress.growths,
             saved_step=self.saved_step,
             result=self.result,
         )

@@ -154,6 +154,9 @@ class ModelStore:
     def publish(self, model_id: str, saved: Saved, lease: Lease) -> None:
         """Publish a later state of a model that this process trains, with its points since the one before."""
         model = self.get(model_id)
+        if saved.facts.step < model.step:  # what came after it was undone
+            model.history.cut(saved.facts.step)
+            model.step = saved.facts.step
         points = [point for point in model.history.points if point.step > model.recorded_step]
         info = self._publish(model_id, saved, points, model.history.alerts, lease, afresh=False)
         with self._lock:

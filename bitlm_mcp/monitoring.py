@@ -41,6 +41,11 @@ _OF_A_MODEL = {
     "mean_layers": "Layers per position of a model that halts.",
     "patch_mean": "Bytes per patch of a byte-latent model.",
     "patch_spread": "Standard deviation of its patches' sizes, bytes.",
+    "loss_raw": "Training loss of windows shown as they are, nats per byte.",
+    "loss_compressed": "Training loss of windows that travelled compressed, nats per byte.",
+    "loss_direct": "Training loss of run-length streams, nats per byte of stream.",
+    "ratio_compressed": "Bits of run-length streams per bit of windows that travelled.",
+    "ratio_direct": "Bits of run-length streams per bit of windows they were shown for.",
 }
 
 

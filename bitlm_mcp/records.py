@@ -269,6 +269,7 @@ def _progress(view: JobView) -> str:
 def _job(row: sqlite3.Row) -> JobRow:
     stored = {name: row[name] for name in ("job_id", "kind", "model_id", "status", "created", "finished", "error")}
     progress = json.loads(row["progress"])
+    progress["growths"] = tuple(progress.get("growths", ()))
     if row["status"] in FINAL:
         progress["eta_s"] = None
     result = None if row["result"] is None else json.loads(row["result"])

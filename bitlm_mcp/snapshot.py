@@ -11,6 +11,18 @@ from typing import Any, Literal
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled", "interrupted"]
 FINAL = frozenset({"completed", "failed", "cancelled", "interrupted"})
+FED = (
+    "loss_raw",
+    "accuracy_raw",
+    "loss_compressed",
+    "accuracy_compressed",
+    "ratio_compressed",
+    "loss_direct",
+    "accuracy_direct",
+    "ratio_direct",
+    "codec_fallbacks",
+)
+"""Of trainings that show windows in several ways."""
 RARE = (
     "bits_per_byte_held_out",
     "transition_rate",
@@ -22,6 +34,7 @@ RARE = (
     "mean_layers",
     "patch_mean",
     "patch_spread",
+    *FED,
 )
 LISTS = ("halt_probs", "patch_histogram")
 OF_SOME = frozenset({*RARE, *LISTS})
@@ -36,6 +49,7 @@ class HistoryPoint:
     computing process held after the step. bytes_per_second: learned by the network in this step.
     halt_probs, mean_layers: of models that halt, the mean halting probability of each layer, and layers per position.
     patch_mean, patch_spread, patch_histogram: of byte-latent models, with K, C, S: sizes of the batch's patches in bytes.
+    loss_…, accuracy_…, ratio_…, codec_fallbacks: of windows shown raw, compressed and direct, see `bitlm_core.Feed`.
     """
 
     step: int
@@ -59,6 +73,15 @@ class HistoryPoint:
     patch_mean: float | None = None
     patch_spread: float | None = None
     patch_histogram: tuple[int, ...] | None = None
+    loss_raw: float | None = None
+    accuracy_raw: float | None = None
+    loss_compressed: float | None = None
+    accuracy_compressed: float | None = None
+    ratio_compressed: float | None = None
+    loss_direct: float | None = None
+    accuracy_direct: float | None = None
+    ratio_direct: float | None = None
+    codec_fallbacks: int | None = None
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> HistoryPoint:
@@ -124,9 +147,12 @@ class ModelView:
 class JobView:
     """One job. Times are UNIX seconds; `progress` 0 … 1; `error` is for the caller's eyes; the rest as of its last step.
 
-    `saved_step`: the step of the model that its last save holds; what came after would be lost with the process.
+    `feed`: of a training that shows windows in several ways, the last loss, accuracy and ratio of each, and on how many windows
+    the codec has failed. `saved_step`: the step of the model that its last save holds; what came after would be lost with the
+    process.
     `stopped_early`: the held-out part was no longer known better, so the rest of the plan was left out. `all_read`: so it
-    was because a model without a network has read all of the data; `drifted`: because a metric moved.
+    was because a model without a network has read all of the data; `drifted`: because a metric moved. `growths`: what has
+    happened to a network that grows while it is trained.
     """
 
     job_id: str
@@ -149,6 +175,8 @@ class JobView:
     stopped_early: bool = False
     all_read: bool = False
     drifted: bool = False
+    feed: dict[str, float] | None = None
+    growths: tuple[str, ...] = ()
     saved_step: int | None = None
     result: dict[str, Any] | None = None
 

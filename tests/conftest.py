@@ -89,4 +89,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--calls", type=int, default=4000, help="how many tool calls are made up from the schemas")
     parser.addoption("--kills", type=int, default=10, help="how many servers are killed with SIGKILL at random moments")
     parser.addoption("--faults-seed", type=int, default=1, help="where the random faults begin")
+    parser.addoption("--slow", action="store_true", help="also what is marked slow")
     parser.addoption("--update-snapshots", action="store_true", help="rewrite the recorded schemas of the tools")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--slow"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]

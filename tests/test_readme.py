@@ -10,6 +10,7 @@ from typing import get_args
 
 import pytest
 
+import bitlm_core
 from bitlm_core.models.config import ModelConfig
 from bitlm_mcp.assembly import all_tools
 from bitlm_mcp.cli import bench
@@ -86,3 +87,14 @@ def test_it_tells_every_form_of_the_network() -> None:
     told = set(re.findall(r"`(\w+)", "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))))
     sizes = {"architecture", "d_model", "nhead", "num_layers", "dim_feedforward", "max_seq_len", "dropout"}
     assert told - {"use_act"} == ModelConfig.model_fields.keys() - sizes
+
+
+def test_what_it_says_for_the_names_of_another_system_runs(tmp_path: Path) -> None:
+    section = README[README.index("## Names that BitTransformerLM had") : README.index("## The tree")]
+    rows = [line.split("|")[2].strip() for line in section.splitlines() if line.startswith("|")][2:]
+    names: dict[str, object] = {"bitlm": bitlm_core, "path": tmp_path / "model"}
+    for snippet in (re.match(r"`([^`]+)`", row) for row in rows):
+        assert snippet is not None, rows
+        exec(snippet[1], names)  # noqa: S102 - our own lines
+    assert len(rows) > 25 and names["text"] == "again and again " and names["corrected"] == 0
+    assert isinstance(names["engine"], bitlm_core.Engine) and names["engine"].step > 5

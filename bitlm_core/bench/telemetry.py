@@ -112,7 +112,7 @@ def _costs(data: bytes, preset: Preset, steps: int) -> Iterator[tuple[float, flo
         result = engine.trainer.step(batch, objective="causal", step=step, progress=step / steps)
         times.append(now())
         found = learning.measure_batch(engine.trainer.model, batch, result, reference, settings)
-        engine.drift.observe(step, found.watched(settings))
+        engine.drift.observe(step, found.watched(settings) if found else {})
         times.append(now())
         with engine.trainer.training_dtype():
             learning.measure_attention(engine.trainer.model, batch, settings, step)

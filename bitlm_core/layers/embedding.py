@@ -68,17 +68,21 @@ class NgramEmbedding(nn.Module):
     """Sum of the rows that the last 2, 3, … symbols hash to, one table per length: what a short context says by itself.
 
     Windows end at their position, and what stands before a start symbol is all start. Rows begin at zero. Gradients are
-    sparse: a step touches only the rows it met (`training.optim.RowAdagrad`).
+    sparse: a step touches only the rows it met (`training.optim.RowAdagrad`). `dropout`: the share of rows left out in
+    training, each as a whole. The rows of long windows are met so seldom that they are the first to know data by heart.
     """
 
     def __init__(self, d_model: int, rows: int, orders: tuple[int, ...]) -> None:
         super().__init__()
-        self.rows, self.orders = rows, orders
+        self.rows, self.orders, self.dropout = rows, orders, 0.0
         self.weight = nn.Parameter(torch.zeros(len(orders) * rows, d_model))
 
     def forward(self, symbols_BT: Tensor, before_BN: Tensor | None = None) -> Tensor:
         """[B, T] symbols → [B, T, M]. `before`: the symbols before the first, as many as the longest window needs."""
-        return F.embedding(self._places(symbols_BT, before_BN), self.weight, sparse=True).sum(dim=2)
+        rows = F.embedding(self._places(symbols_BT, before_BN), self.weight, sparse=True)
+        if self.dropout and self.training:
+            rows = rows * F.dropout(rows.new_ones(rows.shape[:-1]), self.dropout)[..., None]
+        return rows.sum(dim=2)
 
     def _places(self, symbols_BT: Tensor, before_BN: Tensor | None = None) -> Tensor:
         """[B, T, orders] rows of the table."""

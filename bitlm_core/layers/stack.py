@@ -34,7 +34,8 @@ Running = Literal["plain", "checkpointed", "reversible", "nested"]
 
 
 class BlockStack(nn.Module):
-    """`num_layers` blocks. Sinusoidal positions end at `max_seq_len`, rotary ones nowhere.
+    """`num_layers` blocks. Sinusoidal positions end at `max_seq_len`, rotary ones nowhere; `sinusoid_copies`: so many copies of
+    a narrower sinusoid stand side by side.
 
     `running` and `compiled` (by `torch.compile`, each sub-block) may be changed at any time. `act_threshold`: None, no halting.
     """
@@ -54,13 +55,14 @@ class BlockStack(nn.Module):
         max_seq_len: int,
         dropout: float = 0.0,
         position: Literal["rotary", "sinusoidal"] = "rotary",
+        sinusoid_copies: int = 1,
         differential: bool = False,
         locality: Locality | None = None,
         act_threshold: float | None = None,
         running: Running = "plain",
     ) -> None:
         super().__init__()
-        self.d_model, self.dropout, self.position = d_model, dropout, position
+        self.d_model, self.dropout, self.position, self.sinusoid_copies = d_model, dropout, position, sinusoid_copies
         self.rotary_width = d_model // nhead // (2 if differential else 1)
         self.locality, self.act_threshold, self.running = locality, act_threshold, running
         self.compiled = False
@@ -85,7 +87,8 @@ class BlockStack(nn.Module):
             self.register_buffer("cos", cos, persistent=False)
             self.register_buffer("sin", sin, persistent=False)
         else:
-            self.register_buffer("sinusoid", sinusoidal_table(num_positions, self.d_model).to(device), persistent=False)
+            table = sinusoidal_table(num_positions, self.d_model // self.sinusoid_copies).repeat(1, self.sinusoid_copies)
+            self.register_buffer("sinusoid", table.to(device), persistent=False)
 
     def open_cache(self, capacity: int, locality: Locality | None = None) -> list[KeyValueCache]:
         """An empty cache per layer for one sequence of `capacity` positions, to be read without gradients.

@@ -22,6 +22,7 @@ def build_model(config: ModelConfig, seed: int = 0) -> LanguageModel:
         if config.diffusion == "own":
             of_masks = of_masked_network(config)
             model.masked_network = _ARCHITECTURES[of_masks.architecture](of_masks)
+        model.set_dropout(config.dropout or 0.0)
     if config.quantized:
         put_on_grid(model, config.quantized)
     return model

@@ -54,6 +54,7 @@ class ModelConfig(BaseModel):
     max_seq_len: Annotated[int, Field(ge=16, le=MAX_POSITIONS, description="positions in one window")] = 256
     dropout: Annotated[float | None, Field(ge=0.0, le=0.9, description="share of activations dropped; null: by passes")] = None
     position: Annotated[Position, Field(description="how positions are encoded")] = "rotary"
+    sinusoid_copies: Annotated[int, Field(ge=1, le=512, description="of a narrower sinusoid, side by side")] = 1
     attention: Annotated[Attention, Field(description="chunked: cost linear in length; differential: heads in pairs")] = "full"
     chunk_size: Annotated[int | None, Field(ge=1, le=MAX_POSITIONS, description="positions in a chunk of attention")] = None
     overlap: Annotated[int | None, Field(ge=0, le=MAX_POSITIONS, description="positions seen before the chunk")] = None
@@ -90,6 +91,12 @@ class ModelConfig(BaseModel):
             raise ValueError(
                 f"d_model={self.d_model} cannot be split into nhead={self.nhead} heads of even width: "
                 f"choose d_model as a multiple of {parts} (64 per head works best)"
+            )
+        widths = [self.d_model] if self.patch is None else [self.d_model, self.patch.local_width]
+        if self.sinusoid_copies > 1 and (self.position != "sinusoidal" or any(w % (2 * self.sinusoid_copies) for w in widths)):
+            raise ValueError(
+                f"sinusoid_copies={self.sinusoid_copies} is for position='sinusoidal' and a width that is a multiple of "
+                f"{2 * self.sinusoid_copies}: leave it out"
             )
         if self.architecture == "bit" and self.max_seq_len < 2 * BITS_PER_GROUP:
             raise ValueError(f"max_seq_len={self.max_seq_len} holds less than two bytes of nine bits: use at least 18")

@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bitlm_core.errors import ConfigError
+from bitlm_core.layers.embedding import NgramEmbedding
 from bitlm_core.layers.halting import Trace
 from bitlm_core.layers.memory import Locality
 from bitlm_core.layers.stack import BlockStack
 from bitlm_core.models.carried import Carried
 from bitlm_core.models.config import MAX_POSITIONS, ModelConfig
+
+NGRAM_DROPOUT, MOST_NGRAM_DROPOUT = 4.0, 0.9
 
 
 class Decoder(ABC):
@@ -72,8 +75,8 @@ class LanguageModel(nn.Module, ABC):
             num_layers=config.num_layers,
             dim_feedforward=config.dim_feedforward,
             max_seq_len=config.max_seq_len + self.positions_beyond,
-            dropout=config.dropout or 0.0,
             position=config.position,
+            sinusoid_copies=config.sinusoid_copies,
             differential=config.attention == "differential",
             locality=Locality(*config.chunks) if config.chunks else None,
             act_threshold=config.act_threshold,
@@ -187,10 +190,12 @@ class LanguageModel(nn.Module, ABC):
                 stack.expand_positional_encoding(max_seq_len + network.positions_beyond)
 
     def set_dropout(self, dropout: float) -> None:
-        """Share of activations dropped in training from now on."""
-        for network in self.networks:
-            for stack in network.stacks:
-                stack.set_dropout(dropout)
+        """Share of activations dropped in training from now on; of rows of n-grams, `NGRAM_DROPOUT` times that."""
+        for part in self.modules():
+            if isinstance(part, BlockStack):
+                part.set_dropout(dropout)
+            elif isinstance(part, NgramEmbedding):
+                part.dropout = min(MOST_NGRAM_DROPOUT, NGRAM_DROPOUT * dropout)
 
     def _inputs(self, symbols_BN: Tensor, documents_BT: Tensor | None, carried: Carried | None) -> Tensor:
         """The symbols, each one position later: what stands before a row or a document comes first."""

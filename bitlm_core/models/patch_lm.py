@@ -229,8 +229,8 @@ def _local_stack(config: ModelConfig, sizes: PatchSizes, num_layers: int) -> Blo
         num_layers=num_layers,
         dim_feedforward=4 * sizes.local_width,
         max_seq_len=config.max_seq_len + AT_ONCE,
-        dropout=config.dropout or 0.0,
         position=config.position,
+        sinusoid_copies=config.sinusoid_copies,
         locality=Locality(sizes.local_chunk, sizes.local_chunk),
         running="reversible" if config.reversible else "checkpointed" if config.use_checkpoint else "plain",
     )

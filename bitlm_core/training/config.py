@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from bitlm_core.diffusion.schedule import Masking, MaskUnit, least_hidden
+from bitlm_core.training.growing import Growing
 
 Objective = Literal["causal", "diffusion", "mixed"]
 """mixed: every second window of a batch causally, the others by diffusion."""
@@ -42,14 +43,28 @@ class TrainingConfig(BaseModel):
     telemetry_every: Annotated[
         int | None, Field(ge=1, le=100_000, description="steps between K, C, S measurements; null: as telemetry has it")
     ] = None
+    compress_prob: Annotated[
+        float, Field(ge=0, le=1, description="of windows that are run-length coded and decoded first, at the end of a run")
+    ] = 0.0
+    direct_prob: Annotated[float, Field(ge=0, le=1, description="of windows shown as their run-length streams")] = 0.0
 
     @model_validator(mode="after")
-    def _one_size(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.batch_bytes is not None and "batch_size" in self.model_fields_set:
             raise ValueError(
                 f"batch_bytes={self.batch_bytes} and batch_size={self.batch_size} both say what a step reads: give one"
             )
+        if self.compress_prob + self.direct_prob > 1:
+            raise ValueError(
+                f"compress_prob={self.compress_prob:g} and direct_prob={self.direct_prob:g} are shares of the same windows and "
+                "add up to more than 1: lower one of them"
+            )
         return self
+
+    @property
+    def feeds(self) -> bool:
+        """Whether windows are shown in more ways than as they are."""
+        return self.compress_prob > 0 or self.direct_prob > 0
 
     @model_serializer(mode="wrap")
     def _told(self, told: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -87,6 +102,7 @@ class TrainingPlan(BaseModel):
     looks_since_best: Annotated[int, Field(ge=0, lt=2**40)] = 0
     all_read: Annotated[bool, Field(description="nothing is left that a model without a network could learn")] = False
     drifted: Annotated[bool, Field(description="a metric moved, and the model's telemetry has halt_on_drift")] = False
+    growing: Annotated[Growing | None, Field(description="of a network that grows while it is trained")] = None
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
@@ -103,6 +119,18 @@ class TrainingPlan(BaseModel):
             raise ValueError(f"patience={self.patience} counts looks at held-out data: give validate_every too")
         return self
 
+    @model_validator(mode="after")
+    def _can_grow(self) -> Self:
+        if self.growing is None:
+            return self
+        if self.validate_every is None:
+            raise ValueError("a network grows by what is seen of held-out data: give validate_every too")
+        if self.patience is not None:
+            raise ValueError(f"patience={self.patience} would end a training where a network grows: leave one of both out")
+        if self.carry:
+            raise ValueError("carry=true keeps what the network of before has read, which one that grows cannot: leave it out")
+        return self
+
     @property
     def masking(self) -> Masking:
         """What diffusion hides now."""
@@ -110,8 +138,9 @@ class TrainingPlan(BaseModel):
 
     @property
     def now(self) -> dict[str, Any]:
-        """What the next step is told: `objective`, `progress` and `masking`."""
-        return {"objective": self.objective, "progress": self.progress, "masking": self.masking}
+        """What the next step is told: `objective`, `progress` and `masking`; where the network grows, `rate` and `alone`."""
+        pace = self.growing.pace(self.steps_done) if self.growing else {}
+        return {"objective": self.objective, "progress": self.progress, "masking": self.masking, **pace}
 
     @property
     def progress(self) -> float:
@@ -131,6 +160,20 @@ class TrainingPlan(BaseModel):
         return self.progress >= 1.0 or self.stopped_early or self.all_read or self.drifted
 
     @property
+    def rests(self) -> bool:
+        """Whether no step is next: none is left, or something is to be done to the network first."""
+        return self.finished or (self.growing is not None and self.growing.asks is not None)
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether enough of the run is left to see what comes of a growth."""
+        if self.growing is None or self.finished:
+            return False
+        settings = self.growing.settings
+        warms = self.steps is None or self.steps - self.steps_done > settings.warmup_steps
+        return warms and self.progress <= 1 - settings.last_share
+
+    @property
     def stopped_early(self) -> bool:
         """Whether the held-out loss has not fallen for as many looks as there was patience for."""
         return self.patience is not None and self.looks_since_best >= self.patience
@@ -147,9 +190,10 @@ class TrainingPlan(BaseModel):
 
     def after_validation(self, loss: float) -> TrainingPlan:
         """The plan that knows of one more look at held-out data."""
-        if self.best_loss is None or loss < self.best_loss:
-            return self.model_copy(update={"best_loss": loss, "looks_since_best": 0})
-        return self.model_copy(update={"looks_since_best": self.looks_since_best + 1})
+        better = self.best_loss is None or loss < self.best_loss
+        seen = {"best_loss": loss, "looks_since_best": 0} if better else {"looks_since_best": self.looks_since_best + 1}
+        growing = self.growing and self.growing.after_look(loss, self.steps_done, may_grow=self.may_grow)
+        return self.model_copy(update=seen | {"growing": growing})
 
 
 def learning_rate(config: TrainingConfig, progress: float, model_step: int, *, decay_share: float | None = None) -> float:

@@ -7,7 +7,7 @@ carried or saved for a run to resume exactly.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from shutil import which
@@ -23,6 +23,7 @@ from bitlm_core.models.carried import Carried
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.training.batches import Batch
 from bitlm_core.training.composite import Composite
+from bitlm_core.training.compressed import Feed, Showing, feed_of, show
 from bitlm_core.training.config import Objective, TrainingConfig, learning_rate
 from bitlm_core.training.objective import batch_loss, learns
 from bitlm_core.training.optim import is_table, make_optimizers, momentum, state_layout
@@ -34,13 +35,18 @@ _AS_THEY_ARE = nullcontext()
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one optimizer step did. `loss` in nats per byte; `path_logits` [B, T, 8] and `trace` are of its forward pass."""
+    """What one optimizer step did. `loss` in nats per byte shown; `path_logits` [B, T, 8] and `trace` are of its forward pass.
+
+    `path_logits`: of the windows that were shown as data, `trace` of the first part of these, where there are some. `feed`: how
+    windows were shown, of a training that shows them in several ways.
+    """
 
     loss: float
     grad_norm: float
     learning_rate: float
     path_logits: Tensor
     trace: Trace
+    feed: Feed | None = None
 
 
 FRESH_PASSES, MANY_PASSES, MANY_DROPOUT = 1.5, 3.0, 0.15
@@ -76,13 +82,16 @@ class Trainer:
         masking: Masking = WHOLE_BYTES,
         composite: Composite | None = None,
         weights: AbstractContextManager[object] = _AS_THEY_ARE,
+        rate: float = 1.0,
+        alone: Collection[str] = (),
     ) -> StepResult:
         """Train on one batch. A loss that is not finite raises ModelStateError and leaves the weights as they were.
 
         `progress` of the run, 0 … 1, sets the learning rate; `passes`, how often the run has read its data, the dropout of
         models that leave it open. `masking`: what diffusion hides. `composite`: a term beside the loss. `carried`: the rows go
-        on where these streams stand; it is the caller who then commits the batch to them. `weights`: stands around the
-        passes, and may let them see other ones than those that are moved.
+        on where these streams stand; it is the caller who then commits the batch to them. `rate`: times the learning rate.
+        `alone`: the parameters that learn, all others staying bit for bit as they are, moments included; () for all. `weights`:
+        stands around the passes, and may let them see other ones than those that are moved.
         """
         model = self.model
         random_seed = self.seed * _SEED_STRIDE + step
@@ -95,21 +104,17 @@ class Trainer:
             with self.training_dtype(), self._compiled(), torch.random.fork_rng(devices=_cuda_devices(model)):
                 torch.manual_seed(random_seed)
                 told: dict[str, Any] = {"carried": carried, "masking": masking, "composite": composite}
+                showing = show(batch, self.config, seed=self.seed, step=step, progress=progress).to(model.device)
                 with weights:
-                    loss, logits, trace = self._backward(batch.to(model.device), objective, generator, told)
+                    loss, logits, trace, feed = self._backward(showing, objective, generator, told)
+            self._hold_all_but(alone)
             norm = self._clip()
-            if not math.isfinite(loss) or not math.isfinite(norm):
-                raise ModelStateError(
-                    f"step {step + 1} gave loss={loss} and gradient norm={norm}; the weights were left as they were: "
-                    "train again with a smaller learning_rate",
-                    loss=loss,
-                    grad_norm=norm,
-                )
-            self._move(progress, step)
+            _check_finite(step, loss, norm)
+            self._move(progress, step, rate)
         finally:
             model.zero_grad(set_to_none=True)
             model.eval()
-        return StepResult(loss, norm, learning_rate(self.config, progress, step), logits, trace)
+        return StepResult(loss, norm, rate * learning_rate(self.config, progress, step), logits, trace, feed)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -179,12 +184,18 @@ class Trainer:
             found |= {f"{name}/{key}": like for key, like in state_layout(optimizer, parameter).items()}
         return found
 
-    def _move(self, progress: float, step: int) -> None:
-        """One step of each optimizer, by the schedules."""
+    def _hold_all_but(self, alone: Collection[str]) -> None:
+        """No optimizer touches what has no gradient."""
+        for name, parameter in self.model.named_parameters() if alone else ():
+            if name not in alone:
+                parameter.grad = None
+
+    def _move(self, progress: float, step: int, rate: float) -> None:
+        """One step of each optimizer, by the schedules; `rate`: times theirs."""
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
-                rate = learning_rate(self.config, progress, step, decay_share=group.get("decay_share"))
-                group["lr"] = group["rate"] * rate
+                scheduled = learning_rate(self.config, progress, step, decay_share=group.get("decay_share"))
+                group["lr"] = group["rate"] * rate * scheduled
                 if "momentum" in group:
                     group["momentum"] = momentum(step)
             optimizer.step()
@@ -205,24 +216,37 @@ class Trainer:
             yield name, parameter, owner[id(parameter)]
 
     def _backward(
-        self, batch: Batch, objective: Objective, generator: torch.Generator, told: dict[str, Any]
-    ) -> tuple[float, Tensor, Trace]:
-        total, logits, trace = 0.0, [], Trace()
+        self, showing: Showing, objective: Objective, generator: torch.Generator, told: dict[str, Any]
+    ) -> tuple[float, Tensor, Trace, Feed | None]:
+        total, trace = 0.0, None
+        data_logits, direct_logits = ([showing.data.data.new_zeros((0, 1, 8), dtype=torch.float32)] for _ in range(2))
         # Streams are carried for the whole batch, so it is not cut then.
-        for part in batch.parts(1 if told["carried"] else self.config.accumulation):
-            share = part.num_bytes / batch.num_bytes
-            found = batch_loss(self.model, part, objective, generator, ponder_cost=self.config.ponder_cost, **told)
+        for part, is_data in showing.parts(1 if told["carried"] else self.config.accumulation):
+            share = part.num_bytes / showing.num_bytes
+            own = told if is_data else told | {"composite": None}  # which compares with bytes of data
+            found = batch_loss(self.model, part, objective, generator, ponder_cost=self.config.ponder_cost, **own)
             (found.minimised * share).backward()  # type: ignore[no-untyped-call]
             total += found.nats.item() * share
-            logits.append(found.path_logits)
-            trace = trace if len(logits) > 1 else found.trace  # of the first part
+            (data_logits if is_data else direct_logits).append(found.path_logits)
+            trace = trace or found.trace  # of the first part
         apart = self.model.masked_network is not None
         for name, parameter, optimizer in self._owned():
             # Of a layer that no position reached, moments are kept like all others. What takes no part stays as it is, but is
             # met once, so that there are moments of everything.
             if parameter.grad is None and (learns(name, objective, apart=apart) or not optimizer.state.get(parameter)):
                 parameter.grad = _no_gradient(parameter, sparse=is_table(name))
-        return total, torch.cat(logits), trace
+        logits, direct = torch.cat(data_logits[1:] or data_logits), torch.cat(direct_logits[1:] or direct_logits)
+        return total, logits, trace or Trace(), feed_of(showing, logits, direct) if self.config.feeds else None
+
+
+def _check_finite(step: int, loss: float, norm: float) -> None:
+    if not math.isfinite(loss) or not math.isfinite(norm):
+        raise ModelStateError(
+            f"step {step + 1} gave loss={loss} and gradient norm={norm}; the weights were left as they were: "
+            "train again with a smaller learning_rate",
+            loss=loss,
+            grad_norm=norm,
+        )
 
 
 def _no_gradient(parameter: Tensor, *, sparse: bool) -> Tensor:

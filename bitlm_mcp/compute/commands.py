@@ -9,9 +9,11 @@ from pydantic import Field
 
 from bitlm_core import (
     MARGIN_BITS,
+    CodecName,
     DiffusionSampling,
     EngineConfig,
     Floors,
+    Growth,
     PatchingConfig,
     SamplingConfig,
     TelemetryConfig,
@@ -98,7 +100,8 @@ class Score(Asked):
 class Infer(Asked):
     """Continue a prompt, in up to so many attempts until the gate lets it pass. Answer: `GenerationOutcome`.
 
-    Strict is as warn: what is withheld from whom is for the server to decide.
+    Strict is as warn: what is withheld from whom is for the server to decide. compress_output, here and below: the answer has
+    its bytes coded too, as `coded`.
     """
 
     kind: Literal["infer"] = "infer"
@@ -108,6 +111,7 @@ class Infer(Asked):
     sampling: SamplingConfig
     safety: Literal["off", "warn", "strict"]
     attempts: int = 1
+    compress_output: CodecName | None = None
 
 
 class Calibrate(Asked):
@@ -132,6 +136,7 @@ class InferLong(Asked):
     first_bytes: int
     first_windows: int
     output: Path
+    compress_output: CodecName | None = None
 
 
 class DiffusionSample(Asked):
@@ -144,12 +149,13 @@ class DiffusionSample(Asked):
     prefix: bytes
     suffix: bytes
     sampling: DiffusionSampling
+    compress_output: CodecName | None = None
 
 
 class Compress(Asked):
     """Compress data into `output`, with a model or alone; records: see `bitlm_core.RECORDS_PATTERN`, None for one stream.
 
-    Answer: `CompressOutcome`. Small results, up to `first_bytes`, stand in it as well.
+    `codec` other than `model` takes neither. Answer: `CompressOutcome`. Small results, up to `first_bytes`, stand in it.
     """
 
     kind: Literal["compress"] = "compress"
@@ -158,6 +164,7 @@ class Compress(Asked):
     records: str | None
     first_bytes: int
     output: Path
+    codec: CodecName = "model"
 
 
 class Decompress(Asked):
@@ -169,6 +176,7 @@ class Decompress(Asked):
     record: int | None
     first_bytes: int
     output: Path
+    codec: CodecName = "model"
 
 
 class DamagedPlaces(Message):
@@ -229,6 +237,21 @@ class Quantize(Asked):
     before_to: Path | None
 
 
+class Grow(Asked):
+    """Make a model grow by a step; seed: of what is new. Answer: `Grown`.
+
+    It is then the model of that `incarnation`, saved into the folder `save_to`; the state before goes to `before_to`.
+    """
+
+    kind: Literal["grow"] = "grow"
+    model: ModelRef
+    step: Growth
+    seed: int
+    incarnation: int
+    save_to: Path
+    before_to: Path
+
+
 class Drop(Asked):
     """Forget a model. Answer: `Dropped`."""
 
@@ -251,6 +274,7 @@ Command = Annotated[
     | Decompress
     | Repair
     | InspectPatches
+    | Grow
     | Quantize
     | Drop,
     Field(discriminator="kind"),

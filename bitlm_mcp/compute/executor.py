@@ -10,8 +10,8 @@ At a safe point the command may be stopped by throwing `Stopped` into it; a trai
 from __future__ import annotations
 
 from collections.abc import Generator
-from functools import singledispatchmethod
-from typing import Any
+from functools import partial, singledispatchmethod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,8 +19,9 @@ import bitlm_core
 from bitlm_core import BitLMError
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.answers import Progress
-from bitlm_mcp.compute.compression import compress_steps, decompress_steps
+from bitlm_mcp.compute.compression import coded_steps, compress_steps, decompress_steps
 from bitlm_mcp.compute.engines import Engines, Entry
+from bitlm_mcp.compute.growth import growth_steps
 from bitlm_mcp.compute.messages import Message
 from bitlm_mcp.compute.patches import patches_steps
 from bitlm_mcp.compute.points import filled
@@ -31,6 +32,9 @@ from bitlm_mcp.compute.scoring import record_places, score_outcome
 from bitlm_mcp.compute.tracing import span
 from bitlm_mcp.compute.training import Training, write_state
 
+if TYPE_CHECKING:  # brings torch, which is loaded at the first command
+    from bitlm_core import Engine
+
 Steps = Generator[Progress, None, Message]
 
 _MAKERS = {
@@ -38,6 +42,7 @@ _MAKERS = {
     commands.Decompress: decompress_steps,
     commands.Repair: repair_steps,
     commands.InspectPatches: patches_steps,
+    commands.Grow: growth_steps,
     commands.Quantize: quantize_steps,
 }
 
@@ -105,13 +110,10 @@ class Executor:
 
     @execute.register
     def _train(self, command: commands.Train) -> Steps:
-        entry = self.engines.get(command.model, command.trace)
-        self.engines.make_room(
-            entry.engine.config.model_copy(update={"training": command.training}),
-            f"training {command.model.model_id!r}",
-            apart_from=command.model.model_id,
-        )
-        training = Training(entry, command)
+        entry, name = self.engines.get(command.model, command.trace), command.model.model_id
+        make_room = partial(self.engines.make_room, what=f"training {name!r}", apart_from=name)
+        make_room(entry.engine.config.model_copy(update={"training": command.training}))
+        training = Training(entry, command, make_room)
         try:
             yield from training.steps()
         except (MemoryError, RuntimeError) as error:
@@ -136,8 +138,8 @@ class Executor:
     @execute.register
     def _infer(self, command: commands.Infer) -> Steps:
         engine = self.engines.get(command.model, command.trace).engine
-        outcome: Message = yield from _shares(infer_steps(engine, command), command)
-        return outcome
+        steps = coded_steps(engine, command, infer_steps(engine, command))
+        return (yield from _shares(steps, command))  # type: ignore[no-any-return]
 
     @execute.register
     def _calibrate(self, command: commands.Calibrate) -> Steps:
@@ -152,12 +154,21 @@ class Executor:
     def _diffusion_sample(self, command: commands.DiffusionSample) -> Steps:
         engine = self.engines.get(command.model, command.trace).engine
         template = bitlm_core.Template(command.data, command.known, command.prefix, command.suffix)
-        return filled(engine, (yield from _shares(engine.diffusion_sample_steps(template, command.sampling), command)))
+
+        def steps() -> Generator[Any, None, Message]:
+            return filled(engine, (yield from engine.diffusion_sample_steps(template, command.sampling)))
+
+        return (yield from _shares(coded_steps(engine, command, steps()), command))  # type: ignore[no-any-return]
 
     @execute.register
     def _make(
         self,
-        command: commands.Compress | commands.Decompress | commands.Repair | commands.InspectPatches | commands.Quantize,
+        command: commands.Compress
+        | commands.Decompress
+        | commands.Repair
+        | commands.InspectPatches
+        | commands.Grow
+        | commands.Quantize,
     ) -> Steps:
         steps: Any = _MAKERS[type(command)]
         return (yield from _shares(steps(self.engines, command), command))  # type: ignore[no-any-return]
@@ -165,24 +176,29 @@ class Executor:
     @execute.register
     def _infer_long(self, command: commands.InferLong) -> Steps:
         engine = self.engines.get(command.model, command.trace).engine
-        data = command.data.open().array
-        steps = engine.infer_long_steps(data, ctx_bits=command.ctx_bits, overlap=command.overlap, carry=command.carry)
-        found = yield from _shares(steps, command)
-        command.output.write_bytes(np.packbits(found.bits).tobytes())
-        total = sum(window.num_bytes for window in found.windows)
-        mean = {
-            name: sum(getattr(window, name) * window.num_bytes for window in found.windows) / total
-            for name in ("bits_per_byte", "accuracy")
-        }
-        return answers.LongOutcome(
-            ctx_bits=found.ctx_bits,
-            overlap=found.overlap,
-            num_bits=9 * len(found.predicted),
-            num_windows=len(found.windows),
-            first_bits=np.packbits(found.bits[: 9 * command.first_bytes]).tobytes(),
-            windows=tuple(answers.Window(**vars(window)) for window in found.windows[: command.first_windows]),
-            **mean,
-        )
+        steps = coded_steps(engine, command, _long_steps(engine, command))
+        return (yield from _shares(steps, command))  # type: ignore[no-any-return]
+
+
+def _long_steps(engine: Engine, command: commands.InferLong) -> Generator[Any, None, answers.LongOutcome]:
+    """Predict along data; all bits into the output."""
+    data = command.data.open().array
+    found = yield from engine.infer_long_steps(data, ctx_bits=command.ctx_bits, overlap=command.overlap, carry=command.carry)
+    command.output.write_bytes(np.packbits(found.bits).tobytes())
+    total = sum(window.num_bytes for window in found.windows)
+    mean = {
+        name: sum(getattr(window, name) * window.num_bytes for window in found.windows) / total
+        for name in ("bits_per_byte", "accuracy")
+    }
+    return answers.LongOutcome(
+        ctx_bits=found.ctx_bits,
+        overlap=found.overlap,
+        num_bits=9 * len(found.predicted),
+        num_windows=len(found.windows),
+        first_bits=np.packbits(found.bits[: 9 * command.first_bytes]).tobytes(),
+        windows=tuple(answers.Window(**vars(window)) for window in found.windows[: command.first_windows]),
+        **mean,
+    )
 
 
 def _shares(steps: Generator[Any, None, Any], command: commands.Asked) -> Generator[Progress, None, Any]:

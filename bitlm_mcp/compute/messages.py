@@ -79,3 +79,20 @@ class Saved(Message):
 
     path: Path
     facts: ModelFacts
+
+
+class CodedOutput(Message):
+    """An answer's bytes as a codec made them; see `bitlm_core.Coded`."""
+
+    codec: str
+    data: bytes
+    num_bytes: int
+    ratio: float
+    seconds: float
+    warning: str
+
+
+class MadeBytes(Message):
+    """Base of answers with bytes that were made; `coded`: the same bytes, where that was asked for."""
+
+    coded: CodedOutput | None = None

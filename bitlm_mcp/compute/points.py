@@ -27,6 +27,7 @@ def point_of(report: StepReport, seconds: float) -> HistoryPoint:
         bits_per_byte_held_out=None if report.held_out_loss is None else report.held_out_loss / math.log(2),
         halt_probs=report.halt_probs or None,
         **_patches(report),
+        **_feed(report),
         bytes_per_second=report.num_bytes / seconds if seconds else None,
         memory_bytes=bitlm_core.used_memory_bytes(),
     )
@@ -37,6 +38,16 @@ def _patches(report: StepReport) -> dict[str, Any]:
     if about is None:
         return {}
     return {"patch_mean": about.mean, "patch_spread": about.spread, "patch_histogram": histogram_of(about)}
+
+
+def _feed(report: StepReport) -> dict[str, Any]:
+    feed = report.feed
+    if feed is None:
+        return {}
+    ways = {"raw": feed.raw, "compressed": feed.compressed, "direct": feed.direct}
+    told = {f"{name}_{way}": getattr(shown, name) for way, shown in ways.items() for name in ("loss", "accuracy", "ratio")}
+    del told["ratio_raw"]
+    return told | {"codec_fallbacks": feed.fallbacks}
 
 
 def generated(engine: Engine, found: tuple[Generation, Verdict | None]) -> answers.GenerationOutcome:

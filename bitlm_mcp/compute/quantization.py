@@ -6,8 +6,9 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import bitlm_core
-from bitlm_mcp.compute import answers, commands
+from bitlm_mcp.compute import commands
 from bitlm_mcp.compute.engines import Engines, Entry
+from bitlm_mcp.compute.made import Quantized
 from bitlm_mcp.compute.messages import Saved
 from bitlm_mcp.compute.training import write_state
 from bitlm_mcp.history import History
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from bitlm_core import Engine
 
 
-def quantize_steps(engines: Engines, command: commands.Quantize) -> Generator[float, None, answers.Quantized]:
+def quantize_steps(engines: Engines, command: commands.Quantize) -> Generator[float, None, Quantized]:
     """Quantise, yielding the share done. Where it is stopped or fails, the model that it is made of is as it was."""
     entry = engines.get(command.model, command.trace)
     engines.make_room(entry.engine.config, f"quantising {command.model.model_id!r}", apart_from=command.model.model_id)
@@ -32,7 +33,7 @@ def quantize_steps(engines: Engines, command: commands.Quantize) -> Generator[fl
             before.path.unlink(missing_ok=True)
         raise
     engines.put(command.to, made)
-    return answers.Quantized(
+    return Quantized(
         saved=saved,
         history=made.history.points,
         alerts=made.history.alerts,

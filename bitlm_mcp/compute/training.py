@@ -2,13 +2,16 @@
 
 The model's own state file is written now and then, when the training is stopped and at its end. A training that looks at
 held-out data and has somewhere to keep the best state writes that one at every look that finds a new best.
+
+In a progressive training a growth replaces the engine. What is written never holds a growth on trial: it is saved before the
+growth and after the judgement, and a stop in between leaves the model as it was before.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,19 +25,20 @@ from bitlm_mcp.compute.points import point_of
 from bitlm_mcp.compute.tracing import span
 
 if TYPE_CHECKING:
-    from bitlm_core import StepReport, TrainingPlan
+    from bitlm_core import EngineConfig, GrowthEvent, StepReport, TrainingPlan
 
 MAX_SAVING_SHARE = 0.02
 """Of a training's time, at most this is spent on saving, however short the interval that was asked for."""
 
 
 class Training:
-    """One training of one model: its pace, its record, its saves."""
+    """One training of one model: its pace, its record, its saves. `require_room`: as `bitlm_core.Progressive` has it."""
 
-    def __init__(self, entry: Entry, command: commands.Train) -> None:
+    def __init__(self, entry: Entry, command: commands.Train, require_room: Callable[[EngineConfig], None]) -> None:
         self._entry = entry
         self._command = command
-        self._num_bytes, self._busy_s, self._mixed = 0, 0.0, None
+        self._growth = bitlm_core.Progressive(entry.engine, require_room) if command.plan.growing else None
+        self._num_bytes, self._busy_s, self._warned = 0, 0.0, False
         self._due = time.monotonic() + command.autosave_s
         self._told = self._standing(command.plan)
 
@@ -45,8 +49,7 @@ class Training:
             raise ConfigError(f"{command.data.num_bytes} byte is too little to learn from: give at least 2 bytes")
         entry.engine.set_training(command.training)
         entry.trained_by = command.job_id
-        held = command.held_out.open() if command.held_out else None
-        steps = entry.engine.train_steps(command.data.open(), command.plan, held)
+        steps = self._reports()
         while True:
             started = time.perf_counter()
             with span("step", command.trace, step=entry.engine.step):
@@ -56,15 +59,25 @@ class Training:
                 return
             seconds = time.perf_counter() - started
             self._busy_s += seconds
+            if isinstance(report, bitlm_core.GrowthEvent):
+                yield from self._changed(report)
+                continue
             yield self._tell(report, seconds)
             if command.best_to is not None and self._found_best(report):
                 yield self._keeping_best(command.best_to)
-            if time.monotonic() >= self._due:
+            if not self._on_trial and (time.monotonic() >= self._due or self._grows_next):
                 yield self.saving()
 
     def save(self) -> Saved:
-        """Save the model as it is now. Raises CheckpointError or ResourceLimitError; then it stays in memory, unsaved."""
+        """Save the model as it is now, a growth on trial undone.
+
+        Raises CheckpointError or ResourceLimitError; then it stays in memory, unsaved.
+        """
         started = time.monotonic()
+        if self._growth and self._growth.on_trial:
+            self._growth.settle()
+            self._entry.engine = self._growth.engine
+            self._entry.history.cut(self._entry.engine.step)
         saved = write_state(self._entry, self._command.save_to, self._command.trace)
         took = time.monotonic() - started
         self._due = time.monotonic() + max(self._command.autosave_s, took / MAX_SAVING_SHARE)
@@ -77,6 +90,38 @@ class Training:
         except BitLMError as error:
             self._due = time.monotonic() + self._command.autosave_s
             return self._told.model_copy(update={"point": None, "alerts": (f"not saved: {error.message}",)})
+
+    def _reports(self) -> Generator[StepReport | GrowthEvent, None, None]:
+        """What the training tells; the engine of the entry is the one that has learned."""
+        entry, command = self._entry, self._command
+        data, held = command.data.open(), command.held_out.open() if command.held_out else None
+        if self._growth is None or held is None:
+            yield from entry.engine.train_steps(data, command.plan, held)
+            return
+        for report in self._growth.steps(data, command.plan, held):
+            entry.engine = self._growth.engine
+            yield report
+
+    @property
+    def _on_trial(self) -> bool:
+        return self._growth is not None and self._growth.on_trial
+
+    @property
+    def _grows_next(self) -> bool:
+        plan = self._entry.engine.plan
+        return plan is not None and plan.growing is not None and plan.growing.asks == "grow"
+
+    def _changed(self, event: GrowthEvent) -> Generator[Progress, None, None]:
+        """The network was changed: told as an alert, and saved unless it is on trial."""
+        self._entry.history.cut(event.step)
+        self._entry.history.warn((event.message,))
+        self._entry.unsaved = True
+        plan = self._entry.engine.plan or self._command.plan
+        told = {"message": event.message, "alerts": (event.message,)}
+        self._told = self._standing(plan).model_copy(update=told)
+        yield self._told
+        if not self._on_trial:
+            yield self.saving()
 
     def _found_best(self, report: StepReport) -> bool:
         plan = self._entry.engine.plan
@@ -102,6 +147,7 @@ class Training:
             all_read=plan.all_read,
             drifted=plan.drifted,
             bytes_per_second=self._num_bytes / self._busy_s if self._busy_s else None,
+            growths=tuple(event.message for event in plan.growing.events) if plan.growing else (),
         )
 
     def _tell_the_end(self) -> Generator[Progress, None, None]:
@@ -115,6 +161,8 @@ class Training:
         self._num_bytes += report.num_bytes
         point = point_of(report, seconds)
         alerts = tuple(alert.message for alert in report.alerts)
+        if report.feed is not None and report.feed.warning is not None and not self._warned:
+            alerts, self._warned = (*alerts, report.feed.warning), True
         self._entry.history.add(point)
         self._entry.history.warn(alerts)
         self._entry.unsaved = True

@@ -13,7 +13,7 @@ from bitlm_mcp.workspace import Workspace
 
 _JOBS = (
     *("train_step", "score", "infer_long", "compress", "decompress", "repair", "calibrate_floors", "inspect_patches"),
-    "quantize_model",
+    *("scale_model", "quantize_model"),
 )
 POLICIES = {
     **dict.fromkeys(_JOBS, TaskPolicy(quick_s=2.0, makes_job=True)),

@@ -18,20 +18,27 @@ from bitlm_mcp.workspace import Workspace, checkpoint_view
 
 BEST_OF = "best_of"
 """In the summary of such a checkpoint: the job whose best state it is."""
+BEFORE = "before"
+"""In that of a state before a growth: the job by which the model grew."""
 _LONGEST = 56  # characters of a model's id, so that the name has room for what follows
 
 
 def best_name(workspace: Workspace, model_id: str, job_id: str) -> str:
     """Under which name that job keeps its best state. Blocks: not for the event loop."""
+    return name_beside(workspace, model_id, "best", BEST_OF, job_id)
+
+
+def name_beside(workspace: Workspace, model_id: str, ending: str, mark: str, job_id: str) -> str:
+    """MODEL.ending, or with a number: what that job has under the `mark` in its summary, or else may put there."""
     short = (
         model_id
         if len(model_id) <= _LONGEST
         else f"{model_id[: _LONGEST - 9]}-{hashlib.sha256(model_id.encode()).hexdigest()[:8]}"
     )
     known, taken = {info.name: info for info in workspace.checkpoints.infos()}, set(workspace.checkpoints.names())
-    own = next((info.name for info in known.values() if info.summary.get(BEST_OF) == job_id), None)
-    names = (f"{short}.best" if number == 1 else f"{short}.best-{number}" for number in count(1))
-    return own or next(name for name in names if name not in taken or _may_go(known.get(name), model_id))
+    own = next((info.name for info in known.values() if info.summary.get(mark) == job_id), None)
+    names = (f"{short}.{ending}" if number == 1 else f"{short}.{ending}-{number}" for number in count(1))
+    return own or next(name for name in names if name not in taken or _may_go(known.get(name), model_id, mark))
 
 
 def keep_best(workspace: Workspace, name: str, model_id: str, job_id: str, saved: Saved) -> None:
@@ -62,10 +69,10 @@ def best_of(workspace: Workspace, name: str, job_id: str) -> dict[str, Any] | No
     }
 
 
-def is_best(info: CheckpointInfo) -> bool:
-    """Whether it is a best state, of which there is one per model: retention need not count it."""
-    return BEST_OF in info.summary
+def is_beside(info: CheckpointInfo) -> bool:
+    """Whether it was kept beside its model, one of its kind per model: retention need not count it."""
+    return BEST_OF in info.summary or BEFORE in info.summary
 
 
-def _may_go(info: CheckpointInfo | None, model_id: str) -> bool:
-    return info is not None and is_best(info) and not info.pinned and info.summary.get("model_id") == model_id
+def _may_go(info: CheckpointInfo | None, model_id: str, mark: str) -> bool:
+    return info is not None and mark in info.summary and not info.pinned and info.summary.get("model_id") == model_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from bitlm_core import ConfigError
+from bitlm_core import CodecName, ConfigError
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.compression import MAX_BYTES
 from bitlm_mcp.compute.messages import DataPart, ModelRef
@@ -19,8 +19,11 @@ FIRST_BYTES = 512
 """So much of the data stands in a result."""
 
 
-def compress(workspace: Workspace, model_id: str | None, source: Source, records: str | None) -> Job:
-    """Compress data with a model, or learning from the data alone."""
+def compress(
+    workspace: Workspace, model_id: str | None, source: Source, records: str | None, codec: CodecName = "model"
+) -> Job:
+    """Compress data with a model, or learning from the data alone; or with another codec, which knows no model."""
+    _check_codec(codec, model_id=model_id, records=records)
     if records is not None and model_id is None:
         raise ConfigError(f"records={records!r} needs a model_id: a model knows the records before it sees them")
     job_id = new_job_id()
@@ -30,14 +33,24 @@ def compress(workspace: Workspace, model_id: str | None, source: Source, records
         records=records,
         first_bytes=FIRST_BYTES,
         output=workspace.job_files.output(job_id),
+        codec=codec,
     )
     job = Job("compress", model_id or "", Urgency.READ, command, job_id=job_id, recorded=True)
     job.on_completed = _compressed
     return submit_recorded(workspace, job)
 
 
-def decompress(workspace: Workspace, source: Source, model_id: str | None, *, record: int | None, save_as: str | None) -> Job:
+def decompress(
+    workspace: Workspace,
+    source: Source,
+    model_id: str | None,
+    *,
+    record: int | None,
+    save_as: str | None,
+    codec: CodecName = "model",
+) -> Job:
     """Give back what was compressed, all of it or one record; `save_as`: also as a dataset, nothing of it held back."""
+    _check_codec(codec, model_id=model_id, record=record)
     job_id = new_job_id()
     command = commands.Decompress(
         model=_ref(workspace, model_id),
@@ -45,6 +58,7 @@ def decompress(workspace: Workspace, source: Source, model_id: str | None, *, re
         record=record,
         first_bytes=FIRST_BYTES,
         output=workspace.job_files.output(job_id),
+        codec=codec,
     )
 
     def completed(answer: answers.DecompressOutcome) -> dict[str, Any]:
@@ -57,6 +71,12 @@ def decompress(workspace: Workspace, source: Source, model_id: str | None, *, re
     job = Job("decompress", model_id or "", Urgency.READ, command, job_id=job_id, recorded=True)
     job.on_completed = completed
     return submit_recorded(workspace, job)
+
+
+def _check_codec(codec: str, **of_models: str | int | None) -> None:
+    given = [f"{name}={value!r}" for name, value in of_models.items() if value is not None]
+    if codec != "model" and given:
+        raise ConfigError(f"codec={codec!r} knows no models or records: leave out {', '.join(given)}, or the codec")
 
 
 def _ref(workspace: Workspace, model_id: str | None) -> ModelRef | None:
@@ -79,7 +99,9 @@ def _compressed(answer: answers.CompressOutcome) -> dict[str, Any]:
 
 
 def _decompressed(answer: answers.DecompressOutcome, save_as: str | None) -> dict[str, Any]:
-    found: dict[str, Any] = {"num_bytes": answer.num_bytes}
+    found: dict[str, Any] = {"num_bytes": answer.num_bytes, "seconds": answer.seconds}
+    if answer.ratio is not None:
+        found["ratio"] = answer.ratio
     try:
         found["text"] = answer.first.decode()
     except UnicodeDecodeError:

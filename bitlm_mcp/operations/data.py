@@ -13,11 +13,16 @@ from bitlm_mcp.workspace import Workspace
 
 @dataclass(frozen=True)
 class Source:
-    """The bytes of a call: a dataset's or a job's output, by their names, or the call's own."""
+    """The bytes of a call: a dataset's or a job's output, by their names, or the call's own.
+
+    codec, sent_bytes: of content that came compressed, what with and how small.
+    """
 
     dataset_id: str | None = None
     content: bytes | None = None
     output_of: str | None = None
+    codec: str | None = None
+    sent_bytes: int = 0
 
     def part(self, workspace: Workspace, job_id: str, *, holdout: bool | None) -> DataPart:
         """The bytes in a file; those of the call are written down for the job. holdout: see `DatasetStore.part`."""

@@ -13,7 +13,7 @@ from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.history import History
 from bitlm_mcp.jobs import Job
 from bitlm_mcp.leases import Lease
-from bitlm_mcp.operations.best_states import is_best
+from bitlm_mcp.operations.best_states import is_beside
 from bitlm_mcp.operations.writing import check_replaceable, submit_writer
 from bitlm_mcp.workspace import Workspace, checkpoint_view
 
@@ -129,5 +129,5 @@ def _keep_last(workspace: Workspace, model_id: str) -> None:
     if limit is None:
         return
     own = [info for info in workspace.checkpoints.infos() if info.summary.get("model_id") == model_id]
-    for info in [info for info in own if not info.pinned and not is_best(info)][limit:]:
+    for info in [info for info in own if not info.pinned and not is_beside(info)][limit:]:
         _delete_checkpoint(workspace, info.name)

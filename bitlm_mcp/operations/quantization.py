@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, Literal
 
 from bitlm_core import ConfigError, ModelStateError, check_quantization
-from bitlm_mcp.compute import answers, commands
+from bitlm_mcp.compute import commands, made
 from bitlm_mcp.compute.messages import Saved
 from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.history import History
@@ -65,7 +65,7 @@ def quantize_model(
 
 
 def _install(
-    workspace: Workspace, command: commands.Quantize, name: str | None, answer: answers.Quantized, lease: Lease
+    workspace: Workspace, command: commands.Quantize, name: str | None, answer: made.Quantized, lease: Lease
 ) -> dict[str, Any]:
     """Publish what was made; first, as the checkpoint of that name, what was there. Raises where the disk refuses either."""
     saved, file_bytes = answer.saved, answer.saved.path.stat().st_size

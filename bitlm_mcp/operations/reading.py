@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 from typing import Any, Literal
 
-from bitlm_core import ConfigError, DiffusionSampling, SamplingConfig, Template, check_records
+from bitlm_core import CodecName, ConfigError, DiffusionSampling, SamplingConfig, Template, check_records
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.jobs import Job, new_job_id
+from bitlm_mcp.operations.coded_outputs import output_facts
 from bitlm_mcp.operations.data import Source
 from bitlm_mcp.workspace import Workspace
 
@@ -38,6 +39,7 @@ def infer_long(
     carry: bool,
     first_bytes: int,
     first_windows: int,
+    compress_output: CodecName | None = None,
 ) -> Job:
     """Predict along data; all predicted bits become the job's output, the first ones stand in its result."""
     workspace.catch_up()
@@ -51,6 +53,7 @@ def infer_long(
         first_bytes=first_bytes,
         first_windows=first_windows,
         output=workspace.job_files.output(job_id),
+        compress_output=compress_output,
     )
     job = Job("infer_long", model_id, Urgency.READ, command, job_id=job_id, recorded=True)
     job.on_completed = lambda answer: _long_result(answer, ctx_bits, first_bytes)
@@ -58,17 +61,18 @@ def infer_long(
 
 
 def _long_result(answer: answers.LongOutcome, ctx_bits: int, first_bytes: int) -> dict[str, Any]:
-    found = answer.model_dump(exclude={"answer", "first_bits"})
+    found = answer.model_dump(exclude={"answer", "first_bits", "coded"})
     found["predicted_bits_base64"] = base64.b64encode(answer.first_bits).decode()
     found["returned_bits"] = min(answer.num_bits, 9 * first_bytes)
     # The composite follows from the others, and answers are to be short.
     found["windows"] = [{name: value for name, value in each.items() if name != "composite"} for each in found["windows"]]
+    warning = None
     if answer.ctx_bits < ctx_bits - 8:
-        found["warning"] = (
+        warning = (
             f"ctx_bits={ctx_bits} is more than the model's window: {answer.ctx_bits} was used, "
             f"with an overlap of {answer.overlap}"
         )
-    return found
+    return found | output_facts(answer.coded, "predicted_bits_base64", warning)
 
 
 def infer(
@@ -79,6 +83,7 @@ def infer(
     sampling: SamplingConfig,
     safety: Literal["off", "warn", "strict"],
     attempts: int = 1,
+    compress_output: CodecName | None = None,
 ) -> Job:
     """Continue a prompt, in up to so many attempts until the gate lets the output pass. ConfigError for more with no gate."""
     if attempts > 1 and safety == "off":
@@ -90,13 +95,21 @@ def infer(
         sampling=sampling,
         safety=safety,
         attempts=attempts,
+        compress_output=compress_output,
     )
     return workspace.runner.submit(Job("infer", model_id, Urgency.ANSWER, command))
 
 
-def diffusion_sample(workspace: Workspace, model_id: str, template: Template, sampling: DiffusionSampling) -> Job:
+def diffusion_sample(
+    workspace: Workspace,
+    model_id: str,
+    template: Template,
+    sampling: DiffusionSampling,
+    compress_output: CodecName | None = None,
+) -> Job:
     """Fill the gaps of a template."""
-    command = commands.DiffusionSample(model=workspace.models.ref(model_id), **vars(template), sampling=sampling)
+    ref = workspace.models.ref(model_id)
+    command = commands.DiffusionSample(model=ref, **vars(template), sampling=sampling, compress_output=compress_output)
     return workspace.runner.submit(Job("diffusion_sample", model_id, Urgency.ANSWER, command))
 
 

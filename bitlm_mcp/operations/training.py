@@ -185,8 +185,8 @@ def _held_out(workspace: Workspace, dataset_id: str | None) -> DataPart:
     """What a training may look at and never learns. Raises ConfigError where there is none."""
     if dataset_id is None:
         raise ConfigError(
-            "validate_every and patience look at the held-out part of a dataset, which text and data_base64 do not have: "
-            "call add_dataset and pass its dataset_id, or leave them out"
+            "validate_every, patience and progressive look at the held-out part of a dataset, and text and data_base64 have "
+            "none: call add_dataset and pass its dataset_id, or leave them out"
         )
     part = workspace.datasets.part(dataset_id, holdout=True)
     if part.num_bytes < 2:

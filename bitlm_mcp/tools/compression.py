@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, get_args
 
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from bitlm_core import RECORDS_PATTERN
+from bitlm_core import RECORDS_PATTERN, GeneralName
 from bitlm_mcp.operations import compression as operations
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.snapshot import JobView
+from bitlm_mcp.tools.coding_results import with_input
 from bitlm_mcp.tools.inference_results import CompressResult, DecompressResult
-from bitlm_mcp.tools.parameters import ID_PATTERN, DataBase64, OptionalDatasetId, Text, WaitSeconds
-from bitlm_mcp.tools.sources import given_container, given_data
+from bitlm_mcp.tools.parameters import ID_PATTERN, Codec, CompressInput, DataBase64, OptionalDatasetId, Text, WaitSeconds
+from bitlm_mcp.tools.sources import given_container, given_data, unpacked
 from bitlm_mcp.tools.waiting import finished, off_loop
 from bitlm_mcp.workspace import Workspace
 
@@ -31,13 +33,16 @@ def compression_tools(workspace: Workspace) -> list[ToolSpec]:
         text: Text = None,
         data_base64: DataBase64 = None,
         records: Records = None,
+        codec: Codec = "model",
+        compress_input: CompressInput = None,
         wait_s: WaitSeconds = 20,
     ) -> CompressResult:
         """Compress dataset_id, text or data_base64 without loss; read_output has the result."""
-        source = given_data(dataset_id, text, data_base64)
-        job = await off_loop(operations.compress, workspace, model_id, source, records)
+        source = await unpacked(given_data(dataset_id, text, data_base64), compress_input, data_base64)
+        job = await off_loop(operations.compress, workspace, model_id, source, records, codec)
         view = await finished(workspace, job.job_id, wait_s, ctx)
-        return CompressResult(job_id=view.job_id, status=view.status, next=_after(view), **view.result or {})
+        found = CompressResult(job_id=view.job_id, status=view.status, next=_after(view), **view.result or {})
+        return with_input(found, source)
 
     async def decompress(
         ctx: Context[Any, Any],
@@ -47,11 +52,13 @@ def compression_tools(workspace: Workspace) -> list[ToolSpec]:
         model_id: OptionalModelId = None,
         record: Annotated[int | None, Field(ge=0, description="Only this one, from 0.")] = None,
         save_as: Annotated[str | None, Field(pattern=ID_PATTERN, description="Store it as a new dataset.")] = None,
+        codec: Codec = "model",
         wait_s: WaitSeconds = 20,
     ) -> DecompressResult:
         """Give back exactly what job_id, dataset_id or data_base64 was compressed from; read_output has all of it."""
         source = given_container(job_id, dataset_id, data_base64)
-        job = await off_loop(operations.decompress, workspace, source, model_id, record=record, save_as=save_as)
+        begin = partial(operations.decompress, workspace, source, model_id, record=record, save_as=save_as, codec=codec)
+        job = await off_loop(begin)
         view = await finished(workspace, job.job_id, wait_s, ctx)
         return DecompressResult(job_id=view.job_id, status=view.status, next=_after(view), **view.result or {})
 
@@ -70,4 +77,5 @@ def _after(view: JobView) -> str | None:
         return f"read_output(job_id={view.job_id!r})" if found["num_bytes"] > operations.FIRST_BYTES else None
     if found["mode"] in ("model", "records"):
         return f"save_checkpoint(model_id={view.model_id!r}, name=…): only the model as it is now decodes this"
-    return f"decompress(job_id={view.job_id!r})"
+    codec = f", codec={found['mode']!r}" if found["mode"] in get_args(GeneralName) else ""
+    return f"decompress(job_id={view.job_id!r}{codec})"

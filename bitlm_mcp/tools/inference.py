@@ -10,8 +10,10 @@ from pydantic import Field
 from bitlm_core import SamplingConfig
 from bitlm_mcp.compute.answers import FillingOutcome, GenerationOutcome
 from bitlm_mcp.operations import reading as operations
+from bitlm_mcp.operations.data import Source
 from bitlm_mcp.results import Result
 from bitlm_mcp.schemas import ToolSpec
+from bitlm_mcp.tools.coding_results import with_input
 from bitlm_mcp.tools.inference_results import (
     DiffusionResult,
     InferLongResult,
@@ -20,6 +22,8 @@ from bitlm_mcp.tools.inference_results import (
 )
 from bitlm_mcp.tools.job_results import next_call
 from bitlm_mcp.tools.parameters import (
+    CompressInput,
+    CompressOutput,
     DataBase64,
     ModelId,
     OptionalDatasetId,
@@ -30,10 +34,11 @@ from bitlm_mcp.tools.parameters import (
     Seed,
     Text,
     WaitSeconds,
-    given_prompt,
+    prompt_bytes,
+    within_window,
 )
 from bitlm_mcp.tools.safety import answered, hand_over
-from bitlm_mcp.tools.sources import given_data, given_long_input
+from bitlm_mcp.tools.sources import given_data, given_long_input, unpacked
 from bitlm_mcp.tools.templates import (
     DEFAULT_GAP,
     UNTRAINED,
@@ -71,16 +76,18 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         records: Records = None,
         top: Annotated[int, Field(ge=1, le=100, description="How many odd ones to tell.")] = 5,
         adaptive: Annotated[bool, Field(description="Learn on, but nothing suspicious.")] = False,
+        compress_input: CompressInput = None,
         wait_s: WaitSeconds = 20,
     ) -> ScoreResult:
         """Measure bits per byte of data under a model, and find its oddest records and bytes.
 
         Give exactly one of dataset_id (its held-out part is used), text or data_base64.
         """
-        source = given_data(dataset_id, text, data_base64)
+        source = await unpacked(given_data(dataset_id, text, data_base64), compress_input, data_base64)
         job = await off_loop(operations.score, workspace, model_id, source, records=records, adaptive=adaptive, top=top)
         view = await finished(workspace, job.job_id, wait_s, ctx)
-        return ScoreResult(job_id=view.job_id, status=view.status, next=next_call(view), **view.result or {})
+        found = ScoreResult(job_id=view.job_id, status=view.status, next=next_call(view), **view.result or {})
+        return with_input(found, source)
 
     async def infer(
         ctx: Context[Any, Any],
@@ -101,16 +108,21 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
             Field(description="warn reports broken floors, strict withholds."),
         ] = "off",
         attempts: Annotated[int, Field(ge=1, le=4, description="Retries until it passes.")] = 1,
+        compress_input: CompressInput = None,
+        compress_output: CompressOutput = None,
     ) -> Result:
         """Continue a prompt: give exactly one of prompt, prompt_base64 or prompt_bits."""
         settled = answered(workspace, ctx)
         if settled is not None:
             return settled
-        given = given_prompt(workspace.model(model_id).max_bytes, prompt, prompt_base64, prompt_bits)
+        window = workspace.model(model_id).max_bytes
+        prompted = Source(content=prompt_bytes(prompt, prompt_base64, prompt_bits))
+        source = await unpacked(prompted, compress_input, prompt_base64)
+        given = within_window(source.content or b"", window)
         sampling = SamplingConfig(temperature=temperature, top_p=top_p, constraint=constraint, seed=seed)
-        job = operations.infer(workspace, model_id, given, max_new_bytes, sampling, safety, attempts)
+        job = operations.infer(workspace, model_id, given, max_new_bytes, sampling, safety, attempts, compress_output)
         found: GenerationOutcome = await answer(workspace, job, ctx)
-        return await hand_over(workspace, ctx, model_id, found, strict=safety == "strict")
+        return with_input(await hand_over(workspace, ctx, model_id, found, strict=safety == "strict"), source)
 
     async def infer_long(
         ctx: Context[Any, Any],
@@ -124,17 +136,23 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         carry: Annotated[bool, Field(description="Carry keys and values on; reread nothing.")] = False,
         return_bytes: Annotated[int, Field(ge=0, le=65_536, description="Bits of so many bytes.")] = 256,
         return_windows: Annotated[int, Field(ge=0, le=1024, description="So many windows.")] = 8,
+        compress_input: CompressInput = None,
+        compress_output: CompressOutput = None,
         wait_s: WaitSeconds = 20,
     ) -> InferLongResult:
         """Predict every bit along an input of any length, with K, C, S and bits per byte of each window.
 
         Give exactly one of prompt, prompt_base64, prompt_bits or dataset_id (its held-out part is used).
         """
-        source = given_long_input(prompt, prompt_base64, prompt_bits, dataset_id)
+        given = given_long_input(prompt, prompt_base64, prompt_bits, dataset_id)
+        source = await unpacked(given, compress_input, prompt_base64)
         sizes = {"ctx_bits": ctx_bits, "overlap": overlap, "first_bytes": return_bytes, "first_windows": return_windows}
-        job = await off_loop(operations.infer_long, workspace, model_id, source, **sizes, carry=carry)
+        job = await off_loop(
+            operations.infer_long, workspace, model_id, source, **sizes, carry=carry, compress_output=compress_output
+        )
         view = await finished(workspace, job.job_id, wait_s, ctx)
-        return InferLongResult(job_id=view.job_id, status=view.status, next=next_call(view), **view.result or {})
+        found = InferLongResult(job_id=view.job_id, status=view.status, next=next_call(view), **view.result or {})
+        return with_input(found, source)
 
     async def diffusion_sample(
         ctx: Context[Any, Any],
@@ -153,6 +171,7 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         temperature: Temperature = 0.9,
         constraint: Constraint = "none",
         seed: Seed = 0,
+        compress_output: CompressOutput = None,
     ) -> DiffusionResult:
         """Fill bytes between a prefix and a suffix, or the gaps of a template, in a few parallel steps.
 
@@ -169,9 +188,10 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
             constraint=constraint,
             seed=seed,
         )
-        found: FillingOutcome = await answer(workspace, operations.diffusion_sample(workspace, model_id, given, sampling), ctx)
+        job = operations.diffusion_sample(workspace, model_id, given, sampling, compress_output)
+        found: FillingOutcome = await answer(workspace, job, ctx)
         told = {name: getattr(found, name) for name in DiffusionResult.model_fields if hasattr(found, name)}
-        return DiffusionResult(**told | generation_facts(found), warning=None if found.diffusion_steps else UNTRAINED)
+        return DiffusionResult(**told | generation_facts(found, None if found.diffusion_steps else UNTRAINED))
 
     return [
         ToolSpec(score, "Score", read_only=True, destructive=False, idempotent=True),

@@ -8,9 +8,11 @@ from typing import Annotated, Any
 from mcp_types import CallToolResult, TextContent
 from pydantic import Field
 
-from bitlm_mcp.results import FiniteOrNone, Result, both_channels
+from bitlm_mcp.results import FiniteOrNone, both_channels
 from bitlm_mcp.snapshot import JobView, Status
+from bitlm_mcp.tools.coding_results import CompressedInput
 from bitlm_mcp.tools.gate_results import CalibrateResult
+from bitlm_mcp.tools.growth_results import ScaleResult
 from bitlm_mcp.tools.inference_results import (
     CompressResult,
     DecompressResult,
@@ -28,7 +30,9 @@ DRIFTED = (
     "train_step goes on from there; the page, or set_telemetry (offered with --toolsets all), changes what counts as drift"
 )
 _Read = ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
-_Shape = CalibrateResult | QuantizeResult | _Read
+_Shape = CalibrateResult | ScaleResult | QuantizeResult | _Read
+MAX_GROWTHS = 5
+"""How many changes of a network that grows an answer tells."""
 _SHAPES: dict[str, type[_Shape]] = {
     "calibrate_floors": CalibrateResult,
     "score": ScoreResult,
@@ -37,11 +41,12 @@ _SHAPES: dict[str, type[_Shape]] = {
     "decompress": DecompressResult,
     "repair": RepairResult,
     "inspect_patches": PatchesResult,
+    "scale_model": ScaleResult,
     "quantize_model": QuantizeResult,
 }
 
 
-class JobResult(Result):
+class JobResult(CompressedInput):
     """A job, with what a training has reached so far. Without a network every figure is context mixing's."""
 
     job_id: str
@@ -56,9 +61,11 @@ class JobResult(Result):
     bits_per_byte: FiniteOrNone = None
     bits_per_byte_mixed: Annotated[FiniteOrNone, Field(description="With context mixing, on bytes new to it.")] = None
     bits_per_byte_held_out: Annotated[FiniteOrNone, Field(description="Of the network, on the held-out part.")] = None
+    feed: Annotated[dict[str, float] | None, Field(description="Windows shown raw, compressed, direct.")] = None
     stopped_early: Annotated[bool | None, Field(description="True where patience ended it.")] = None
     bytes_per_second: FiniteOrNone = None
     eta_s: FiniteOrNone = None
+    growths: Annotated[list[str] | None, Field(description="Of a progressive training: what happened, the latest.")] = None
     note: str | None = None
     saved_step: Annotated[int | None, Field(description="Step of the model that is safe on the disk.")] = None
     result: dict[str, Any] | None = None
@@ -74,6 +81,7 @@ def job_result(workspace: Workspace, view: JobView) -> JobResult:
     if view.kind != "train_step":
         del known["steps_done"]
     known["stopped_early"] = view.stopped_early or None
+    known["growths"] = list(view.growths[-MAX_GROWTHS:]) or None
     known["note"] = ALL_READ if view.all_read else DRIFTED if view.drifted else None
     return JobResult(**known, version=workspace.snapshot.version, next=next_call(view))
 

@@ -8,7 +8,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from bitlm_core import CodecError, ConfigError, ParityError, SequenceTooLongError, bits_from_digits, bits_to_bytes
+from bitlm_core import (
+    CodecError,
+    CodecName,
+    ConfigError,
+    GeneralName,
+    ParityError,
+    SequenceTooLongError,
+    bits_from_digits,
+    bits_to_bytes,
+)
+from bitlm_mcp.schemas import RARE
 
 MAX_TEXT = 2_000_000
 MAX_BASE64 = 2_800_000
@@ -33,6 +43,11 @@ PromptBits = Annotated[
         description="9 digits a byte, even parity last.",
     ),
 ]
+CompressInput = Annotated[GeneralName | None, Field(description="What the base64 was compressed with.", json_schema_extra=RARE)]
+CompressOutput = Annotated[
+    CodecName | None, Field(description="What the answer's base64 is compressed with.", json_schema_extra=RARE)
+]
+Codec = Annotated[CodecName, Field(description="model: bitlm's own.", json_schema_extra=RARE)]
 Records = Annotated[str | None, Field(max_length=15, description="whole, lines, fixed:N or pcap.")]
 Overwrite = Annotated[bool, Field(description="Replace it.")]
 Limit = Annotated[int, Field(ge=1, le=100, description="How many.")]
@@ -89,9 +104,8 @@ def bits_bytes(name: str, digits: str) -> bytes:
     return data
 
 
-def given_prompt(max_bytes: int, prompt: str | None, prompt_base64: str | None, prompt_bits: str | None) -> bytes:
-    """The bytes of the one prompt that was given. Raises SequenceTooLongError above `max_bytes`, the model's window."""
-    data = prompt_bytes(prompt, prompt_base64, prompt_bits)
+def within_window(data: bytes, max_bytes: int) -> bytes:
+    """The prompt. Raises SequenceTooLongError above `max_bytes`, the model's window."""
     if len(data) > max_bytes:
         raise SequenceTooLongError(
             f"a prompt of {len(data):,} bytes ({9 * len(data):,} bits) exceeds the model's window of {max_bytes:,} bytes "

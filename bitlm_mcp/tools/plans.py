@@ -7,11 +7,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from bitlm_core import ConfigError, TrainingConfig, TrainingPlan
+from bitlm_core import ConfigError, Growing, ProgressiveConfig, TrainingConfig, TrainingPlan
 from bitlm_mcp.schemas import RARE
 
+LENGTH = ("steps", "seconds", "validate_every", "patience")
+"""What says how long to train."""
+KIND = ("objective", "mask_unit", "noise_curriculum", "carry")
+"""The fields of a plan that say what is learned, and how the data is read."""
+SETTINGS = (
+    "batch_size",
+    "learning_rate",
+    "optimizer",
+    "accumulation",
+    "use_autocast",
+    "compile",
+    "compress_prob",
+    "direct_prob",
+)
+"""The fields of `TrainingConfig` that a call may name."""
 VALIDATE_EVERY = 50
-"""Steps between two looks at held-out data, for a call that names its patience alone."""
+"""Steps between two looks at held-out data, for a call that names its patience, or that the network is to grow, alone."""
 
 Steps = Annotated[int | None, Field(ge=1, le=1_000_000, description="Optimizer steps; 1 without seconds.")]
 Seconds = Annotated[float | None, Field(gt=0, le=86_400, description="Time to train for, at most.")]
@@ -31,6 +46,17 @@ Accumulation = Annotated[
 ]
 UseAutocast = Annotated[bool | None, Field(description="Compute in bf16, the default.", json_schema_extra=RARE)]
 Compile = Annotated[bool | None, Field(description="torch.compile: slow to start.", json_schema_extra=RARE)]
+CompressProb = Annotated[
+    float | None, Field(ge=0, le=1, description="Windows that travel compressed, at the end.", json_schema_extra=RARE)
+]
+DirectProb = Annotated[float | None, Field(ge=0, le=1, description="Windows shown as compressed bits.", json_schema_extra=RARE)]
+Progressive = Annotated[
+    bool, Field(description="Let the network grow at each plateau of its held-out loss.", json_schema_extra=RARE)
+]
+ImproveThreshold = Annotated[
+    float | None, Field(gt=0, lt=1, description="Of progressive: mean gain that is none.", json_schema_extra=RARE)
+]
+MaxParameters = Annotated[int | None, Field(ge=1, description="Of progressive: it stops there.", json_schema_extra=RARE)]
 Queue = Annotated[bool, Field(description="Wait for its turn.")]
 ResumeJob = Annotated[str | None, Field(max_length=64, description="A job to go on with.")]
 IdempotencyKey = Annotated[str | None, Field(min_length=1, max_length=128, description="Same call, same key: the same job.")]
@@ -40,7 +66,7 @@ def plan_of(
     *, steps: int | None, seconds: float | None, validate_every: int | None, patience: int | None, **asked: Any
 ) -> TrainingPlan:
     """The plan of a call: one step where no length is given. Raises ConfigError for what does not go together."""
-    if patience is not None and validate_every is None:
+    if (patience is not None or asked.get("growing")) and validate_every is None:
         validate_every = VALIDATE_EVERY
     try:
         return TrainingPlan(
@@ -51,18 +77,34 @@ def plan_of(
             **asked,
         )
     except ValidationError as error:
-        problems = (problem["msg"].removeprefix("Value error, ") for problem in error.errors(include_url=False))
-        raise ConfigError("; ".join(problems)) from None
+        raise _refused(error) from None
 
 
-def kind_of(objective: str, mask_unit: str, noise_curriculum: bool, carry: bool) -> dict[str, Any]:
-    """The fields of a plan that say what is learned, and how the data is read."""
-    return {"objective": objective, "mask_unit": mask_unit, "noise_curriculum": noise_curriculum, "carry": carry}
+def _refused(error: ValidationError) -> ConfigError:
+    problems = (problem["msg"].removeprefix("Value error, ") for problem in error.errors(include_url=False))
+    return ConfigError("; ".join(problems))
+
+
+def named(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Some of the arguments of a call."""
+    return {name: given[name] for name in names}
+
+
+def growing_of(progressive: bool, improve_threshold: float | None, max_parameters: int | None) -> Growing | None:
+    """How a network grows while it is trained. Raises ConfigError for settings of it where it does not."""
+    asked = {"improve_threshold": improve_threshold, "max_parameters": max_parameters}
+    given = {name: value for name, value in asked.items() if value is not None}
+    if given and not progressive:
+        raise ConfigError(f"{', '.join(given)} belongs to progressive training: pass progressive=true, or leave that out")
+    return Growing(settings=ProgressiveConfig(**given)) if progressive else None  # type: ignore[arg-type]
 
 
 def settings_of(asked: Mapping[str, Any]) -> TrainingConfig:
-    """The settings of a call; what is None is as the engine has it."""
-    return TrainingConfig(**{name: value for name, value in asked.items() if value is not None})
+    """The settings of a call; what is None is as the engine has it. Raises ConfigError for what does not go together."""
+    try:
+        return TrainingConfig(**{name: value for name, value in asked.items() if value is not None})
+    except ValidationError as error:
+        raise _refused(error) from None
 
 
 def refuse_beside_resume(given: Iterable[object], asked: Mapping[str, object]) -> None:

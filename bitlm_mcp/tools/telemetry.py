@@ -12,7 +12,7 @@ from bitlm_core import TelemetryConfig
 from bitlm_mcp.operations import telemetry as operations
 from bitlm_mcp.results import FiniteOrNone, Result, text_of
 from bitlm_mcp.schemas import ToolSpec
-from bitlm_mcp.snapshot import HistoryPoint
+from bitlm_mcp.snapshot import FED, HistoryPoint
 from bitlm_mcp.tools.parameters import ModelId
 from bitlm_mcp.tools.waiting import answer, off_loop
 from bitlm_mcp.workspace import Workspace
@@ -20,7 +20,7 @@ from bitlm_mcp.workspace import Workspace
 _SETTABLE = {*TelemetryConfig.model_fields, *operations.FLOORS}
 LEFT_OUT = ("transition_rate", "symbiosis_kl", "bytes_per_second", "memory_bytes", "patch_histogram")
 """What is left out of a short answer."""
-SELDOM = ("transition_rate", "symbiosis_kl", "composite", "attention_entropy", "patch_mean", "patch_spread")
+SELDOM = ("transition_rate", "symbiosis_kl", "composite", "attention_entropy", "patch_mean", "patch_spread", *FED)
 """Whose history is left out of a short answer."""
 MAX_ALERTS = 2
 """How many alerts a short answer tells, the latest."""
@@ -50,6 +50,15 @@ class HistoryResult(Result):
     attention_entropy: Column | None = None
     patch_mean: Column | None = None
     patch_spread: Column | None = None
+    loss_raw: Column | None = None
+    accuracy_raw: Column | None = None
+    loss_compressed: Column | None = None
+    accuracy_compressed: Column | None = None
+    ratio_compressed: Column | None = None
+    loss_direct: Column | None = None
+    accuracy_direct: Column | None = None
+    ratio_direct: Column | None = None
+    codec_fallbacks: Column | None = None
 
 
 class LeftOut(Result):
@@ -89,6 +98,15 @@ class TelemetryResult(Result):
     patch_mean: FiniteOrNone = None
     patch_spread: FiniteOrNone = None
     patch_histogram: list[int] | None = None
+    loss_raw: FiniteOrNone = None
+    accuracy_raw: FiniteOrNone = None
+    loss_compressed: FiniteOrNone = None
+    accuracy_compressed: FiniteOrNone = None
+    ratio_compressed: FiniteOrNone = None
+    loss_direct: Annotated[FiniteOrNone, Field(description="Nats per byte of stream.")] = None
+    accuracy_direct: FiniteOrNone = None
+    ratio_direct: FiniteOrNone = None
+    codec_fallbacks: FiniteOrNone = None
     grad_norm: FiniteOrNone = None
     job_id: str | None = None
     history: HistoryResult

@@ -10,14 +10,17 @@ from typing import Annotated, Any
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
+from bitlm_mcp.operations.data import Source
 from bitlm_mcp.operations.reading import cancel
 from bitlm_mcp.operations.training import resume, train
 from bitlm_mcp.results import FiniteOrNone, Result
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.snapshot import JobView
 from bitlm_mcp.tools import plans
+from bitlm_mcp.tools.coding_results import with_input
 from bitlm_mcp.tools.job_results import JobResult, job_result
 from bitlm_mcp.tools.parameters import (
+    CompressInput,
     DataBase64,
     JobId,
     Limit,
@@ -28,7 +31,7 @@ from bitlm_mcp.tools.parameters import (
     WaitSeconds,
     one_of,
 )
-from bitlm_mcp.tools.sources import given_data
+from bitlm_mcp.tools.sources import given_data, unpacked
 from bitlm_mcp.tools.waiting import STOP_WAIT_S, off_loop, raise_failure, wait_for
 from bitlm_mcp.workspace import Workspace
 
@@ -104,10 +107,16 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         carry: plans.Carry = False,
         validate_every: plans.ValidateEvery = None,
         patience: plans.Patience = None,
+        progressive: plans.Progressive = False,
+        improve_threshold: plans.ImproveThreshold = None,
+        max_parameters: plans.MaxParameters = None,
         optimizer: plans.Optimizer = None,
         accumulation: plans.Accumulation = None,
         use_autocast: plans.UseAutocast = None,
         compile: plans.Compile = None,
+        compress_input: CompressInput = None,
+        compress_prob: plans.CompressProb = None,
+        direct_prob: plans.DirectProb = None,
         wait_s: WaitSeconds = 20,
         queue: plans.Queue = False,
         resume_job: plans.ResumeJob = None,
@@ -118,22 +127,21 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         Returns within wait_s: finished, or with a job_id for wait_job.
         One long call learns more than many short ones.
         """
-        run: dict[str, Any] = {"steps": steps, "seconds": seconds, "validate_every": validate_every, "patience": patience}
-        asked = plans.kind_of(objective, mask_unit, noise_curriculum, carry)
-        settings = {"batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
-        settings |= {"accumulation": accumulation, "use_autocast": use_autocast, "compile": compile}
-        sources = {"dataset_id": dataset_id, "text": text, "data_base64": data_base64}
+        given = locals()
+        run, asked, settings = (plans.named(given, names) for names in (plans.LENGTH, plans.KIND, plans.SETTINGS))
+        sources, source = plans.named(given, ("dataset_id", "text", "data_base64")), Source()
+        asked["growing"] = plans.growing_of(progressive, improve_threshold, max_parameters)
         if resume_job is not None:
             one_of(resume_job=resume_job, **sources)
-            plans.refuse_beside_resume([*run.values(), *settings.values(), idempotency_key], asked)
+            plans.refuse_beside_resume([*run.values(), *settings.values(), compress_input, idempotency_key], asked)
             view = await off_loop(resume, workspace, resume_job, queue=queue)
         else:
-            source, asked = given_data(**sources), run | asked
+            source, asked = await unpacked(given_data(**sources), compress_input, data_base64), run | asked
             plan, training = plans.plan_of(**asked), plans.settings_of(settings)
             begin = partial(train, workspace, model_id, queue=queue, idempotency_key=idempotency_key)
             view = await off_loop(begin, source, plan, training)
         view = await wait_for(workspace, view.job_id, min(wait_s, workspace.settings.max_wait_s), ctx, owner=True)
-        return _outcome(workspace, view)
+        return with_input(_outcome(workspace, view), source)
 
     async def wait_job(ctx: Context[Any, Any], job_id: JobId, wait_s: WaitSeconds = 45) -> JobResult:
         """Wait until a job ends, or for wait_s. Call it again while it is running."""

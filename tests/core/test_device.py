@@ -36,8 +36,14 @@ print(peak() - before)
     ("preset", "architecture", "batch_size", "use_autocast", "fields"),
     [
         ("tiny", "bit", 2, False, {"dropout": 0.1}),
-        ("small", "byte", 4, True, {"attention": "differential", "reversible": True, "max_seq_len": 1024}),
-        ("small", "byte", 4, True, {"use_checkpoint": True, "max_seq_len": 2048, "chunk_size": 128, "use_act": True}),
+        pytest.param(
+            *("small", "byte", 4, True, {"attention": "differential", "reversible": True, "max_seq_len": 1024}),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("small", "byte", 4, True, {"use_checkpoint": True, "max_seq_len": 2048, "chunk_size": 128, "use_act": True}),
+            marks=pytest.mark.slow,
+        ),
         ("tiny", "patch", 1, True, {"patching": "fixed", "stride": 1, "max_seq_len": 2048}),
     ],
 )

@@ -23,6 +23,7 @@ from bitlm_core import (
     TrainingPlan,
     bytes_in_memory,
     compress_steps,
+    grow,
     preset_config,
 )
 from bitlm_core.layers.memory import Locality
@@ -193,6 +194,26 @@ def test_every_way_to_cut_patches_is_honest(form: str, text: bytes) -> None:
     assert 8 * len(coded) == pytest.approx(claimed, rel=0.005, abs=9)  # the coder ends with up to one byte
     assert decoded_by(engine, coded, len(data), None) == data.tobytes()
     assert claimed < 7 * len(data)
+
+
+@pytest.mark.parametrize("kind", ["byte", "bit", "patch"])
+def test_what_has_grown_is_honest(kind: str, text: bytes) -> None:
+    """Both tests, for a network that has learned a little, has grown in every way, and has learned a little more."""
+    sizes: dict[str, Any] = {"d_model": 16, "nhead": 1, "num_layers": 1, "max_seq_len": 20 * (9 if kind == "bit" else 1)}
+    if kind != "bit":
+        sizes["ngram_rows"] = 64
+    model = preset_config("tiny", kind, **sizes, **({"local_width": 16} if kind == "patch" else {}))  # type: ignore[arg-type]
+    engine = Engine(EngineConfig(model=model, training=TrainingConfig(batch_size=8, warmup_steps=2), mixing=None))
+    for step in ("layer", "width", "context", None):
+        for _ in engine.train_steps(bytes_in_memory(text[:20_000]), TrainingPlan(steps=4)):
+            pass
+        engine = grow(engine, step) if step else engine  # type: ignore[arg-type]
+    data = np.frombuffer(text[100_000:100_050], np.uint8).copy()
+    assert not leaks(lambda changed: all_logits(engine, changed, learn=False), data)
+    coded = coded_by(engine, data.tobytes(), None)
+    claimed = total_nats(all_logits(engine, data, learn=False), data) / math.log(2)
+    assert 8 * len(coded) == pytest.approx(claimed, rel=0.005, abs=9)  # the coder ends with up to one byte
+    assert decoded_by(engine, coded, len(data), None) == data.tobytes()
 
 
 def coded_by(engine: Engine, data: bytes, locality: Locality | None) -> bytes:

@@ -21,7 +21,10 @@ from tests.conftest import run
 BITS = 18_000
 
 
-@pytest.mark.parametrize(("name", "form"), [("byte", {}), ("bit", {"chunk_size": 576, "reversible": True})])
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("byte", {}), pytest.param("bit", {"chunk_size": 576, "reversible": True}, marks=pytest.mark.slow)],
+)
 def test_the_small_preset_trains_and_answers(name: str, form: dict[str, Any], text: bytes) -> None:
     positions = BITS // 9 if name == "byte" else BITS
     model = preset_config("small", name, max_seq_len=positions, **form)  # type: ignore[arg-type]

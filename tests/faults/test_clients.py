@@ -143,6 +143,7 @@ def test_connections_that_send_nothing_are_no_burden(web: Victim, caller: Caller
         client.close()
 
 
+@pytest.mark.slow
 def test_streams_that_nobody_reads_are_no_burden(web: Victim, caller: Caller) -> None:
     url = urlsplit(caller.address)
     streams = [connected(caller.address) for _ in range(20)]

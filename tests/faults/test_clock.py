@@ -13,6 +13,7 @@ from tests.faults.victims import Refused, ShiftedClock, victim
 DAY_S = 86_400
 
 
+@pytest.mark.slow
 def test_jumps_of_some_days_lose_nothing(tmp_path: Path) -> None:
     rng = random.Random(5)
     by, state, story = tmp_path / "by", tmp_path / "state", Story(rng)

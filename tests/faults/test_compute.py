@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.faults.story import TINY
 from tests.faults.victims import Victim, saved_after, victim
 
@@ -21,6 +23,7 @@ def computing(server: Victim) -> int:
     return pid
 
 
+@pytest.mark.slow
 def test_a_killed_compute_process_costs_the_steps_since_the_last_save(tmp_path: Path) -> None:
     rng = random.Random(9)
     with victim(tmp_path / "state", isolate=True, autosave_s=0.05) as server:

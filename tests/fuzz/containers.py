@@ -1,4 +1,5 @@
-"""Containers of all modes, damaged at random: each must decode to the right bytes or to an error, soon, and never crash.
+"""Containers of all modes and data of all codecs, damaged at random: each must decode to the right bytes or to an error,
+soon, and never crash.
 
 `make fuzz` runs 100,000 and more; the last line is JSON. Half of the damaged headers and indexes get a right CRC again, so
 that what lies behind the CRCs is reached too. What a record read alone gives is compared where no CRC was forged: a forged
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bitlm_core import BitLMError, Engine, EngineConfig, MixingConfig, preset_config
+from bitlm_core.compression.codecs import general_codec
 from bitlm_core.compression.container import DecoderLimits, parse
 from bitlm_core.compression.decompress import decompress_record, decompress_steps
 from bitlm_core.compression.model_codec import ModelCodec
@@ -42,6 +44,8 @@ class Subject:
     content: bytes
     codec: ModelCodec | None
     records: tuple[bytes, ...] = ()
+    general: bool = False
+    """Data of the general codec `name`."""
 
 
 def subjects() -> list[Subject]:
@@ -58,6 +62,9 @@ def subjects() -> list[Subject]:
         content = CAPTURE if name == "pcap" else b"".join(parts)
         container = run(own.compress_records_steps(array(content), records))
         found.append(Subject(name, container, content, own, tuple(parts)))
+    for name in ("rle", "zlib", "lzma", "zstd"):
+        for content in (bytes(300) + short, noise(60)):
+            found.append(Subject(name, run(general_codec(name).encode_steps(array(content))), content, None, general=True))
     return found
 
 
@@ -125,7 +132,9 @@ def attempt(subject: Subject, container: bytes, random_: random.Random, forged: 
     """What came of decoding all, and of one record: "right", or why not. Raises WrongOutputError and surprises."""
     outcomes = []
     calls: list[tuple[bytes, Callable[[], bytes]]] = [
-        (subject.content, lambda: run(decompress_steps(container, subject.codec, limits=LIMITS)).tobytes())
+        (subject.content, lambda: run(general_codec(subject.name).decode_steps(container, LIMITS.num_bytes)))
+        if subject.general
+        else (subject.content, lambda: run(decompress_steps(container, subject.codec, limits=LIMITS)).tobytes())
     ]
     if subject.records:
         record = random_.randrange(len(subject.records))

@@ -22,7 +22,7 @@ EVERYTHING = READING | {
     *("init_model", "delete", "add_dataset", "train_step", "cancel_job", "save_checkpoint", "load_checkpoint"),
     *("decompress", "repair", "approve_sample"),
 }
-TUNING = {"set_telemetry", "calibrate_floors", "inspect_patches", "quantize_model"}
+TUNING = {"set_telemetry", "calibrate_floors", "inspect_patches", "scale_model", "quantize_model"}
 
 
 @pytest.mark.parametrize(

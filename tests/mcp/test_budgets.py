@@ -100,7 +100,7 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("init_model", {"model_id": LONG + "new", "preset": "tiny"}),
             ("list_models", {}),
             ("add_dataset", {"dataset_id": LONG + "new", "text": "some text"}),
-            ("train_step", model | {"dataset_id": NAMES[0]}),
+            ("train_step", {"model_id": NAMES[2], "dataset_id": NAMES[0]}),
             ("wait_job", {"job_id": done}),
             ("wait_job", {"job_id": long.structured_content["job_id"]}),
             ("cancel_job", {"job_id": done}),
@@ -120,6 +120,7 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("save_checkpoint", model | {"name": LONG + "new"}),
             ("load_checkpoint", {"name": LONG + "new", "model_id": LONG + "two"}),
             ("delete", {"kind": "model", "name": LONG + "two"}),
+            ("scale_model", {"model_id": LONG + "new", "strategy": "width"}),
             ("approve_sample", {"sample_id": withheld(full), "approve": True}),
         ]
         assert {name for name, _ in calls} | {"calibrate_floors"} == {tool.name for tool in (await asked.list_tools()).tools}

@@ -54,7 +54,8 @@ async def test_a_dataset_and_back_into_a_dataset(made: Server) -> None:
         assert back["text"] == TEXT[:512].decode() and back["next"] == f"read_output(job_id={back['job_id']!r})"
         assert made.workspace.datasets.part("again", holdout=None).open().array.tobytes() == TEXT
         assert "exists already" in await refused(asked, "decompress", job_id=found["job_id"], save_as="again")
-        assert made.workspace.job(back["job_id"]).result == {"num_bytes": 1800, "text": back["text"], "dataset_id": "again"}
+        kept = {"num_bytes": 1800, "text": back["text"], "dataset_id": "again", "ratio": found["compressed_bytes"] / 1800}
+        assert (made.workspace.job(back["job_id"]).result or {}) == kept | {"seconds": back["seconds"]}
 
 
 @pytest.mark.anyio

@@ -48,6 +48,32 @@ def test_an_empty_file(files: tuple[Path, Path, Path]) -> None:
     assert target.read_bytes() == b""
 
 
+@pytest.mark.parametrize("codec", ["rle", "zlib", "lzma", "zstd"])
+def test_other_codecs(files: tuple[Path, Path, Path], codec: str) -> None:
+    source, packed, target = files
+    source.write_bytes(LINES + bytes(4000))
+    found = done("compress", source, packed, "--codec", codec)
+    size = len(packed.read_bytes())
+    assert f"{len(LINES) + 4000:,} bytes -> {size:,}, " in found and f"ratio {size / (len(LINES) + 4000):.4f}, " in found
+    assert f"CPU-s ({codec})" in found
+    done("decompress", packed, target, "--codec", codec)
+    assert target.read_bytes() == source.read_bytes()
+    assert "more than the 99 bytes" in refused("decompress", packed, target, "--codec", codec, "--max-bytes", 99, "--force")
+    assert "not made by" in refused("decompress", packed, target, "--force")
+    packed.write_bytes(packed.read_bytes()[:-1])
+    assert "damaged at byte" in refused("decompress", packed, target, "--codec", codec, "--force")
+    assert target.read_bytes() == source.read_bytes()
+
+
+def test_what_other_codecs_do_not_know_is_refused(files: tuple[Path, Path, Path]) -> None:
+    source, packed, _ = files
+    for options in (["--lanes", 2], ["--records", "lines"], ["--model", "m"], ["--memory-mib", 8]):
+        assert f"--codec zlib knows no {options[0]}" in refused("compress", source, packed, "--codec", "zlib", *options)
+    for options in (["--record", 0], ["--model", "m"], ["--memory-mib", 8]):
+        assert f"--codec zlib knows no {options[0]}" in refused("decompress", source, packed, "--codec", "zlib", *options)
+    assert not packed.exists()
+
+
 def test_with_a_model(files: tuple[Path, Path, Path], checkpoint: Path) -> None:
     source, packed, target = files
     source.write_bytes(LINES[:200])

@@ -37,6 +37,7 @@ FIXED = {
     "quantize_model": {"mode": "int8", "model_id": "default", "overwrite": False, "qat_steps": 0, "wait_s": 20},
     "save_checkpoint": {"overwrite": False},
     "load_checkpoint": {"overwrite": False},
+    "scale_model": {"model_id": "default", "strategy": "auto", "seed": 0, "wait_s": 20},
     "wait_job": {"wait_s": 45},
     "cancel_job": {},
     "list_models": {},

@@ -245,6 +245,11 @@ function showSelected(models) {
   if ("attention_entropy" in model) facts.push(["Attention entropy (nats)", decimal(model.attention_entropy)]);
   if ("mean_layers" in model) facts.push(["Layers per position", decimal(model.mean_layers)]);
   if ("patch_mean" in model) facts.push(["Bytes per patch", `${decimal(model.patch_mean)} ± ${decimal(model.patch_spread)}`]);
+  // Of trainings that show windows in several ways.
+  for (const way of ["raw", "compressed", "direct"]) {
+    const loss = model[`loss_${way}`];
+    if (loss !== undefined) facts.push([`Loss, ${way} (nats)`, `${decimal(loss)}, ${decimal(model[`accuracy_${way}`])} right`]);
+  }
   const tiles = page("tiles");
   while (tiles.children.length > facts.length) tiles.lastElementChild.remove();
   facts.forEach(([name, value], i) => {

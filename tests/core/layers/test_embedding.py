@@ -55,3 +55,19 @@ def test_rows_learn_by_adagrad_and_others_stay() -> None:
     assert optimizer.state[table]["sum"].tolist() == [0, 4, 0, 0, 9, 0]
     with pytest.raises(TypeError, match="without a closure"):
         optimizer.step(lambda: 0.0)
+
+
+def test_rows_are_left_out_in_training_each_as_a_whole() -> None:
+    embedding = an_embedding()
+    with torch.no_grad():
+        embedding.weight.zero_()
+        embedding.weight[: embedding.rows, :2], embedding.weight[embedding.rows :, 2:] = 1.0, 1.0  # order 2, order 3
+    embedding.dropout, symbols = 0.75, torch.randint(256, (8, 500), generator=torch.Generator().manual_seed(3))
+    assert embedding.eval()(symbols).eq(1).all()
+    torch.manual_seed(4)
+    found = embedding.train()(symbols)
+    assert torch.equal(found[..., 0::2], found[..., 1::2]) and set(found.unique().tolist()) == {0.0, 4.0}
+    kept = (found[..., ::2] > 0).float()
+    # Of 4,000 draws of each order; nine standard deviations are 0.062.
+    assert (kept.mean((0, 1)) - 0.25).abs().max() < 0.062
+    assert abs(float((kept[..., 0] * kept[..., 1]).mean()) - 0.0625) < 0.035  # independently

@@ -291,3 +291,4 @@ def test_dropout_grows_with_how_often_the_data_was_read(config_of: Configs, text
         plan = TrainingPlan(steps=10, objective=objective)  # type: ignore[arg-type]
         losses(engine, data, plan)  # half a pass each; the last one begins after 4.5
         assert engine.model.stack.dropout == expected
+        assert engine.model.ngram_embedding.dropout == min(0.9, 4 * expected)

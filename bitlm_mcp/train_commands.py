@@ -1,0 +1,214 @@
+"""`bitlm train`: a model learns a file, without a server; with --progressive its network grows on the way.
+
+It is the training of the server's jobs, so what comes of it is a checkpoint that a server loads, or a file like one. Ctrl-C
+ends it early, with what was learned until then. Importing this brings no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+import bitlm_core
+from bitlm_mcp import options
+from bitlm_mcp.compression_commands import check_free, known_engine
+from bitlm_mcp.compute import commands
+from bitlm_mcp.compute.engines import Entry
+from bitlm_mcp.compute.messages import DataPart, ModelRef, Saved
+from bitlm_mcp.compute.training import Training
+from bitlm_mcp.shell import followed, one_line, refuse
+from bitlm_mcp.tools.plans import growing_of, plan_of, settings_of
+
+FRESH, GROWING = "A fresh model", "A network that grows"
+SECONDS = 60.0
+NEVER_S = 1e9  # a command saves at its end
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="File to learn.")]
+SaveAs = Annotated[str | None, typer.Option(help="Checkpoint of the state directory to make.")]
+Out = Annotated[Path | None, typer.Option(help="File to make instead.")]
+Model = Annotated[str | None, typer.Option(help="Model, checkpoint or file of one to go on from.", show_default="a fresh one")]
+Seconds = Annotated[float | None, typer.Option(min=0.1, max=86_400, help="Time to train for.", show_default=f"{SECONDS:g}")]
+Steps = Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Optimizer steps.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, max=1024, help="Windows per step.", show_default="8")]
+LearningRate = Annotated[float | None, typer.Option(min=1e-9, max=1, help="Peak of the schedule.", show_default="0.003")]
+Holdout = Annotated[float, typer.Option(min=0, max=0.9, help="Share of FILE, its end, that is only looked at.")]
+ValidateEvery = Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Steps between looks at that.")]
+Architecture = Annotated[
+    Literal["byte", "bit", "patch", "mix"] | None,
+    typer.Option(help="A position a byte, bit, patch; mix: no network.", show_default="byte", rich_help_panel=FRESH),
+]
+Preset = Annotated[
+    Literal["tiny", "small", "base"] | None, typer.Option(help="Sizes.", show_default="small", rich_help_panel=FRESH)
+]
+ContextMixing = Annotated[
+    bool | None, typer.Option("--context-mixing/--no-context-mixing", show_default="on", rich_help_panel=FRESH)
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="Of weights and batches.", show_default="0", rich_help_panel=FRESH)]
+Progressive = Annotated[
+    bool, typer.Option("--progressive", help="Grow at each plateau of the held-out loss.", rich_help_panel=GROWING)
+]
+ImproveThreshold = Annotated[
+    float | None,
+    typer.Option(min=1e-9, max=0.999, help="Mean gain that is none.", show_default="0.01", rich_help_panel=GROWING),
+]
+MaxParameters = Annotated[int | None, typer.Option(min=1, help="Where growing ends.", rich_help_panel=GROWING)]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+JsonOnly = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]
+
+
+def train(
+    context: typer.Context,
+    file: File,
+    save_as: SaveAs = None,
+    out: Out = None,
+    model: Model = None,
+    seconds: Seconds = None,
+    steps: Steps = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    holdout_fraction: Holdout = 0.1,
+    validate_every: ValidateEvery = None,
+    architecture: Architecture = None,
+    preset: Preset = None,
+    context_mixing: ContextMixing = None,
+    seed: Seed = None,
+    progressive: Progressive = False,
+    improve_threshold: ImproveThreshold = None,
+    max_parameters: MaxParameters = None,
+    force: Force = False,
+    json_only: JsonOnly = False,
+    state_dir: options.StateDir = None,
+) -> None:
+    """Train a model on a file, and save it as a checkpoint or into a file."""
+    asked = locals()
+    with one_line():
+        home = state_dir or options.state_home(context.obj)
+        target = _target(save_as, out, home, force)
+        growing = growing_of(progressive, improve_threshold, max_parameters)
+        run: dict[str, Any] = {"steps": steps, "seconds": seconds or (None if steps else SECONDS), "growing": growing}
+        plan = plan_of(**run, validate_every=validate_every, patience=None)
+        training = settings_of({"batch_size": batch_size, "learning_rate": learning_rate})
+        entry = Entry(_engine(model, home, asked), 0)
+        bitlm_core.check_training(entry.engine.config.model, training, plan)
+        learned, held = _parts(file, holdout_fraction)
+        command = commands.Train(
+            model=ModelRef(model_id=target.name, incarnation=0, state=file),
+            job_id="",
+            data=learned,
+            held_out=held if plan.validate_every else None,
+            plan=plan,
+            training=training,
+            autosave_s=NEVER_S,
+            save_to=target.folder,
+        )
+        saved = _trained(Training(entry, command, _require_room))
+        target.take(saved)
+        _tell(entry, target, json_only)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where a model goes: a file, or a checkpoint in a store."""
+
+    name: str
+    path: Path | None
+    store: bitlm_core.CheckpointStore
+    force: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where it may be written first."""
+        return self.path.absolute().parent if self.path else self.store.scratch(self.name).parent
+
+    def take(self, saved: Saved) -> None:
+        """Make a saved state what was asked for."""
+        if self.path is not None:
+            bitlm_core.sync(saved.path)
+            saved.path.replace(self.path)
+            return
+        facts = saved.facts.model_dump(mode="json") | {"model_id": self.name}
+        self.store.publish(self.name, saved.path, step=saved.facts.step, summary=facts, overwrite=self.force)
+
+
+def _target(save_as: str | None, out: Path | None, state_dir: Path, force: bool) -> _Target:
+    store = bitlm_core.CheckpointStore(state_dir / "checkpoints")
+    refuse((save_as is None) == (out is None), "name what to make: --save-as NAME in the state directory, or --out FILE")
+    if out is not None:
+        check_free(out, force)
+    else:
+        store.check_free(save_as or "", force)
+    return _Target(save_as or out.name if out else str(save_as), out, store, force)
+
+
+def _engine(model: str | None, state_dir: Path, asked: Mapping[str, Any]) -> bitlm_core.Engine:
+    """The model to go on from, or a fresh one. Raises ConfigError where sizes are given for one that has its own."""
+    names = ("architecture", "preset", "context_mixing", "seed")
+    given = [f"--{name.replace('_', '-')}" for name in names if asked[name] is not None]
+    if model is not None:
+        refuse(bool(given), f"{', '.join(given)} is of a fresh model, and {model!r} is what it is: leave one of them out")
+        return known_engine(model, state_dir)
+    kind: Any = asked["architecture"] or "byte"
+    sizes: Any = asked["preset"] or (None if kind == "mix" else "small")
+    mixing = None if asked["context_mixing"] is False else bitlm_core.MixingConfig()
+    config = bitlm_core.EngineConfig(model=bitlm_core.preset_config(sizes, kind), mixing=mixing, seed=asked["seed"] or 0)
+    _require_room(config)
+    return bitlm_core.Engine(config)
+
+
+def _require_room(config: bitlm_core.EngineConfig) -> None:
+    bitlm_core.require_memory(bitlm_core.estimate_engine_bytes(config), "the model")
+
+
+def _parts(file: Path, holdout_fraction: float) -> tuple[DataPart, DataPart]:
+    """What is learned, and what is only looked at."""
+    size, digest = file.stat().st_size, bitlm_core.digest_of(file)
+    cut = size - int(size * holdout_fraction)
+
+    def part(start: int, end: int) -> DataPart:
+        return DataPart(path=file.absolute(), start=start, end=end, digest=f"{digest}:{start}-{end}")
+
+    return part(0, cut), part(cut, size)
+
+
+def _trained(training: Training) -> Saved:
+    """Train to the end, or until Ctrl-C, and save."""
+    try:
+        followed(_shares(training), "training")
+    except KeyboardInterrupt:
+        typer.echo("bitlm: stopped; what was learned until now is saved", err=True)
+    return training.save()
+
+
+def _shares(training: Training) -> Generator[float, None, None]:
+    """How far it is; what it warns of is told as it comes."""
+    for progress in training.steps():
+        for alert in progress.alerts:
+            typer.echo(f"bitlm: {alert}", err=True)
+        yield progress.share
+
+
+def _tell(entry: Entry, target: _Target, json_only: bool) -> None:
+    engine, points = entry.engine, entry.history.points
+    last = points[-1] if points else None
+    looks = [point.bits_per_byte_held_out for point in points if point.bits_per_byte_held_out is not None]
+    growing = engine.plan.growing if engine.plan else None
+    figures = {
+        "saved": str(target.path or target.name),
+        "step": engine.step,
+        "num_parameters": engine.num_parameters,
+        "bits_per_byte": last.bits_per_byte if last else None,
+        "bits_per_byte_held_out": looks[-1] if looks else None,
+        "growths": [event.message for event in growing.events] if growing else None,
+    }
+    told = {name: value for name, value in figures.items() if value is not None}
+    if json_only:
+        typer.echo(json.dumps(told))
+        return
+    for name, value in told.items():
+        for each in value if isinstance(value, list) else [value]:
+            typer.echo(f"{name:22} {round(each, 4) if isinstance(each, float) else each}")

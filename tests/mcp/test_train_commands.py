@@ -1,0 +1,95 @@
+"""`bitlm train`: a checkpoint that a server loads, or a file; and one line for what cannot be."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+
+import pytest
+
+from bitlm_core import (
+    CheckpointStore,
+    Engine,
+    EngineConfig,
+    ProgressiveConfig,
+    TrainingPlan,
+    bytes_in_memory,
+    preset_config,
+    read_file,
+    write_file,
+)
+from bitlm_mcp.operations.models import load
+from tests.mcp.command_line import invoked, refused
+from tests.mcp.workspaces import TEXT, config, server
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "text").write_bytes(TEXT)
+    return tmp_path / "text"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model"
+    write_file(path, *Engine(config()).state())
+    return path
+
+
+def test_a_file_is_learned_as_the_engine_would(file: Path, model: Path, tmp_path: Path) -> None:
+    asked = ("train", file, "--model", model, "--steps", 3, "--batch-size", 2, "--holdout-fraction", 0.5, "--json")
+    told = json.loads(invoked(*asked, "--out", tmp_path / "made").stdout)
+    made = Engine.from_state(*read_file(tmp_path / "made", "made"))
+    twin = Engine(config())
+    twin.set_training(twin.config.training.model_copy(update={"batch_size": 2}))
+    reports = list(twin.train_steps(bytes_in_memory(TEXT[: len(TEXT) // 2]), TrainingPlan(steps=3)))
+    assert (told["step"], told["saved"]) == (3, str(tmp_path / "made")) and "growths" not in told
+    assert told["bits_per_byte"] == reports[-1].bits_per_byte and told["num_parameters"] == made.num_parameters
+    assert "exists already" in refused(*asked, "--out", tmp_path / "made")
+    assert invoked(*asked, "--out", tmp_path / "made", "--force", "--model", tmp_path / "made").exit_code == 0
+    assert Engine.from_state(*read_file(tmp_path / "made", "made")).step == 6
+
+
+def test_a_network_grows_and_a_server_loads_it(
+    file: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon = functools.partial(ProgressiveConfig, window=1, patience=1, warmup_steps=2)
+    monkeypatch.setattr("bitlm_mcp.tools.plans.ProgressiveConfig", soon)
+    growing = ("--progressive", "--improve-threshold", 0.99, "--validate-every", 2, "--max-parameters", 10_000_000)
+    found = invoked("train", file, "--model", model, "--steps", 8, *growing, "--save-as", "grown", "--state-dir", tmp_path)
+    assert found.exit_code == 0, found.output
+    assert "grown by layer" in found.stderr and "grown by layer" in found.stdout and "bits_per_byte_held_out" in found.stdout
+    info = CheckpointStore(tmp_path / "checkpoints").verified("grown")
+    assert (info.step, info.summary["model_id"]) == (8, "grown")
+    with server(tmp_path) as made:
+        made.completed(load(made.workspace, "grown", "g", overwrite=False))
+        view = made.workspace.model("g")
+        assert view.step == len(view.history) == 8 and any("grown by layer" in alert for alert in view.alerts)
+        assert view.num_parameters > Engine(config()).num_parameters
+
+
+def test_what_cannot_be_is_refused(file: Path, model: Path, tmp_path: Path) -> None:
+    asked = ("train", file, "--steps", 1, "--state-dir", tmp_path)
+    assert "--save-as NAME" in refused(*asked) and "--save-as NAME" in refused(*asked, "--out", "o", "--save-as", "s")
+    out = (*asked, "--out", tmp_path / "o")
+    assert "--preset, --seed is of a fresh model" in refused(*out, "--model", model, "--preset", "tiny", "--seed", 1)
+    assert "max_parameters belongs to progressive" in refused(*out, "--model", model, "--max-parameters", 9)
+    assert "no file, checkpoint or model" in refused(*out, "--model", "none")
+    assert "held-out data" in refused(*out, "--model", model, "--progressive", "--holdout-fraction", 0)
+    assert "No such file" in refused("train", tmp_path / "none", "--model", model, "--out", tmp_path / "o")
+    assert "is no checkpoint name" in refused(*asked, "--save-as", "../x")
+    alone = EngineConfig(model=preset_config(None, "mix"))
+    write_file(tmp_path / "mix", *Engine(alone.model_copy(update={"mixing": config(mixing=True).mixing})).state())
+    assert "progressive=True: only networks" in refused(*out, "--model", tmp_path / "mix", "--progressive")
+    assert not (tmp_path / "o").exists()
+
+
+def test_what_is_stopped_is_saved(file: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bitlm_mcp.compute.training.point_of", stopped)
+    found = invoked("train", file, "--model", model, "--steps", 9, "--out", tmp_path / "o")
+    assert found.exit_code == 0 and "stopped" in found.stderr
+    assert Engine.from_state(*read_file(tmp_path / "o", "o")).step == 1

@@ -19,6 +19,11 @@ def grown_config(config: EngineConfig, step: Growth) -> EngineConfig:
         raise ConfigError(
             "architecture='mix' has no network that could grow: its tables are as large as memory_mib; use architecture='byte'"
         )
+    if model.quantized:
+        raise ConfigError(
+            f"the network is quantised ({model.quantized}), and what would be new of it lies on no grid: make it float32 with "
+            "quantize_model(mode='float32'), let that grow, and quantise it again"
+        )
     if step == "context" and 2 * model.max_seq_len > MAX_POSITIONS:
         raise ConfigError(
             f"max_seq_len={model.max_seq_len} cannot be doubled, there are at most {MAX_POSITIONS} positions: grow by a layer "

@@ -23,6 +23,7 @@ from bitlm_core import (
     SamplingConfig,
     TrainingConfig,
     TrainingPlan,
+    add_layer,
     bytes_in_memory,
     dequantize,
     preset_config,
@@ -233,6 +234,8 @@ def test_refusals_change_nothing(text: bytes) -> None:
     made = quantize(engine, "int8")
     with pytest.raises(ConfigError, match=r"the network is quantised \(int8\).*quantize_model\(mode='float32'\)"):
         next(made.train_steps(data, TrainingPlan(steps=1)))
+    with pytest.raises(ConfigError, match=r"quantised \(int8\), and what would be new of it lies on no grid"):
+        add_layer(made)
     tensors, header = made.state()
     name = next(name for name in tensors if name.endswith("/codes"))
     tensors[name] = tensors[name].clone()

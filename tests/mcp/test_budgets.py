@@ -31,6 +31,8 @@ SLOW = {"calibrate_floors", "distill_model"}
 """Whose answers have tests of their own."""
 LONG = "a-name-as-long-as-names-may-be.with-64-characters.0123456789-"
 NAMES = [f"{LONG}{index:03}" for index in range(7)]
+WATCHED = NAMES[3]
+"""The model with a long history, which no test changes."""
 ALERT = DriftAlert("bits_per_byte_mixed", 1_000_000, 0.00012345, 0.00012345, 0.00012345).message
 
 
@@ -49,7 +51,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             )  # fmt: skip
             made.workspace.records.add_job(failed, {}, made.workspace.presence.server_id)
             made.workspace.records.update_job(failed)
-        model = made.workspace.models.find(NAMES[0])
+        model = made.workspace.models.find(WATCHED)
         assert model is not None
         names = {field.name for field in fields(HistoryPoint)} - {"step", *LISTS}
         measured: dict[str, Any] = dict.fromkeys(names, 0.00012345678) | {"halt_probs": (0.00012345678,) * 6}
@@ -102,7 +104,7 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("init_model", {"model_id": LONG + "new", "preset": "tiny"}),
             ("list_models", {}),
             ("add_dataset", {"dataset_id": LONG + "new", "text": "some text"}),
-            ("train_step", {"model_id": NAMES[2], "dataset_id": NAMES[0]}),
+            ("train_step", model | {"dataset_id": NAMES[0]}),
             ("wait_job", {"job_id": done}),
             ("wait_job", {"job_id": long.structured_content["job_id"]}),
             ("cancel_job", {"job_id": done}),
@@ -115,7 +117,7 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("compress", model | {"text": "some text that is compressed"}),
             ("decompress", {"job_id": packed.structured_content["job_id"]}),
             ("repair", {"text": "some text, " * 30, "places": ["100:40"]}),
-            ("get_telemetry", model),
+            ("get_telemetry", {"model_id": WATCHED}),
             ("set_telemetry", model | {"lambda_k": 0.12345678, "floor_s": 0.12345678}),
             ("inspect_patches", {"text": LONG * 30, "adaptive": True, "max_patch_size": 16}),
             ("quantize_model", model),
@@ -140,13 +142,13 @@ async def test_telemetry_says_what_it_leaves_out_and_the_call_it_names_has_it(fu
     async with client(full) as asked:
 
         async def telemetry(**arguments: Any) -> dict[str, Any]:
-            answer = await asked.call_tool("get_telemetry", arguments | {"model_id": NAMES[0]})
+            answer = await asked.call_tool("get_telemetry", arguments | {"model_id": WATCHED})
             assert not answer.is_error, answer.content
             return dict(answer.structured_content or {})
 
         def called(name: str) -> dict[str, Any]:
             """The arguments of a call as an answer names it."""
-            assert name.startswith(f"get_telemetry(model_id={NAMES[0]!r}")
+            assert name.startswith(f"get_telemetry(model_id={WATCHED!r}")
             pairs = (pair.split("=") for pair in name.removesuffix(")").split(", ")[1:])
             return {key: json.loads(value) for key, value in pairs}
 

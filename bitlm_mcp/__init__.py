@@ -19,9 +19,11 @@
                     demo  doctor  host_config  shell: what it does besides serving
                     score_commands  compression_commands  repair_commands
                     sample_commands  telemetry_commands: the same with files
+                    train_commands: a model learns a file
                     patch_commands: a file cut into patches; compile_command: kernels, before they are needed
                     bench  bench_app  bench_reports  bench_commands  bench_compression  bench_decoding
-                    bench_diffusion  bench_samples  bench_safety  bench_repair  bench_patches: measuring
+                    bench_diffusion  bench_samples  bench_safety  bench_repair  bench_patches
+                    bench_growth  bench_progressive: measuring
 
 Importing this package does nothing.
 """

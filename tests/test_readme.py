@@ -64,10 +64,8 @@ def test_its_commands_answer(command: list[str]) -> None:
 
 
 def test_options_it_names_are_real() -> None:
-    told, commands = (
-        "",
-        ("serve", "bench learn", "bench anomaly", "score", "compress", "repair", "sample", "train", "telemetry plot"),
-    )
+    told = ""
+    commands = ("serve", "bench learn", "bench anomaly", "score", "compress", "repair", "sample", "train", "telemetry plot")
     for command in commands:
         found = subprocess.run(
             [sys.executable, "-m", "bitlm_mcp", *command.split(), "--help"],

@@ -120,7 +120,7 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("get_telemetry", {"model_id": WATCHED}),
             ("set_telemetry", model | {"lambda_k": 0.12345678, "floor_s": 0.12345678}),
             ("inspect_patches", {"text": LONG * 30, "adaptive": True, "max_patch_size": 16}),
-            ("quantize_model", model),
+            ("quantize_model", {"model_id": NAMES[1]}),
             ("save_checkpoint", model | {"name": LONG + "new"}),
             ("load_checkpoint", {"name": LONG + "new", "model_id": LONG + "two"}),
             ("delete", {"kind": "model", "name": LONG + "two"}),

@@ -62,7 +62,7 @@ def restore_tensors(
     layout |= {"reference": ((256,), torch.float64)}
     layout |= {"standard": ((tensors["standard"].numel(),), torch.uint8)} if "standard" in tensors else {}
     if model and trainer:
-        layout |= {f"model.{name}": like for name, like in network_layout(model).items()}
+        layout |= {f"model.{name}": like for name, like in network_layout(model, _under("model.", tensors)).items()}
         layout |= {f"optimizer.{name}": like for name, like in trainer.layout().items()} if moments else {}
     like = mixer.own_arrays if mixer else {}
     if kept.keys() != like.keys():

@@ -28,9 +28,12 @@ Train a bitlm model on the dataset {dataset_id!r} and report what it has learned
 1. get_telemetry(model_id={model_id!r}): if there is no such model, call init_model(model_id={model_id!r}).
 2. score(model_id={model_id!r}, dataset_id={dataset_id!r}): note bits_per_byte before training.
 3. train_step(model_id={model_id!r}, dataset_id={dataset_id!r}, seconds={seconds}). While its status is not final, call
-   wait_job with its job_id again.
+   wait_job with its job_id again. With progressive=true the network grows where it stops learning.
 4. score again, get_telemetry(model_id={model_id!r}, last=5), and infer with a short prompt from the data.
 5. save_checkpoint(name="{model_id}-trained", model_id={model_id!r}).
+6. Only if a small model is wanted and these tools are offered: distill_model(model_id={model_id!r},
+   student_id="{model_id}-small", dataset_id={dataset_id!r}), then quantize_model(model_id="{model_id}-small", mode="int4"),
+   and score that one too: say what it keeps.
 
 Report in a short table: bits per byte on the held-back part before and after (8 means that nothing is known, lower is better),
 K, C and S and what they say, alerts if there are any, one sample, and the name of the checkpoint. Read the resource

@@ -134,6 +134,7 @@ from .training.config import TrainingConfig, TrainingPlan
 from .training.data import ByteData, bytes_in_memory, file_part
 from .training.growing import Growing, Growth, GrowthEvent, ProgressiveConfig
 from .training.statistics import DataStatistics, data_statistics
+from .transform.afterwards import Small, SmallReport, small_steps
 from .transform.cycle import grown_config, next_growth
 from .transform.distill_config import DistillConfig
 from .transform.distill_report import DistillProgress, DistillReport, DistillRound
@@ -141,7 +142,14 @@ from .transform.distillation import Distilled, collapse_submodel, distill_steps
 from .transform.growth import add_layer, double_length, double_width, grow, grow_steps
 from .transform.progressive import Progressive
 from .transform.quantization import dequantize, network_bytes, quantize, quantize_dynamic, quantize_steps
-from .transform.students import check_smaller, estimate_distill_bytes, student_config, target_config
+from .transform.students import (
+    check_ending,
+    check_smaller,
+    estimate_distill_bytes,
+    estimate_small_bytes,
+    student_config,
+    target_config,
+)
 
 __all__ = [
     "KINDS",
@@ -238,6 +246,8 @@ __all__ = [
     "SequenceMetrics",
     "SequenceTooLongError",
     "Shown",
+    "Small",
+    "SmallReport",
     "Span",
     "StepReport",
     "TelemetryConfig",
@@ -261,6 +271,7 @@ __all__ = [
     "calibrate_floors",
     "calibrate_steps",
     "change_within",
+    "check_ending",
     "check_quantization",
     "check_records",
     "check_smaller",
@@ -306,6 +317,7 @@ __all__ = [
     "enforce_parity",
     "estimate_distill_bytes",
     "estimate_engine_bytes",
+    "estimate_small_bytes",
     "failed_parity",
     "file_figures",
     "file_part",
@@ -366,6 +378,7 @@ __all__ = [
     "safety_steps",
     "scaled",
     "self_score_steps",
+    "small_steps",
     "student_config",
     "suspected_steps",
     "sweep_folders",

@@ -100,6 +100,10 @@ class Job:
             if self.feed:
                 self.feed["codec_fallbacks"] = failed
 
+    def tell(self, growth: str) -> None:
+        """Take note of something that was made of the network at the end."""
+        self.progress = self.progress.model_copy(update={"growths": (*self.progress.growths, growth)})
+
     def view_at_end(self, status: Status, error: BitLMError | None) -> JobView:
         """How the job will look when it has ended like this."""
         share = 1.0 if status == "completed" else self.progress.share

@@ -18,7 +18,10 @@ import bitlm_core
 from bitlm_mcp import options
 from bitlm_mcp.compression_commands import check_free, known_engine
 from bitlm_mcp.compute import commands
+from bitlm_mcp.compute.afterwards import small_steps
+from bitlm_mcp.compute.answers import SmallMade
 from bitlm_mcp.compute.engines import Entry
+from bitlm_mcp.compute.events import Progress
 from bitlm_mcp.compute.messages import DataPart, ModelRef, Saved
 from bitlm_mcp.compute.training import Training
 from bitlm_mcp.shell import followed, one_line, refuse
@@ -57,6 +60,13 @@ ImproveThreshold = Annotated[
     typer.Option(min=1e-9, max=0.999, help="Mean gain that is none.", show_default="0.01", rich_help_panel=GROWING),
 ]
 MaxParameters = Annotated[int | None, typer.Option(min=1, help="Where growing ends.", rich_help_panel=GROWING)]
+AutoCollapse = Annotated[
+    bool, typer.Option("--auto-collapse", help="At the end, distil a smaller model, NAME.small.", rich_help_panel=GROWING)
+]
+QuantizeAtEnd = Annotated[
+    Literal["int8", "int4"] | None,
+    typer.Option(help="At the end, quantise that, or else a copy, NAME.small.", rich_help_panel=GROWING),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 JsonOnly = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]
 
@@ -80,6 +90,8 @@ def train(
     progressive: Progressive = False,
     improve_threshold: ImproveThreshold = None,
     max_parameters: MaxParameters = None,
+    auto_collapse: AutoCollapse = False,
+    quantize: QuantizeAtEnd = None,
     force: Force = False,
     json_only: JsonOnly = False,
     state_dir: options.StateDir = None,
@@ -91,9 +103,11 @@ def train(
         target, entry = _target(save_as, out, home, force), Entry(_engine(model, home, asked), 0)
         plan, training = _plan(asked), settings_of({"batch_size": batch_size, "learning_rate": learning_rate})
         bitlm_core.check_training(entry.engine.config.model, training, plan)
-        command = _command(file, holdout_fraction, target, plan=plan, training=training)
-        target.take(_trained(Training(entry, command, _require_room)))
-        _tell(entry, target, json_only)
+        beside = _beside(target, entry, plan)
+        command = _command(file, holdout_fraction, target, beside, plan=plan, training=training)
+        run = Training(entry, command, _require_room)
+        target.take(_trained(run))
+        _tell(entry, target, _small(run, entry, command, beside) if beside else None, json_only)
 
 
 @dataclass(frozen=True)
@@ -121,14 +135,14 @@ class _Target:
 
 
 def _plan(asked: Mapping[str, Any]) -> bitlm_core.TrainingPlan:
-    growing = growing_of(*(asked[name] for name in ("progressive", "improve_threshold", "max_parameters")))
+    growing = growing_of(asked)
     run = {name: asked[name] for name in ("steps", "seconds", "validate_every")}
     if not run["steps"] and not run["seconds"]:
         run["seconds"] = SECONDS
     return plan_of(**run, patience=None, growing=growing)
 
 
-def _command(file: Path, holdout_fraction: float, target: _Target, **how: Any) -> commands.Train:
+def _command(file: Path, holdout_fraction: float, target: _Target, beside: _Target | None, **how: Any) -> commands.Train:
     learned, held = _parts(file, holdout_fraction)
     return commands.Train(
         model=ModelRef(model_id=target.name, incarnation=0, state=file),
@@ -137,6 +151,7 @@ def _command(file: Path, holdout_fraction: float, target: _Target, **how: Any) -
         held_out=held if how["plan"].validate_every else None,
         autosave_s=NEVER_S,
         save_to=target.folder,
+        small_to=beside.folder if beside else None,
         **how,
     )
 
@@ -149,6 +164,16 @@ def _target(save_as: str | None, out: Path | None, state_dir: Path, force: bool)
     else:
         store.check_free(save_as or "", force)
     return _Target(save_as or out.name if out else str(save_as), out, store, force)
+
+
+def _beside(target: _Target, entry: Entry, plan: bitlm_core.TrainingPlan) -> _Target | None:
+    """Where the small model goes that the plan ends with; None where it ends without."""
+    if plan.growing is None or not plan.growing.settings.ends_small:
+        return None
+    bitlm_core.check_ending(entry.engine.config, plan.growing.settings)
+    name = f"{target.name}.small"
+    out = target.path and target.path.with_name(f"{target.path.name}.small")
+    return _target(None if out else name, out, target.store.root.parent, target.force)
 
 
 def _engine(model: str | None, state_dir: Path, asked: Mapping[str, Any]) -> bitlm_core.Engine:
@@ -190,6 +215,32 @@ def _trained(training: Training) -> Saved:
     return training.save()
 
 
+def _small(training: Training, entry: Entry, command: commands.Train, beside: _Target) -> dict[str, Any] | None:
+    """Make the small model of what has been trained and saved; None where one of both was stopped."""
+    if entry.engine.plan is None or not entry.engine.plan.finished:
+        return None
+    steps = small_steps(training, entry, command, lambda size: bitlm_core.require_memory(size, "the smaller model"))
+    try:
+        made = followed(_each_share(steps), "a smaller model")
+    except KeyboardInterrupt:
+        typer.echo("bitlm: stopped; there is no smaller model", err=True)
+        return None
+    beside.take(made.saved)
+    typer.echo(f"bitlm: {made.message}", err=True)
+    return {"small_saved": str(beside.path or beside.name), **{f"small_{name}": value for name, value in made.report.items()}}
+
+
+def _each_share(steps: Generator[Progress, None, SmallMade]) -> Generator[float, None, SmallMade]:
+    """How far it is."""
+    while True:
+        try:
+            told = next(steps)
+        except StopIteration as stop:
+            made: SmallMade = stop.value
+            return made
+        yield told.share
+
+
 def _shares(training: Training) -> Generator[float, None, None]:
     """How far it is; what it warns of is told as it comes."""
     for progress in training.steps():
@@ -198,7 +249,7 @@ def _shares(training: Training) -> Generator[float, None, None]:
         yield progress.share
 
 
-def _tell(entry: Entry, target: _Target, json_only: bool) -> None:
+def _tell(entry: Entry, target: _Target, small: Mapping[str, Any] | None, json_only: bool) -> None:
     engine, points = entry.engine, entry.history.points
     last = points[-1] if points else None
     looks = [point.bits_per_byte_held_out for point in points if point.bits_per_byte_held_out is not None]
@@ -210,6 +261,7 @@ def _tell(entry: Entry, target: _Target, json_only: bool) -> None:
         "bits_per_byte": last.bits_per_byte if last else None,
         "bits_per_byte_held_out": looks[-1] if looks else None,
         "growths": [event.message for event in growing.events] if growing else None,
+        **(small or {}),
     }
     told = {name: value for name, value in figures.items() if value is not None}
     if json_only:

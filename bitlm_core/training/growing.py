@@ -38,6 +38,15 @@ class ProgressiveConfig(BaseModel):
     warmup_steps: Annotated[int, Field(ge=1, le=100_000, description="in which the rate rises after a growth")] = 100
     frozen_steps: Annotated[int, Field(ge=0, le=100_000, description="in which only new weights learn")] = 5
     last_share: Annotated[float, Field(ge=0, lt=1, description="of a run, its last, in which nothing grows")] = 0.3
+    auto_collapse: Annotated[bool, Field(description="at the end, a smaller model is distilled from it")] = False
+    quantize: Annotated[
+        Literal["int8", "int4"] | None, Field(description="at the end, of the smaller model, or of a copy of the network")
+    ] = None
+
+    @property
+    def ends_small(self) -> bool:
+        """Whether a small model is made at the end, see `transform.afterwards`."""
+        return self.auto_collapse or self.quantize is not None
 
 
 class GrowthEvent(BaseModel):

@@ -10,12 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bitlm_core.engine_config import EngineConfig, estimate_engine_bytes
+from bitlm_core.engine_config import EngineConfig, check_quantization, estimate_engine_bytes
 from bitlm_core.errors import ConfigError
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.models.config import BITS_PER_GROUP, Architecture, ModelConfig, Preset, count_parameters, describe_invalid
 from bitlm_core.models.presets import preset_config
 from bitlm_core.training.config import TrainingConfig
+from bitlm_core.training.growing import ProgressiveConfig
 from bitlm_core.transform.distill_config import DistillConfig
 
 KEPT_BYTES = 16
@@ -79,6 +80,27 @@ def estimate_distill_bytes(teacher: EngineConfig, student: EngineConfig, setting
     # A forward pass over the student's batch: at most what training on that would take.
     asked = teacher.model_copy(update={"mixing": None, "training": student.training})
     return max(students) + best + estimate_engine_bytes(asked)
+
+
+def check_ending(teacher: EngineConfig, settings: ProgressiveConfig) -> None:
+    """Raise ConfigError where no small model could be made of this one at the end of a training, as the settings ask."""
+    if settings.auto_collapse:
+        try:
+            student_config(teacher)
+        except ConfigError as error:
+            raise ConfigError(
+                f"auto_collapse=true would have nothing to make at the end ({error.message.split(':')[0]}): start with a wider "
+                "network (d_model), or leave it out"
+            ) from None
+    if settings.quantize:
+        check_quantization(teacher.model, 0, has_data=False)
+
+
+def estimate_small_bytes(teacher: EngineConfig, settings: ProgressiveConfig, num_bytes: int) -> int:
+    """Upper estimate of the memory that this takes beside the model itself, on so much data."""
+    if not settings.auto_collapse:
+        return estimate_engine_bytes(teacher)
+    return estimate_distill_bytes(teacher, student_config(teacher), DistillConfig(steps=1), num_bytes)
 
 
 def outside_tables(model: ModelConfig) -> int:

@@ -20,11 +20,20 @@ class Loaded(Message):
     alerts: tuple[str, ...]
 
 
+class SmallMade(Message):
+    """The state of the small model that a training ended with, what to say of it, and `bitlm_core.SmallReport` of it."""
+
+    saved: Saved
+    message: str
+    report: dict[str, Any]
+
+
 class Written(Message):
-    """The state that a command ended with."""
+    """The state that a command ended with; `small`: of a training whose plan asks for a small model at its end."""
 
     answer: Literal["written"] = "written"
     saved: Saved
+    small: SmallMade | None = None
 
 
 class Distilled(Message):

@@ -70,6 +70,7 @@ class Train(Asked):
     """Train for the rest of a plan, saving every `autosave_s` seconds, when stopped and at the end. Answer: `Written`.
 
     held_out: for a plan that looks at held-out data. best_to: the folder for the state at each new best look; None: not kept.
+    small_to: the folder for the small model that such a plan ends with; None: it ends without.
     """
 
     kind: Literal["train"] = "train"
@@ -82,6 +83,7 @@ class Train(Asked):
     autosave_s: float
     save_to: Path
     best_to: Path | None = None
+    small_to: Path | None = None
 
 
 class Distill(Asked):

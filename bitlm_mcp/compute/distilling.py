@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import bitlm_core
 from bitlm_mcp.compute import answers, commands
@@ -17,6 +17,8 @@ from bitlm_mcp.history import History
 if TYPE_CHECKING:
     from bitlm_core import DistillProgress
 
+Made = TypeVar("Made")
+
 
 def distill_steps(engines: Engines, command: commands.Distill) -> Generator[DistillProgress, None, answers.Distilled]:
     """Distil, yielding how far it is. The teacher stays as it is; the student is in memory and saved at the end."""
@@ -25,20 +27,27 @@ def distill_steps(engines: Engines, command: commands.Distill) -> Generator[Dist
     engines.make_room_for(estimate, f"distilling {command.model.model_id!r}", apart_from=command.model.model_id)
     records: defaultdict[int, History] = defaultdict(History)
     steps = bitlm_core.distill_steps(teacher, command.data.open(), command.held_out.open(), command.config, command.settings)
-    while True:
-        started = time.perf_counter()
-        try:
-            progress = next(steps)
-        except StopIteration as stop:
-            found: bitlm_core.Distilled = stop.value
-            break
-        if progress.step is not None:
-            record = records[progress.round - 1]
-            record.add(point_of(progress.step, time.perf_counter() - started))
-            record.warn(tuple(alert.message for alert in progress.step.alerts))
-        yield progress
+    found = yield from recorded(steps, records)
     entry = Entry(found.student, command.incarnation, records[found.report.best])
     saved = write_state(entry, command.save_to, command.trace)
     engines.put(command.student_id, entry)
     history = entry.history
     return answers.Distilled(saved=saved, metrics=found.report.plain(), history=history.points, alerts=history.alerts)
+
+
+def recorded(
+    steps: Generator[DistillProgress, None, Made], records: defaultdict[int, History]
+) -> Generator[DistillProgress, None, Made]:
+    """The same steps; the training of each student is recorded by its round, from 0."""
+    while True:
+        started = time.perf_counter()
+        try:
+            progress = next(steps)
+        except StopIteration as stop:
+            made: Made = stop.value
+            return made
+        if progress.step is not None:
+            record = records[progress.round - 1]
+            record.add(point_of(progress.step, time.perf_counter() - started))
+            record.warn(tuple(alert.message for alert in progress.step.alerts))
+        yield progress

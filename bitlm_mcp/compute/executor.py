@@ -18,6 +18,7 @@ import numpy as np
 import bitlm_core
 from bitlm_core import BitLMError
 from bitlm_mcp.compute import answers, commands
+from bitlm_mcp.compute.afterwards import end_steps
 from bitlm_mcp.compute.compression import coded_steps, compress_steps, decompress_steps
 from bitlm_mcp.compute.distilling import distill_steps
 from bitlm_mcp.compute.engines import Engines, Entry
@@ -126,7 +127,8 @@ class Executor:
             if entry.unsaved:  # both leave the model at its last whole step, which is worth keeping
                 yield training.saving()
             raise
-        return answers.Written(saved=training.save())
+        room_for = partial(self.engines.make_room_for, what=f"a small model of {name!r}", apart_from=name)
+        return (yield from end_steps(training, entry, command, room_for))
 
     @execute.register
     def _score(self, command: commands.Score) -> Steps:

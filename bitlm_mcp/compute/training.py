@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MAX_SAVING_SHARE = 0.02
 """Of a training's time, at most this is spent on saving, however short the interval that was asked for."""
+TRAINED = 0.7
+"""Share of a job that is done when its training is over and a small model is to be made of it."""
 
 
 class Training:
@@ -86,10 +88,18 @@ class Training:
     def saving(self) -> Progress:
         """As `save`, told as progress; a disk that refuses is told too, and tried again later."""
         try:
-            return self._told.model_copy(update={"saved": self.save(), "point": None, "alerts": ()})
+            return self.saved()
         except BitLMError as error:
             self._due = time.monotonic() + self._command.autosave_s
             return self._told.model_copy(update={"point": None, "alerts": (f"not saved: {error.message}",)})
+
+    def saved(self) -> Progress:
+        """As `save`, told as progress."""
+        return self._told.model_copy(update={"saved": self.save(), "point": None, "alerts": ()})
+
+    def standing(self, share: float, message: str) -> Progress:
+        """What was told last, of something that follows the training."""
+        return self._told.model_copy(update={"share": share, "message": message, "point": None, "alerts": ()})
 
     def _reports(self) -> Generator[StepReport | GrowthEvent, None, None]:
         """What the training tells; the engine of the entry is the one that has learned."""
@@ -140,7 +150,7 @@ class Training:
 
     def _standing(self, plan: TrainingPlan) -> Progress:
         return Progress(
-            share=plan.progress,
+            share=plan.progress * (1.0 if self._command.small_to is None else TRAINED),
             steps_done=plan.steps_done,
             steps_total=plan.steps,
             stopped_early=plan.stopped_early,

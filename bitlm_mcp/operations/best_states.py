@@ -13,11 +13,14 @@ from itertools import count
 from typing import Any
 
 from bitlm_core import CheckpointInfo
+from bitlm_mcp.compute.answers import SmallMade
 from bitlm_mcp.compute.messages import Saved
 from bitlm_mcp.workspace import Workspace, checkpoint_view
 
 BEST_OF = "best_of"
 """In the summary of such a checkpoint: the job whose best state it is."""
+SMALL_OF = "small_of"
+"""In that of a small model made of another one at the end of its training: the job."""
 BEFORE = "before"
 """In that of a state before a growth: the job by which the model grew."""
 _LONGEST = 56  # characters of a model's id, so that the name has room for what follows
@@ -45,12 +48,28 @@ def keep_best(workspace: Workspace, name: str, model_id: str, job_id: str, saved
     """Make a state the checkpoint of that name. Raises CheckpointError where the disk refuses."""
     facts = saved.facts
     best_loss = facts.plan.best_loss if facts.plan else None
-    told = {"model_id": model_id, BEST_OF: job_id, "bits_per_byte_held_out": best_loss and best_loss / math.log(2)}
+    told = {BEST_OF: job_id, "bits_per_byte_held_out": best_loss and best_loss / math.log(2)}
+    _keep(workspace, name, model_id, saved, told)
+
+
+def small_name(workspace: Workspace, model_id: str, job_id: str) -> str:
+    """Under which name that job keeps the small model that it ends with. Blocks: not for the event loop."""
+    return name_beside(workspace, model_id, "small", SMALL_OF, job_id)
+
+
+def keep_small(workspace: Workspace, name: str, model_id: str, job_id: str, made: SmallMade) -> dict[str, Any]:
+    """Make a small model the checkpoint of that name; what the job tells of it. Raises CheckpointError as `keep_best`."""
+    _keep(workspace, name, model_id, made.saved, {SMALL_OF: job_id})
+    return {"small_checkpoint": name, **{f"small_{key}": value for key, value in made.report.items()}}
+
+
+def _keep(workspace: Workspace, name: str, model_id: str, saved: Saved, told: dict[str, Any]) -> None:
+    facts = saved.facts
     workspace.checkpoints.publish(
         name,
         saved.path,
         step=facts.step,
-        summary=facts.model_dump(mode="json") | told,
+        summary=facts.model_dump(mode="json") | {"model_id": model_id} | told,
         overwrite=True,
         guard=lambda info: workspace.records.indexing("checkpoints", name, asdict(checkpoint_view(info))),
     )
@@ -71,7 +90,7 @@ def best_of(workspace: Workspace, name: str, job_id: str) -> dict[str, Any] | No
 
 def is_beside(info: CheckpointInfo) -> bool:
     """Whether it was kept beside its model, one of its kind per model: retention need not count it."""
-    return BEST_OF in info.summary or BEFORE in info.summary
+    return not {BEST_OF, SMALL_OF, BEFORE}.isdisjoint(info.summary)
 
 
 def _may_go(info: CheckpointInfo | None, model_id: str, mark: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bitlm_core import ConfigError, ModelStateError, TrainingConfig, TrainingPlan, check_training
+from bitlm_core import ConfigError, ModelStateError, TrainingConfig, TrainingPlan, check_ending, check_training
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.events import Progress
 from bitlm_mcp.compute.messages import DataPart, Saved
@@ -16,7 +16,7 @@ from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.jobs import Job, new_job_id
 from bitlm_mcp.leases import Lease
-from bitlm_mcp.operations.best_states import best_name, best_of, keep_best
+from bitlm_mcp.operations.best_states import best_name, best_of, keep_best, keep_small, small_name
 from bitlm_mcp.operations.data import Source
 from bitlm_mcp.operations.writing import submit_writer
 from bitlm_mcp.snapshot import JobView
@@ -60,7 +60,10 @@ def train(
 ) -> JobView:
     """Train a model: one training at a time, unless queued. The same call with the same key gives the same job again."""
     workspace.catch_up()
-    check_training(workspace.models.get(model_id).facts.config.model, training, plan)
+    config = workspace.models.get(model_id).facts.config
+    check_training(config.model, training, plan)
+    if plan.growing:
+        check_ending(config, plan.growing.settings)
     held_out = _held_out(workspace, source.dataset_id) if plan.validate_every else None
     job_id = new_job_id()
     part = source.part(workspace, job_id, holdout=False)
@@ -114,6 +117,7 @@ def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable
     def make(lease: Lease) -> Job:
         plan = asked.plan()
         best = best_name(workspace, model_id, job_id) if plan.patience else None
+        small = small_name(workspace, model_id, job_id) if plan.growing and plan.growing.settings.ends_small else None
         command = commands.Train(
             model=workspace.models.ref(model_id),
             job_id=job_id,
@@ -124,6 +128,7 @@ def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable
             autosave_s=workspace.settings.autosave_s,
             save_to=workspace.models.folder(model_id),
             best_to=workspace.checkpoints.scratch(best).parent if best else None,
+            small_to=workspace.checkpoints.scratch(small).parent if small else None,
         )
         job = Job("train_step", model_id, Urgency.TRAIN, command, job_id=job_id, recorded=True)
         job.progress = Progress(share=plan.progress, steps_done=plan.steps_done, steps_total=plan.steps)
@@ -139,6 +144,10 @@ def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable
 
         def complete(answer: answers.Written) -> dict[str, Any] | None:
             publish(answer.saved)
+            if small and answer.small:
+                job.tell(answer.small.message)
+                workspace.models.advance(model_id, None, (answer.small.message,))
+                return keep_small(workspace, small, model_id, job_id, answer.small)
             return best_of(workspace, best, job_id) if best else None
 
         job.on_saved, job.on_over, job.on_completed = publish, tidy, complete

@@ -25,6 +25,8 @@ SETTINGS = (
     "direct_prob",
 )
 """The fields of `TrainingConfig` that a call may name."""
+OF_PROGRESSIVE = ("improve_threshold", "max_parameters", "auto_collapse", "quantize")
+"""The fields of `ProgressiveConfig` that a call may name."""
 VALIDATE_EVERY = 50
 """Steps between two looks at held-out data, for a call that names its patience, or that the network is to grow, alone."""
 
@@ -57,6 +59,11 @@ ImproveThreshold = Annotated[
     float | None, Field(gt=0, lt=1, description="Of progressive: mean gain that is none.", json_schema_extra=RARE)
 ]
 MaxParameters = Annotated[int | None, Field(ge=1, description="Of progressive: it stops there.", json_schema_extra=RARE)]
+AutoCollapse = Annotated[bool, Field(description="Of progressive: at the end, distil a smaller model.", json_schema_extra=RARE)]
+QuantizeAtEnd = Annotated[
+    Literal["int8", "int4"] | None,
+    Field(description="Of progressive: the smaller model, or else a copy.", json_schema_extra=RARE),
+]
 Queue = Annotated[bool, Field(description="Wait for its turn.")]
 ResumeJob = Annotated[str | None, Field(max_length=64, description="A job to go on with.")]
 IdempotencyKey = Annotated[str | None, Field(min_length=1, max_length=128, description="Same call, same key: the same job.")]
@@ -90,13 +97,13 @@ def named(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: given[name] for name in names}
 
 
-def growing_of(progressive: bool, improve_threshold: float | None, max_parameters: int | None) -> Growing | None:
+def growing_of(asked: Mapping[str, Any]) -> Growing | None:
     """How a network grows while it is trained. Raises ConfigError for settings of it where it does not."""
-    asked = {"improve_threshold": improve_threshold, "max_parameters": max_parameters}
-    given = {name: value for name, value in asked.items() if value is not None}
+    progressive = asked["progressive"]
+    given = {name: asked[name] for name in OF_PROGRESSIVE if asked[name] not in (None, False)}
     if given and not progressive:
         raise ConfigError(f"{', '.join(given)} belongs to progressive training: pass progressive=true, or leave that out")
-    return Growing(settings=ProgressiveConfig(**given)) if progressive else None  # type: ignore[arg-type]
+    return Growing(settings=ProgressiveConfig(**given)) if progressive else None
 
 
 def settings_of(asked: Mapping[str, Any]) -> TrainingConfig:

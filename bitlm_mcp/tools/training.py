@@ -97,7 +97,7 @@ async def _begun(workspace: Workspace, given: dict[str, Any]) -> tuple[JobView, 
     run, asked, settings = (plans.named(given, names) for names in (plans.LENGTH, plans.KIND, plans.SETTINGS))
     sources = plans.named(given, ("dataset_id", "text", "data_base64"))
     compress_input, key, queue, resumed = (given[n] for n in ("compress_input", "idempotency_key", "queue", "resume_job"))
-    asked["growing"] = plans.growing_of(given["progressive"], given["improve_threshold"], given["max_parameters"])
+    asked["growing"] = plans.growing_of(given)
     if resumed is not None:
         one_of(resume_job=resumed, **sources)
         plans.refuse_beside_resume([*run.values(), *settings.values(), compress_input, key], asked)
@@ -130,6 +130,8 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         progressive: plans.Progressive = False,
         improve_threshold: plans.ImproveThreshold = None,
         max_parameters: plans.MaxParameters = None,
+        auto_collapse: plans.AutoCollapse = False,
+        quantize: plans.QuantizeAtEnd = None,
         optimizer: plans.Optimizer = None,
         accumulation: plans.Accumulation = None,
         use_autocast: plans.UseAutocast = None,

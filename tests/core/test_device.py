@@ -35,7 +35,7 @@ print(peak() - before)
 @pytest.mark.parametrize(
     ("preset", "architecture", "batch_size", "use_autocast", "fields"),
     [
-        ("tiny", "bit", 2, False, {"dropout": 0.1}),
+        pytest.param(*("tiny", "bit", 2, False, {"dropout": 0.1}), marks=pytest.mark.slow),
         pytest.param(
             *("small", "byte", 4, True, {"attention": "differential", "reversible": True, "max_seq_len": 1024}),
             marks=pytest.mark.slow,

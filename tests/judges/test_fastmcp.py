@@ -1,4 +1,4 @@
-"""fastmcp's client, with its tasks client, goes the main path; over streamable HTTP in test_fastmcp_http.py."""
+"""fastmcp's client, with its tasks client, goes the main path; over SSE and HTTP in test_fastmcp_http.py."""
 
 from __future__ import annotations
 
@@ -13,10 +13,6 @@ LIMIT_S = 200
 
 def test_the_journey_over_stdio(programs: dict[str, str], tmp_path: Path) -> None:
     goes_the_main_path("auto", serve_command(tmp_path / "state"), programs)
-
-
-def test_the_journey_over_sse(base: str, programs: dict[str, str]) -> None:
-    goes_the_main_path("legacy", [f"{base}/sse"], programs)
 
 
 def goes_the_main_path(mode: str, target: list[str], programs: dict[str, str]) -> None:

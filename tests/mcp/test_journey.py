@@ -122,7 +122,14 @@ class Agent:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("transport", "era"), [("stdio", "auto"), ("stdio", "legacy"), ("sse", "legacy"), ("http", "auto"), ("http", "legacy")]
+    ("transport", "era"),
+    [
+        ("stdio", "auto"),
+        pytest.param("stdio", "legacy", marks=pytest.mark.slow),
+        ("sse", "legacy"),
+        ("http", "auto"),
+        pytest.param("http", "legacy", marks=pytest.mark.slow),
+    ],
 )
 async def test_an_agent_s_day(transport: str, era: str, tmp_path: Path, files: Path, base: str) -> None:
     def opened() -> AbstractAsyncContextManager[Client]:

@@ -166,7 +166,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_weights(
     steps = bench.executor.execute(bench.training(data, steps=100))
     next(steps)
     trainer = bench.executor.engines.get(bench.ref()).engine.trainer
-    monkeypatch.setattr(trainer, "_backward", lambda *_: (float("nan"), None, None))
+    monkeypatch.setattr(trainer, "_backward", lambda *_: (float("nan"), None, None, None))
     last = next(steps)
     assert last.saved is not None and step_in(last.saved) == 1
     with pytest.raises(BitLMError, match="weights were left as they were"):

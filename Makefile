@@ -10,14 +10,17 @@ CALLS   = 20000
 SEED   ?= $(shell date +%s)
 READY   = $(VENV)/.ready
 
-.PHONY: demo test slow judges faults soak fuzz calls lint bench clean
+.PHONY: demo test kernels slow judges faults soak fuzz calls lint bench clean
 
 demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save, restart
 	$(BIN)/bitlm demo
 
 test:  ## everything that must hold, in under ten minutes on two cores
-	$(MAKE) --no-print-directory --jobs 2 $(READY) $(JUDGES)/.venv/.ready
+	$(MAKE) --no-print-directory --jobs 2 kernels $(JUDGES)/.venv/.ready
 	$(BIN)/python -m pytest --judges python --ignore tests/soak --numprocesses auto --maxprocesses 8 --dist worksteal
+
+kernels: $(READY)  ## compiled once for all that will run them
+	$(BIN)/bitlm compile
 
 slow: $(READY)  ## what make test leaves out because it takes long: beside each is a quicker test of the same kind
 	$(BIN)/python -m pytest --slow -m slow --numprocesses auto --maxprocesses 8 --dist worksteal --ignore tests/judges --ignore tests/soak

@@ -101,7 +101,7 @@ def test_a_training_s_stdout_is_json_and_its_progress_grows(tmp_path: Path) -> N
             json.loads(line)
 
 
-@pytest.mark.parametrize("end", ["eof", "SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("end", ["eof", "SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)])
 def test_it_ends_cleanly_while_it_computes(tmp_path: Path, end: str) -> None:
     with server(tmp_path) as wire:
         train_without_end(wire)

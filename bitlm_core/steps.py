@@ -4,9 +4,11 @@ to make it a part of something longer, and how to time it."""
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
+Given = TypeVar("Given")
+Told = TypeVar("Told")
 Returned = TypeVar("Returned")
 
 
@@ -22,13 +24,18 @@ def finished(steps: Generator[Any, None, Returned]) -> Returned:
 
 def scaled(steps: Generator[float, None, Returned], start: float, end: float) -> Generator[float, None, Returned]:
     """The same steps as a part of something longer: its shares from `start` to `end`, never beyond."""
+    return mapped(steps, lambda done: min(end, start + (end - start) * done))
+
+
+def mapped(steps: Generator[Given, None, Returned], change: Callable[[Given], Told]) -> Generator[Told, None, Returned]:
+    """The same steps, of which something else is told at each."""
     while True:
         try:
-            done = next(steps)
+            given = next(steps)
         except StopIteration as stop:
             returned: Returned = stop.value
             return returned
-        yield min(end, start + (end - start) * done)
+        yield change(given)
 
 
 def timed(steps: Generator[float, None, Returned]) -> Generator[float, None, tuple[Returned, float]]:

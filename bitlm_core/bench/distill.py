@@ -23,7 +23,7 @@ from bitlm_core.engine_config import EngineConfig
 from bitlm_core.errors import ConfigError
 from bitlm_core.models.config import Preset
 from bitlm_core.models.presets import preset_config
-from bitlm_core.steps import finished
+from bitlm_core.steps import finished, mapped
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
 from bitlm_core.training.data import bytes_in_memory
 from bitlm_core.transform.distill_config import DistillConfig
@@ -123,10 +123,4 @@ def distill_bench_steps(data: bytes, trial: DistillTrial) -> Iterator[float | Di
 
 def _sharing(steps: Generator[Any, None, Returned], begun: float, total: float) -> Generator[float, None, Returned]:
     """The same steps, which tell how much of all CPU seconds is used."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            returned: Returned = stop.value
-            return returned
-        yield min(1.0, (time.process_time() - begun) / total)
+    return mapped(steps, lambda _: min(1.0, (time.process_time() - begun) / total))

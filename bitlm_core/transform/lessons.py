@@ -16,7 +16,7 @@ from bitlm_core.learning import TELEMETRY_ROWS, StepReport, measure_batch
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.safety.floors import Floors
 from bitlm_core.scoring.likelihood import score_steps
-from bitlm_core.steps import scaled
+from bitlm_core.steps import mapped, scaled
 from bitlm_core.telemetry.config import TelemetryConfig
 from bitlm_core.telemetry.snapshot import TelemetrySnapshot
 from bitlm_core.training.batches import sample_windows
@@ -104,13 +104,7 @@ def known_steps(engine: Engine, held: ByteData) -> Generator[float, None, float]
 
 def alone(steps: Generator[float, None, Returned]) -> Generator[Told, None, Returned]:
     """Steps that tell nothing but the share done."""
-    while True:
-        try:
-            share = next(steps)
-        except StopIteration as stop:
-            returned: Returned = stop.value
-            return returned
-        yield share, None
+    return mapped(steps, lambda share: (share, None))
 
 
 def network_of(engine: Engine) -> tuple[LanguageModel, Trainer]:

@@ -35,10 +35,6 @@ from bitlm_mcp.tools.sources import given_data, unpacked
 from bitlm_mcp.tools.waiting import STOP_WAIT_S, off_loop, raise_failure, wait_for
 from bitlm_mcp.workspace import Workspace
 
-_SOURCES = ("dataset_id", "text", "data_base64")
-_RUN = ("steps", "seconds", "validate_every", "patience")
-_SETTINGS = ("batch_size", "learning_rate", "optimizer", "accumulation", "use_autocast", "compile")
-"""What of train_step's arguments says what is learned, for how long, and how."""
 MAX_ERROR = 160
 """Characters of an error in a list; wait_job tells the whole."""
 

@@ -80,6 +80,7 @@ await scenario(async ({ open }) => {
   const { x, y, width, height } = await page.locator('#bits-chart svg').boundingBox();
   const pointer = [];
   for (let i = 1; i <= 20; i += 1) pointer.push(await cost(() => page.mouse.move(x + (width * i) / 21, y + height / 2)));
+  await page.mouse.move(x, y - 40); // what is pointed at would stay so
   const changes = [];
   for (let i = 0; i < 5; i += 1) {
     await page.selectOption('#choice', other);

@@ -1,5 +1,7 @@
-// Pictures of the page: {address, model, folder}: three sizes in both schemes, of a real run. With {readme}: two for the README.
-import { live, given, scenario } from './browser.mjs';
+// Pictures of the page: {address, model, folder, readme}, while the model is trained: three sizes in both schemes into the folder,
+// and the two that the README shows into the other one.
+import { given, live, scenario } from './browser.mjs';
+import { act, formOf, outcomeOf } from './forms.mjs';
 
 const SIZES = [[360, 800], [1280, 900], [3840, 2160]];
 
@@ -19,4 +21,17 @@ await scenario(async ({ open }) => {
       await page.context().close();
     }
   }
+
+  const training = await show(1280, 1100, 'light');
+  await training.locator('#selected').scrollIntoViewIfNeeded();
+  await training.screenshot({ path: `${given.readme}/training.png` });
+  await training.context().close();
+
+  const surprise = await show(1280, 1000, 'dark');
+  await act(surprise, 'show_surprise', { model_id: given.model, dataset_id: 'python-reference' });
+  const outcome = outcomeOf(await formOf(surprise, 'show_surprise'));
+  await outcome.locator('svg.heat .cell').first().waitFor();
+  await surprise.locator('#acts').scrollIntoViewIfNeeded();
+  await surprise.screenshot({ path: `${given.readme}/surprise.png` });
+  await surprise.context().close();
 });

@@ -71,3 +71,9 @@ async def test_from_the_step_to_the_pixel(tmp_path: Path, play: Play) -> None:
         async with agent(server) as tools:
             await tools.training("timed")
             await play("latency.mjs", {"published": published}, address=server.address, model="timed", steps=300)
+
+
+async def test_a_page_left_open_does_not_grow(server: Server, play: Play) -> None:
+    async with agent(server) as tools:
+        await tools.trained("kept", steps=20)
+    await play("day.mjs", address=server.address, model="kept")

@@ -34,7 +34,7 @@ class WatchedWorkspace(Workspace):
 def main() -> None:
     witness, state, port = sys.argv[1:]
     WatchedWorkspace.witness = Path(witness)
-    assembly.Workspace = WatchedWorkspace  # type: ignore[misc]
+    vars(assembly)["Workspace"] = WatchedWorkspace
     log_to_stderr(as_json=False)
     settings = ServerSettings(state_dir=Path(state), port=int(port), threads=1)
     parts = assembly.assemble(settings)

@@ -44,11 +44,9 @@ MAX_STEP = 2**53 - 1  # the largest whole number that JavaScript keeps exactly
 
 _STATIC = Path(__file__).parent / "static"
 _MEDIA_TYPES = {
-    "index.html": "text/html; charset=utf-8",
-    "style.css": "text/css; charset=utf-8",
-    "dashboard.js": "text/javascript; charset=utf-8",
-    "chart.js": "text/javascript; charset=utf-8",
-    "settings.js": "text/javascript; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
 }
 
 
@@ -160,7 +158,7 @@ class _Files:
     """The shipped files, read once: what is not one of them is never looked for on the disk."""
 
     def __init__(self) -> None:
-        self._files = {name: (_STATIC / name).read_bytes() for name in _MEDIA_TYPES}
+        self._files = {file.name: file.read_bytes() for file in sorted(_STATIC.iterdir()) if file.suffix in _MEDIA_TYPES}
 
     async def page(self, request: Request) -> Response:
         """The page itself."""
@@ -178,7 +176,7 @@ class _Files:
         headers = {"cache-control": "no-cache", "etag": f'"{hashlib.sha256(content).hexdigest()[:16]}"'}
         if _known(request, headers["etag"]):
             return Response(status_code=304, headers=headers)
-        return Response(content, headers=headers | {"content-type": _MEDIA_TYPES[name]})
+        return Response(content, headers=headers | {"content-type": _MEDIA_TYPES[Path(name).suffix]})
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

@@ -14,6 +14,7 @@ out a second time. `boot` names this process: versions and steps of another one 
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import math
@@ -155,10 +156,12 @@ class _Views:
 
 
 class _Files:
-    """The shipped files, read once: what is not one of them is never looked for on the disk."""
+    """The shipped files, read and packed once: what is not one of them is never looked for on the disk."""
 
     def __init__(self) -> None:
-        self._files = {file.name: file.read_bytes() for file in sorted(_STATIC.iterdir()) if file.suffix in _MEDIA_TYPES}
+        shipped = (file for file in sorted(_STATIC.iterdir()) if file.suffix in _MEDIA_TYPES)
+        self._files = {file.name: file.read_bytes() for file in shipped}
+        self._packed = {name: gzip.compress(content, mtime=0) for name, content in self._files.items()}
 
     async def page(self, request: Request) -> Response:
         """The page itself."""
@@ -173,10 +176,14 @@ class _Files:
 
     def _file(self, request: Request, name: str) -> Response:
         content = self._files[name]
-        headers = {"cache-control": "no-cache", "etag": f'"{hashlib.sha256(content).hexdigest()[:16]}"'}
+        tag = hashlib.sha256(content).hexdigest()[:16]
+        headers = {"cache-control": "no-cache", "etag": f'"{tag}"', "vary": "accept-encoding"}
         if _known(request, headers["etag"]):
             return Response(status_code=304, headers=headers)
-        return Response(content, headers=headers | {"content-type": _MEDIA_TYPES[Path(name).suffix]})
+        headers["content-type"] = _MEDIA_TYPES[Path(name).suffix]
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(self._packed[name], headers=headers | {"content-encoding": "gzip"})
+        return Response(content, headers=headers)
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

@@ -69,6 +69,7 @@ SERVER = [
     "operations",
     "housekeeping",
     "tools",
+    "silent_dispatch",
     "extensions",
     "server_internals",
     "resources",

@@ -38,7 +38,8 @@ def main() -> None:
     log_to_stderr(as_json=False)
     settings = ServerSettings(state_dir=Path(state), port=int(port), threads=1)
     parts = assembly.assemble(settings)
-    run_http(build_app(parts.server, settings, parts.routes, parts.background), settings, on_stop=parts.on_stop)
+    served = build_app(parts.server, settings, parts.routes, parts.background)
+    run_http(served, settings, on_leave=parts.on_leave, on_stop=parts.on_stop)
 
 
 if __name__ == "__main__":

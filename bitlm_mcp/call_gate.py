@@ -16,7 +16,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, TextContent
 
-from bitlm_mcp.records import Call
+from bitlm_mcp.activity import Call
 
 MAX_CLIENTS = 10_000
 MAX_WAITING_CALLS = 10_000

@@ -2,23 +2,22 @@
 
     GET /                                                 the page
     GET /static/{file}                                    its style and scripts, nothing else
-    GET /api/status                                       the snapshot without histories; 304 while nothing changed
+    GET /api/status                                       all that is shown, without histories; 304 while nothing changed
     GET /api/models/{model_id}/history?since_step&limit   the curve of one model, thinned, extremes kept
     GET, POST /api/models/{model_id}/settings             how a model is watched; changed as by set_telemetry
     POST /api/jobs/{job_id}/cancel                        stop a job, as the tool cancel_job does; not with --read-only
 
-Everything shown comes from the workspace's one immutable snapshot, so the page cannot disagree with tools and resources. Who
-may ask at all is decided before, by the guard of `bitlm_mcp.security`; that a cancel must be JSON keeps forms of other sites
-out a second time. `boot` names this process: versions and steps of another one do not compare with ours.
+How the page hears of changes is in `live`. Everything shown comes from the workspace's one immutable snapshot, so the page
+cannot disagree with tools and resources. Who may ask at all is decided before, by the guard of `bitlm_mcp.security`; that a
+cancel must be JSON keeps forms of other sites out a second time. `boot` names this process: versions and steps of another one
+do not compare with ours.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,11 +28,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from bitlm_core import BitLMError, ConfigError, ModelStateError
+from bitlm_mcp.dashboard.bodies import error_response as _error
+from bitlm_mcp.dashboard.bodies import json_bytes as _json
+from bitlm_mcp.dashboard.page_state import PageState
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.history import thinned
 from bitlm_mcp.operations.reading import cancel
 from bitlm_mcp.operations.telemetry import set_telemetry, settings
-from bitlm_mcp.snapshot import Snapshot
 from bitlm_mcp.workspace import Workspace
 
 DEFAULT_POINTS = 1000
@@ -71,21 +72,16 @@ class _Views:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._boot = secrets.token_hex(4)
-        self._rendered: tuple[Snapshot, bytes] | None = None
+        self._page = PageState(workspace)
 
     async def status(self, request: Request) -> Response:
         """The whole state without histories. Rendered once per snapshot, however many pages are open."""
         snapshot = self._workspace.snapshot
-        tag = f'"{self._boot}-{snapshot.version}"'
+        tag = f'"{self._page.boot}-{snapshot.version}"'
         if _known(request, tag):
             return Response(status_code=304, headers={"etag": tag})
-        if self._rendered is None or self._rendered[0] is not snapshot:
-            # Off the loop: the latest value of a metric is searched for in the histories.
-            about = {"boot": self._boot, "read_only": self._workspace.settings.read_only}
-            body = await run_in_threadpool(lambda: _json(about | snapshot.summary()))
-            self._rendered = (snapshot, body)
-        return Response(self._rendered[1], media_type="application/json", headers={"etag": tag})
+        body = await run_in_threadpool(self._page.render, snapshot)
+        return Response(body, media_type="application/json", headers={"etag": tag})
 
     async def history(self, request: Request) -> Response:
         """The recorded steps after `since_step` of one model, at most `limit`, always with the last one."""
@@ -103,7 +99,7 @@ class _Views:
         def render() -> bytes:
             after = [point for point in snapshot.models[model_id].history if point.step > since]
             points = [point.plain() for point in thinned(after, limit)]
-            about = {"boot": self._boot, "version": snapshot.version, "model_id": model_id}
+            about = {"boot": self._page.boot, "version": snapshot.version, "model_id": model_id}
             return _json(about | {"points": points})
 
         return Response(await run_in_threadpool(render), media_type="application/json")
@@ -208,29 +204,10 @@ def whole_number(query: Mapping[str, str], name: str, default: int, low: int, hi
     return value
 
 
-def finite(value: Any) -> Any:
-    """The same value with null for NaN and the infinities, which JSON does not know."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(finite(value), allow_nan=False, separators=(",", ":")).encode()
-
-
 def _known(request: Request, tag: str) -> bool:
     """Whether the client says that it holds this version already."""
     tags = request.headers.get("if-none-match", "").split(",")
     return tag in (known.strip().removeprefix("W/") for known in tags)
-
-
-def _error(status: int, error: BitLMError) -> Response:
-    return Response(_json({"error": error.message}), status_code=status, media_type="application/json")
 
 
 async def _no_icon(_: Request) -> Response:

@@ -17,12 +17,13 @@ from starlette.testclient import TestClient
 
 from bitlm_core import EngineConfig
 from bitlm_mcp import dashboard
+from bitlm_mcp.activity import Call, ServerProcess, Writing
 from bitlm_mcp.dashboard.routes import MAX_POINTS, dashboard_routes
 from bitlm_mcp.history import thinned
 from bitlm_mcp.operations.telemetry import settings
 from bitlm_mcp.security import Guard
 from bitlm_mcp.settings import ServerSettings
-from bitlm_mcp.snapshot import OF_SOME, CheckpointView, DatasetView, HistoryPoint, JobView, ModelView, Snapshot
+from bitlm_mcp.snapshot import OF_SOME, CheckpointView, DatasetView, HistoryPoint, JobView, Mark, ModelView, Snapshot
 from bitlm_mcp.workspace import Workspace
 from tests.mcp.workspaces import server
 
@@ -62,10 +63,15 @@ def model(model_id: str, history: tuple[HistoryPoint, ...]) -> ModelView:
 def snapshot() -> Snapshot:
     return Snapshot(
         version=7,
-        models={"main": model("main", tuple(map(point, range(1, 2501)))), "fresh": model("fresh", ())},
+        models={
+            "main": replace(model("main", tuple(map(point, range(1, 2501)))), marks=(Mark(20, "drift", "k drifted"),)),
+            "fresh": model("fresh", ()),
+        },
         jobs={"job-1": JobView("job-1", "train_step", "main", "running", 0.5, 5, 10, math.inf, 3.0, 1.0, None, None)},
         datasets={"text": DatasetView("text", 10, 9, 1, "ab" * 32, "text")},
         checkpoints={"best": CheckpointView("best", 5, 100, "cd" * 32, "2026-01-01T00:00:00+00:00", "main", False)},
+        servers=(ServerProcess("ab", 7, "here", 1.0, True, (Writing("main", "a change of it", 2.0),)),),
+        calls=(Call(3.0, "test over stdio", "infer", None, 1.5, "error", "why"),),
     )
 
 
@@ -94,7 +100,7 @@ def steps(client: TestClient, query: str, model_id: str = "main") -> list[int]:
     return [point["step"] for point in response.json()["points"]]
 
 
-def test_status_is_the_summary(client: TestClient) -> None:
+def test_status_is_the_summary_and_more(client: TestClient) -> None:
     response = client.get("/api/status")
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
@@ -102,6 +108,12 @@ def test_status_is_the_summary(client: TestClient) -> None:
     assert response.headers["etag"] == f'"{body.pop("boot")}-7"'
     expected = snapshot().summary() | {"read_only": False}
     expected["jobs"][0] |= {"bytes_per_second": None, "growths": []}  # infinite, and a tuple: JSON has neither
+    expected["models"][0]["marks"] = [{"step": 20, "kind": "drift", "text": "k drifted"}]
+    expected["models"][1]["marks"] = []
+    server = {"server_id": "ab", "pid": 7, "host": "here", "started": 1.0, "here": True}
+    expected["servers"] = [server | {"writes": [{"model_id": "main", "purpose": "a change of it", "since": 2.0}]}]
+    call = {"at": 3.0, "client": "test over stdio", "tool": "infer", "model_id": None, "duration_ms": 1.5}
+    expected["calls"] = [call | {"outcome": "error", "message": "why"}]
     assert body == expected
 
 
@@ -115,10 +127,12 @@ def test_status_without_change_costs_nothing(client: TestClient, workspace: Work
     assert (changed.status_code, changed.json()["version"]) == (200, 8)
 
 
-def test_another_process_has_other_tags(workspace: Workspace) -> None:
+def test_another_process_has_other_tags(workspace: Workspace, tmp_path: Path) -> None:
     """A page that outlives the server must not be told 304 by the next one, whose versions begin anew."""
-    tags = {client_of(workspace).get("/api/status").headers["etag"] for _ in range(2)}
-    assert len(tags) == 2
+    with server(tmp_path) as other:
+        other.workspace.snapshot = workspace.snapshot
+        tags = [client_of(one).get("/api/status").headers["etag"] for one in (workspace, other.workspace)]
+    assert tags[0] != tags[1] and all(tag.endswith('-7"') for tag in tags)
 
 
 def test_not_a_number_becomes_null(client: TestClient, workspace: Workspace) -> None:

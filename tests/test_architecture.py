@@ -48,6 +48,7 @@ SERVER = [
     "oauth",
     "security",
     "descriptors",
+    "activity",
     "snapshot",
     "history",
     "compute",

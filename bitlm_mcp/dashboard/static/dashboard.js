@@ -7,7 +7,7 @@ import { drawArchitecture } from "./architecture.js";
 import { make, write } from "./dom.js";
 import { bytes, count, decimal, duration, moment, NONE } from "./format.js";
 import { Live } from "./live.js";
-import { ask, send, ServerError, token } from "./server.js";
+import { ask, call, ServerError, token } from "./server.js";
 import { Settings } from "./settings.js";
 import { long, Table } from "./tables.js";
 import { TrainingView } from "./training.js";
@@ -76,7 +76,7 @@ function cancelling(job) {
   if (FINAL.includes(job.status)) return [];
   return acting("Cancel", `Cancel ${job.kind} of ${job.model_id}`, async () => {
     try {
-      await send(`api/jobs/${encodeURIComponent(job.job_id)}/cancel`, {});
+      await call("cancel_job", { job_id: job.job_id });
     } catch (error) {
       write(page("job-line"), `${job.kind} of ${job.model_id} was not cancelled: ${error.message}.`);
     }

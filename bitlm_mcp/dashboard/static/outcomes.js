@@ -85,7 +85,7 @@ export function showScore(host, result) {
 
 export function showCompressed(host, result) {
   host.append(about(`${bytes(result.num_bytes)} became ${bytes(result.compressed_bytes)}: ${decimal(result.ratio, 2)} : 1, ${decimal(result.bits_per_byte)} bits a byte.`));
-  host.append(facts(result), whole(result));
+  showFacts(host, result);
 }
 
 /** What a training has begun; its progress stands in the table of jobs. */

@@ -12,17 +12,17 @@ const TRAINING_TOGGLES = [
   { label: "Quantisation-aware: end with an int4 copy", field: "quantize", on: "int4" },
 ];
 
-/** The usual acts in the order of a first visit: the arguments that stand open, and what shows the answer. */
+/** The usual acts in the order of a first visit: arguments that stand open, others that are asked, what shows the answer. */
 const USUAL = {
   init_model: {
     main: ["model_id", "architecture", "preset", "max_seq_len", "attention", "chunk_size", "overlap", "diffusion", "context_mixing"],
     show: outcomes.showFacts,
   },
-  train_step: { main: ["model_id", "dataset_id", "seconds", "steps", "text"], toggles: TRAINING_TOGGLES, show: outcomes.showBegun, begins: true },
+  train_step: { main: ["model_id", "dataset_id", "seconds", "steps", "text"], toggles: TRAINING_TOGGLES, show: outcomes.showBegun, asked: { wait_s: 0 } },
   infer: { main: ["model_id", "prompt", "max_new_bytes", "temperature", "safety", "seed"], show: outcomes.showGenerated },
   infer_long: { main: ["model_id", "prompt", "dataset_id", "ctx_bits", "overlap"], show: outcomes.showPredicted, takesLong: true },
   diffusion_sample: { main: ["model_id", "template", "num_bytes", "prefix", "suffix", "steps", "temperature"] },
-  show_surprise: { main: ["model_id", "dataset_id", "text"], show: outcomes.showSurprise, takesLong: true },
+  show_surprise: { main: ["model_id", "dataset_id", "text"], show: outcomes.showSurprise, takesLong: true, asked: { cells: 1024, shown: 512 } },
   score: { main: ["model_id", "dataset_id", "text", "records", "adaptive"], show: outcomes.showScore, takesLong: true },
   compress: { main: ["model_id", "dataset_id", "text", "codec"], show: outcomes.showCompressed, takesLong: true },
   save_checkpoint: { main: ["model_id", "name", "overwrite"], show: outcomes.showFacts },
@@ -97,15 +97,15 @@ export class Acts {
   }
 
   #form(tool) {
-    const { main, toggles, show = outcomes.showFacts, begins, takesLong } = USUAL[tool.name] ?? {};
+    const { main, toggles, show = outcomes.showFacts, asked, takesLong } = USUAL[tool.name] ?? {};
     const run = async (values, outcome) => {
       if (tool.name === "diffusion_sample") return this.#diffuse(values, outcome);
       const told = outcomes.waiting(outcome, tool.title);
       try {
-        const asked = begins ? { ...values, wait_s: 0 } : values;
-        const found = await (takesLong ? callToTheEnd(tool.name, asked, told) : call(tool.name, asked));
+        const all = { ...asked, ...values };
+        const found = await (takesLong ? callToTheEnd(tool.name, all, told) : call(tool.name, all));
         outcome.replaceChildren();
-        return await show(outcome, found, values);
+        return await show(outcome, found, all);
       } catch (error) {
         outcome.replaceChildren();
         throw error;

@@ -272,7 +272,7 @@ page("choice").addEventListener("change", (event) => choose(event.target.value))
 function changed(state, change) {
   if (change === null) {
     curve.modelId = null; // the whole state anew: another process may have answered
-    begin().catch((error) => showConnection("reconnecting", error.message));
+    begin().catch((error) => (error instanceof ServerError ? showConnection("reconnecting", error.message) : console.error(error)));
   } else {
     grow(change);
   }

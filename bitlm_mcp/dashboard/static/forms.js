@@ -72,12 +72,12 @@ export class ToolForm {
   constructor(tool, { main = null, toggles = [], sliders = {}, label = tool.title, run }) {
     this.fields = Object.entries(tool.schema.properties).filter(([name]) => !OMITTED.has(name));
     this.schema = tool.schema;
-    this.controls = {};
-    this.known = {};
-    this.sliders = sliders;
-    this.run = run;
-    const open = main ?? this.fields.map(([name]) => name);
-    const [first, rest] = [open.filter((name) => this.schema.properties[name]), this.fields.map(([name]) => name).filter((name) => !open.includes(name))];
+    Object.assign(this, { controls: {}, known: {}, sliders, run });
+    const fields = new Map(this.fields.map(([name, node]) => [name, this.#field(name, node)]));
+    const open = (main ?? [...fields.keys()]).filter((name) => fields.has(name));
+    const folded = [...fields.keys()].filter((name) => !open.includes(name));
+    const room = (names) => make("div", { class: "fields" }, ...names.map((name) => fields.get(name)));
+    const ways = toggles.map((toggle) => this.#toggle(tool.name, toggle));
     this.button = make("button", { type: "submit", class: "primary" }, label);
     this.failed = make("p", { class: "error", role: "alert" });
     this.outcome = make("div", { class: "outcome", "aria-live": "polite" });

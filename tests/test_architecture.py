@@ -104,6 +104,8 @@ SERVER = [
     "bench_growth",
     "bench_progressive",
     "bench_quantize",
+    "bench_page_readers",
+    "bench_pages",
     "host_config",
     "options",
     "score_commands",

@@ -219,7 +219,7 @@ export class Bars {
     const most = Math.max(...bars.map(({ value }) => value), Number.MIN_VALUE);
     this.list.replaceChildren(
       ...bars.map(({ name, value, text }) =>
-        make("li", {}, make("span", {}, name), make("meter", { min: 0, max: most, value, "aria-hidden": true }), make("b", {}, text)),
+        make("li", {}, make("span", {}, name), make("progress", { max: most, value, "aria-hidden": true }), make("b", {}, text)),
       ),
     );
   }

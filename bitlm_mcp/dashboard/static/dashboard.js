@@ -85,8 +85,8 @@ function cancelling(job) {
 
 // A screen reader speaks this line whenever it changes, so it only changes at quarters.
 function showJobLine(job) {
-  const quarter = job?.status === "running" ? Math.floor(job.progress * 4) * 25 : 0;
-  write(page("job-line"), job ? `${job.kind} of ${job.model_id || "no model"}: ${job.status}${quarter ? `, ${quarter} % done` : ""}.` : "");
+  const share = job?.status === "running" ? `, ${Math.floor(job.progress * 4) * 25} % done` : "";
+  write(page("job-line"), job ? `${job.kind}: ${job.status}${share}.` : "");
 }
 
 function showStores({ datasets, checkpoints }) {

@@ -2,7 +2,7 @@
 // blank is left out of the call. The server judges the values; what it says stands beside the control that it speaks of.
 
 import { freshId, make, write } from "./dom.js";
-import { toBase64 } from "./format.js";
+import { count, toBase64 } from "./format.js";
 
 const LONG_TEXT = 1000; // strings that may be longer get a room of several lines
 /** Arguments that name what there is; where a tool says how a name is written, it may be a new one. */
@@ -13,7 +13,7 @@ const sentence = (name) => name.replaceAll("_", " ").replace(/^./, (letter) => l
 
 function bounds({ type, minimum, maximum, exclusiveMinimum, exclusiveMaximum, default: usual }) {
   const [low, high] = [minimum ?? exclusiveMinimum, maximum ?? exclusiveMaximum];
-  const range = low !== undefined && high !== undefined ? `${low.toLocaleString("en")} to ${high.toLocaleString("en")}` : "";
+  const range = low === undefined || high === undefined ? "" : `${count(low)} to ${count(high)}`;
   const told = type === "boolean" || usual === undefined || usual === "" ? "" : `usually ${usual}`;
   return [range, told].filter(Boolean).join(", ");
 }

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from bitlm_core import EngineConfig
 from bitlm_mcp import dashboard
-from bitlm_mcp.dashboard.routes import MAX_POINTS, dashboard_routes
+from bitlm_mcp.dashboard.routes import MAX_BODY, MAX_POINTS, dashboard_routes
 from bitlm_mcp.history import thinned
 from bitlm_mcp.operations.telemetry import settings
 from bitlm_mcp.security import Guard
@@ -219,10 +219,11 @@ def test_a_model_is_watched_as_the_page_says(tmp_path: Path) -> None:
         assert client.get(path).json()["settings"]["lambda_k"] == 1
         assert client.post(path, json={"lambda_k": 2.5}, headers={"origin": "https://evil.example"}).status_code == 403
         assert client.post(path, content="{}", headers={"content-type": "text/plain"}).status_code == 415
-        for body, named in (({"drift_window": 0}, "drift_window=0"), ({"more": 1}, "more=1"), ([1], "no settings")):
+        for body, named in (({"drift_window": 0}, "drift_window=0"), ({"more": 1}, "more=1"), ([1], "no JSON object")):
             refused = client.post(path, json=body)
             assert refused.status_code == 400 and named in refused.json()["error"]
         assert client.post("/api/models/none/settings", json={}).status_code == 404
+        assert client.post(path, json={"more": "x" * MAX_BODY}).status_code == 413
         assert client.get(path).json()["settings"]["lambda_k"] == 1
         saved = client.post(path, json={"lambda_k": 2.5, "floor_s": 0.25, "profile": "standard"})
         assert saved.status_code == 200 and saved.json() == client.get(path).json()

@@ -7,17 +7,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bitlm_core import Verdict
-from bitlm_mcp.compute.messages import MadeBytes, Message, ModelFacts, Saved
-from bitlm_mcp.snapshot import HistoryPoint
+from bitlm_mcp.compute.levels import SurpriseOutcome
+from bitlm_mcp.compute.messages import MadeBytes, Message, ModelFacts, Recorded, Saved
 
 
-class Loaded(Message):
+class Loaded(Recorded):
     """What a state file held."""
 
     answer: Literal["loaded"] = "loaded"
     facts: ModelFacts
-    history: tuple[HistoryPoint, ...]
-    alerts: tuple[str, ...]
 
 
 class SmallMade(Message):
@@ -36,14 +34,12 @@ class Written(Message):
     small: SmallMade | None = None
 
 
-class Distilled(Message):
+class Distilled(Recorded):
     """A student's state, its record, and what became of all students, see `bitlm_core.DistillReport`."""
 
     answer: Literal["distilled"] = "distilled"
     saved: Saved
     metrics: dict[str, Any]
-    history: tuple[HistoryPoint, ...]
-    alerts: tuple[str, ...]
 
 
 class OddRecord(Message):
@@ -250,27 +246,6 @@ class PatchesOutcome(Message):
     patches: tuple[Patch, ...]
 
 
-class SurpriseOutcome(Message):
-    """What `num_bytes` bytes from `offset` on cost, of `total_bytes` that the data has, in cells of `cell_bytes`.
-
-    Surprise is told as levels, a byte each, see `surprise.levels`: the largest and the mean of every cell, and of every byte of
-    `data`, the bytes that are shown. patches: where in those a patch starts; None where the model cuts none.
-    """
-
-    answer: Literal["surprise"] = "surprise"
-    offset: int
-    num_bytes: int
-    total_bytes: int
-    bits_per_byte: float
-    cell_bytes: int
-    peaks: bytes
-    means: bytes
-    shown_at: int
-    data: bytes
-    surprise: bytes
-    patches: tuple[int, ...] | None
-
-
 class Grown(Message):
     """The state that a growth ended with, and the one before it."""
 
@@ -279,13 +254,11 @@ class Grown(Message):
     before: Saved
 
 
-class Quantized(Message):
+class Quantized(Recorded):
     """The new state with its record, the one before where it was wanted, and what the networks take in both, in bytes."""
 
     answer: Literal["quantized"] = "quantized"
     saved: Saved
-    history: tuple[HistoryPoint, ...]
-    alerts: tuple[str, ...]
     before: Saved | None
     network_bytes: int
     network_bytes_before: int

@@ -209,9 +209,9 @@ export class Chart {
   }
 }
 
-/** Bars from the left, one a value: `new Bars(host, title)`, then `update([{name, value, text}])`; values from 0. */
+/** Bars from the left, one a value: `new Bars(host, {title})`, then `update([{name, value, text}])`; values from 0. */
 export class Bars {
-  constructor(host, title) {
+  constructor(host, { title }) {
     this.list = host.appendChild(make("ol", { class: "bars", "aria-label": title }));
   }
 
@@ -219,7 +219,7 @@ export class Bars {
     const most = Math.max(...bars.map(({ value }) => value), Number.MIN_VALUE);
     this.list.replaceChildren(
       ...bars.map(({ name, value, text }) =>
-        make("li", {}, make("span", {}, name), make("meter", { min: 0, max: most, value, "aria-hidden": true }), make("b", {}, text)),
+        make("li", {}, make("span", {}, name), make("progress", { max: most, value, "aria-hidden": true }), make("b", {}, text)),
       ),
     );
   }

@@ -4,10 +4,11 @@
 
 import { Acts } from "./acts.js";
 import { drawArchitecture } from "./architecture.js";
+import { DiffusionView } from "./diffusion.js";
 import { make, write } from "./dom.js";
 import { bytes, count, decimal, duration, moment, NONE } from "./format.js";
 import { Live } from "./live.js";
-import { ask, send, ServerError, token } from "./server.js";
+import { ask, call, ServerError, token } from "./server.js";
 import { Settings } from "./settings.js";
 import { long, Table } from "./tables.js";
 import { TrainingView } from "./training.js";
@@ -23,6 +24,7 @@ const view = { state: null, chosen: null, session: null, settings: null, mayAct:
 const curve = { modelId: null, points: [], config: null };
 const training = new TrainingView(page("training"));
 const acts = new Acts(page("tabs"), page("panels"));
+const filling = new DiffusionView(page("filling"));
 const number = (name) => [name, "number"];
 const tables = {
   models: new Table("models", ["Model", "State", "Architecture", ...["Parameters", "Memory (estimate)", "Step", "Loss (nats)", "Bits per byte", "Mixed bits per byte"].map(number)]),
@@ -70,13 +72,20 @@ function showJobs(jobs) {
   page("jobs-more").hidden = more <= 0;
   write(page("jobs-more"), `${count(more)} older jobs are not shown.`);
   showJobLine(sorted[0]);
+  showFilling(sorted.find(({ preview }) => preview));
+}
+
+/** A diffusion as it happens, whoever asked for it. */
+function showFilling(job) {
+  page("filling").hidden = !job;
+  if (job) filling.live(job.preview);
 }
 
 function cancelling(job) {
   if (FINAL.includes(job.status)) return [];
   return acting("Cancel", `Cancel ${job.kind} of ${job.model_id}`, async () => {
     try {
-      await send(`api/jobs/${encodeURIComponent(job.job_id)}/cancel`, {});
+      await call("cancel_job", { job_id: job.job_id });
     } catch (error) {
       write(page("job-line"), `${job.kind} of ${job.model_id} was not cancelled: ${error.message}.`);
     }
@@ -85,8 +94,8 @@ function cancelling(job) {
 
 // A screen reader speaks this line whenever it changes, so it only changes at quarters.
 function showJobLine(job) {
-  const quarter = job?.status === "running" ? Math.floor(job.progress * 4) * 25 : 0;
-  write(page("job-line"), job ? `${job.kind} of ${job.model_id || "no model"}: ${job.status}${quarter ? `, ${quarter} % done` : ""}.` : "");
+  const share = job?.status === "running" ? `, ${Math.floor(job.progress * 4) * 25} % done` : "";
+  write(page("job-line"), job ? `${job.kind}: ${job.status}${share}.` : "");
 }
 
 function showStores({ datasets, checkpoints }) {
@@ -272,7 +281,7 @@ page("choice").addEventListener("change", (event) => choose(event.target.value))
 function changed(state, change) {
   if (change === null) {
     curve.modelId = null; // the whole state anew: another process may have answered
-    begin().catch((error) => showConnection("reconnecting", error.message));
+    begin().catch((error) => (error instanceof ServerError ? showConnection("reconnecting", error.message) : console.error(error)));
   } else {
     grow(change);
   }

@@ -2,7 +2,7 @@
 // blank is left out of the call. The server judges the values; what it says stands beside the control that it speaks of.
 
 import { freshId, make, write } from "./dom.js";
-import { toBase64 } from "./format.js";
+import { count, toBase64 } from "./format.js";
 
 const LONG_TEXT = 1000; // strings that may be longer get a room of several lines
 /** Arguments that name what there is; where a tool says how a name is written, it may be a new one. */
@@ -13,7 +13,7 @@ const sentence = (name) => name.replaceAll("_", " ").replace(/^./, (letter) => l
 
 function bounds({ type, minimum, maximum, exclusiveMinimum, exclusiveMaximum, default: usual }) {
   const [low, high] = [minimum ?? exclusiveMinimum, maximum ?? exclusiveMaximum];
-  const range = low !== undefined && high !== undefined ? `${low.toLocaleString("en")} to ${high.toLocaleString("en")}` : "";
+  const range = low === undefined || high === undefined ? "" : `${count(low)} to ${count(high)}`;
   const told = type === "boolean" || usual === undefined || usual === "" ? "" : `usually ${usual}`;
   return [range, told].filter(Boolean).join(", ");
 }
@@ -72,12 +72,12 @@ export class ToolForm {
   constructor(tool, { main = null, toggles = [], sliders = {}, label = tool.title, run }) {
     this.fields = Object.entries(tool.schema.properties).filter(([name]) => !OMITTED.has(name));
     this.schema = tool.schema;
-    this.controls = {};
-    this.known = {};
-    this.sliders = sliders;
-    this.run = run;
-    const open = main ?? this.fields.map(([name]) => name);
-    const [first, rest] = [open.filter((name) => this.schema.properties[name]), this.fields.map(([name]) => name).filter((name) => !open.includes(name))];
+    Object.assign(this, { controls: {}, known: {}, sliders, run });
+    const fields = new Map(this.fields.map(([name, node]) => [name, this.#field(name, node)]));
+    const open = (main ?? [...fields.keys()]).filter((name) => fields.has(name));
+    const folded = [...fields.keys()].filter((name) => !open.includes(name));
+    const room = (names) => make("div", { class: "fields" }, ...names.map((name) => fields.get(name)));
+    const ways = toggles.map((toggle) => this.#toggle(tool.name, toggle));
     this.button = make("button", { type: "submit", class: "primary" }, label);
     this.failed = make("p", { class: "error", role: "alert" });
     this.outcome = make("div", { class: "outcome", "aria-live": "polite" });

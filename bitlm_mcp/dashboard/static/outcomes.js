@@ -2,6 +2,7 @@
 // records as tables, and all else as names and values.
 
 import { ByteStrip, legend } from "./bytes.js";
+import { DiffusionView } from "./diffusion.js";
 import { make } from "./dom.js";
 import { bytes, count, decimal, fromBase64, toBase64 } from "./format.js";
 import { facts, whole } from "./forms.js";
@@ -55,6 +56,12 @@ export function showPredicted(host, result) {
   host.append(grid("Windows", ["From byte", "Bytes", "Bits per byte", "Accuracy", "K", "C", "S"], (result.windows ?? []).map(row)), whole(result));
 }
 
+/** Pass by pass; while it happened, it stood with the jobs. */
+export function showFilled(host, result) {
+  new DiffusionView(host).done(result);
+  host.append(whole(result));
+}
+
 /** The map of all of it, and the bytes of the cell that is chosen. */
 export function showSurprise(host, result, values) {
   const failed = make("p", { class: "error", role: "alert" });
@@ -85,7 +92,7 @@ export function showScore(host, result) {
 
 export function showCompressed(host, result) {
   host.append(about(`${bytes(result.num_bytes)} became ${bytes(result.compressed_bytes)}: ${decimal(result.ratio, 2)} : 1, ${decimal(result.bits_per_byte)} bits a byte.`));
-  host.append(facts(result), whole(result));
+  showFacts(host, result);
 }
 
 /** What a training has begun; its progress stands in the table of jobs. */

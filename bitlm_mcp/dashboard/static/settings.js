@@ -29,8 +29,9 @@ export class Settings {
   async #load() {
     const asked = this.modelId;
     try {
-      const { settings } = await ask(`api/models/${encodeURIComponent(asked)}/settings`);
-      if (asked === this.modelId) this.form.fill(settings);
+      const { config } = await ask(`api/models/${encodeURIComponent(asked)}`);
+      const floors = Object.entries(config.floors).map(([name, value]) => [`floor_${name}`, value]);
+      if (asked === this.modelId) this.form.fill({ ...config.telemetry, ...Object.fromEntries(floors) });
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
       this.#tell(this.form.outcome, error.message);

@@ -1,6 +1,7 @@
 // The page without a mouse: {address}, of an empty state: a model is made with the keyboard alone.
 import assert from 'node:assert/strict';
 import { live, scenario, until } from './browser.mjs';
+import { outcomeOf } from './forms.mjs';
 
 const MAX_STOPS = 150;
 
@@ -52,5 +53,5 @@ await scenario(async ({ open }) => {
   await page.keyboard.type('by-keyboard');
   await page.keyboard.press('Enter');
   await page.locator('#models tbody tr', { hasText: 'by-keyboard' }).waitFor();
-  await until(() => page.locator('form[data-tool=init_model] .outcome').innerText(), (text) => /by-keyboard/.test(text), 'the outcome is told');
+  await until(() => outcomeOf(page.locator('form[data-tool=init_model]')).innerText(), (text) => /by-keyboard/.test(text), 'the outcome is told');
 });

@@ -9,8 +9,8 @@
     Workspace.changes ─→ Live.run ─→ ring ─┬─→ stream ─→ page
                                            └─→ stream ─→ page
 
-At most one event is made per `INTERVAL_S`, whatever happens and however many look on, and none while nobody does. A page that
-is too slow for the ring, or comes back too late, gets the whole state instead of what it has missed.
+At most one event is made per `INTERVAL_S`, fewer for many pages, and none while nobody looks on. A page that is too slow for
+the ring, or comes back too late, gets the whole state instead of what it has missed.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from bitlm_mcp.snapshot import Snapshot
 from bitlm_mcp.workspace import Workspace
 
 INTERVAL_S = 0.1
+INTERVAL_PER_STREAM_S = 0.004
+"""Sending costs 0.07 ms of CPU per page: with this, however many look on, they take no more than 2 % of a core."""
 HEARTBEAT_S = 15.0
 FORGET_S = 60.0
 """How long a page that was the only one may be away and go on where it was."""
@@ -105,7 +107,7 @@ class Live:
                     while self._streams:
                         await self._look()
                         self._current.set()
-                        await anyio.sleep(INTERVAL_S)
+                        await anyio.sleep(INTERVAL_S + INTERVAL_PER_STREAM_S * self._streams)
                         await watch.next(HEARTBEAT_S)
                 self._current.clear()
         finally:

@@ -276,6 +276,7 @@ class Fake:
 @asynccontextmanager
 async def running(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Live]:
     monkeypatch.setattr(room, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(room, "INTERVAL_PER_STREAM_S", 0.0)
     workspace: Any = fake
     live = Live(workspace)
     async with anyio.create_task_group() as group:

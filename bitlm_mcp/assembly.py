@@ -9,6 +9,7 @@ from bitlm_mcp.activity import Call
 from bitlm_mcp.app import Assembly
 from bitlm_mcp.call_gate import CallGate, CallLog
 from bitlm_mcp.completions import register_completions
+from bitlm_mcp.dashboard.acts import act_routes
 from bitlm_mcp.dashboard.live import Live
 from bitlm_mcp.dashboard.routes import dashboard_routes
 from bitlm_mcp.extensions.job_tasks import POLICIES, job_tasks
@@ -32,6 +33,7 @@ from bitlm_mcp.tools.patches import patch_tools
 from bitlm_mcp.tools.quantization import quantization_tools
 from bitlm_mcp.tools.repair import repair_tools
 from bitlm_mcp.tools.safety import safety_tools
+from bitlm_mcp.tools.surprise import surprise_tools
 from bitlm_mcp.tools.telemetry import telemetry_tools
 from bitlm_mcp.tools.training import training_tools
 from bitlm_mcp.workspace import Workspace
@@ -52,7 +54,12 @@ def all_tools(workspace: Workspace) -> list[ToolSpec]:
         ],
         "data": data_tools(workspace),
         "training": training_tools(workspace),
-        "inference": [*inference_tools(workspace), *repair_tools(workspace), *safety_tools(workspace)],
+        "inference": [
+            *inference_tools(workspace),
+            *surprise_tools(workspace),
+            *repair_tools(workspace),
+            *safety_tools(workspace),
+        ],
         "compression": compression_tools(workspace),
         "telemetry": [*telemetry_tools(workspace), *patch_tools(workspace)],
         "checkpoints": checkpoint_tools(workspace),
@@ -82,20 +89,20 @@ def offered_tools(workspace: Workspace) -> list[ToolSpec]:
 def assemble(settings: ServerSettings) -> Assembly:
     """The parts of one server process. Raises DatabaseError when the state directory cannot be used."""
     workspace, calls = Workspace(settings), CallLog()
-    tools = offered_tools(workspace)
-    monitoring = Monitoring(workspace, [spec.tool_name for spec in tools])
+    everything, tools = all_tools(workspace), offered_tools(workspace)
+    monitoring = Monitoring(workspace, [spec.tool_name for spec in everything])
 
     def observed(call: Call) -> None:
         calls.add(call)
         monitoring.observe(call)
 
-    notifications = Notifications(workspace)
+    gate, notifications = CallGate(settings.calls_per_second, observed), Notifications(workspace)
     server = build_server(
         tools,
         register=[register_resources(workspace), register_prompts, register_completions(workspace), notifications.register],
         subscriptions=notifications.bus,
         extensions=[Tasks(POLICIES, job_tasks(workspace))],
-        middleware=[CallGate(settings.calls_per_second, observed), prompt_errors],
+        middleware=[gate, prompt_errors],
     )
     housekeeper = Housekeeper(workspace, calls)
 
@@ -104,6 +111,7 @@ def assemble(settings: ServerSettings) -> Assembly:
         workspace.close()
 
     live = Live(workspace)
-    routes = [*dashboard_routes(workspace), *live.routes(), *monitoring.routes()]
+    acts = act_routes(workspace, everything, gate)
+    routes = [*dashboard_routes(workspace), *live.routes(), *acts, *monitoring.routes()]
     background = [housekeeper.run, notifications.run, monitoring.watch_loop, live.run]
     return Assembly(server=server, routes=routes, background=background, on_leave=live.stop, on_stop=stop)

@@ -120,6 +120,8 @@ def serve(
     oauth_resource: options.OAuthResource = None,
     oauth_scope: options.OAuthScope = None,
     insecure: options.Insecure = False,
+    open_page: options.OpenPage = False,
+    max_upload_mib: options.MaxUpload = 1024,
     calls_per_second: options.CallsPerSecond = 50.0,
     toolsets: options.Toolsets = None,
     tools: options.Tools = None,

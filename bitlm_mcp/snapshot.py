@@ -39,6 +39,8 @@ RARE = (
     *FED,
 )
 LISTS = ("halt_probs", "patch_histogram")
+MAX_LISTED = 256
+"""Of a job's result, longer texts and lists are left out where all jobs are listed; who waits for the job gets them."""
 OF_SOME = frozenset({*RARE, *LISTS})
 """What only some models and steps have: it is left out where there is none."""
 
@@ -184,7 +186,8 @@ class JobView:
     process.
     `stopped_early`: the held-out part was no longer known better, so the rest of the plan was left out. `all_read`: so it
     was because a model without a network has read all of the data; `drifted`: because a metric moved. `growths`: what has
-    happened to a network that grows while it is trained.
+    happened to a network that grows while it is trained. `preview`: data_base64 and known_base64 of the beginning of a template
+    that this process is filling, see `bitlm_core.FillingState`; nowhere recorded.
     """
 
     job_id: str
@@ -211,6 +214,7 @@ class JobView:
     growths: tuple[str, ...] = ()
     saved_step: int | None = None
     result: dict[str, Any] | None = None
+    preview: dict[str, str] | None = None
 
     @property
     def over(self) -> bool:
@@ -274,4 +278,11 @@ class Snapshot:
 
 def plain(view: JobView | DatasetView | CheckpointView | Call | Mark) -> dict[str, Any]:
     """The fields of a flat view. It is immutable, so nothing need be copied, which is most of what `asdict` does."""
-    return {name: getattr(view, name) for name in view.__slots__}
+    values = {name: getattr(view, name) for name in view.__slots__}
+    if isinstance(view, JobView) and view.result is not None:
+        values["result"] = {name: value for name, value in view.result.items() if not _is_long(value)}
+    return values
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str | list | tuple | dict) and len(value) > MAX_LISTED

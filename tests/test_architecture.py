@@ -70,6 +70,7 @@ SERVER = [
     "operations",
     "housekeeping",
     "tools",
+    "silent_dispatch",
     "extensions",
     "server_internals",
     "resources",

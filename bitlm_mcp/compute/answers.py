@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bitlm_core import Verdict
+from bitlm_mcp.compute.levels import SurpriseOutcome
 from bitlm_mcp.compute.messages import MadeBytes, Message, ModelFacts, Recorded, Saved
 
 
@@ -131,7 +132,8 @@ class GenerationOutcome(MadeBytes):
 class FillingOutcome(MadeBytes):
     """A template filled, see `bitlm_core.Filling`, and what the gate says of what was drawn.
 
-    `diffusion_steps`: that the model was trained for.
+    `diffusion_steps`: that the model was trained for. Where it was traced, `revealed`: `Filling.revealed_at` as 16 bits each,
+    little endian, later passes than 65,535 as that one; and `parity_places`.
     """
 
     answer: Literal["filling"] = "filling"
@@ -147,6 +149,8 @@ class FillingOutcome(MadeBytes):
     telemetry: GeneratedTelemetry
     step: int
     diffusion_steps: int
+    revealed: bytes | None = None
+    parity_places: tuple[int, ...] | None = None
 
 
 class Window(Message):
@@ -267,7 +271,7 @@ class Dropped(Message):
 
 
 _Learned = Written | Distilled | Calibrated
-_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome | Grown | Quantized
+_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome | SurpriseOutcome | Grown | Quantized
 Answer = Annotated[
     Loaded | _Learned | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Dropped,
     Field(discriminator="answer"),

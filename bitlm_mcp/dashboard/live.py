@@ -28,9 +28,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bitlm_core import ModelStateError, ResourceLimitError
-from bitlm_mcp.dashboard.bodies import error_response, json_bytes
 from bitlm_mcp.dashboard.page_state import PageState, change
+from bitlm_mcp.dashboard.wire import answer, failure, to_json
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.snapshot import Snapshot
 from bitlm_mcp.workspace import Workspace
@@ -146,7 +145,7 @@ class Live:
 
     def _change(self, before: Snapshot, now: Snapshot, number: int) -> bytes | None:
         told = change(before, now)
-        return None if told is None else self._text("change", number, json_bytes(told))
+        return None if told is None else self._text("change", number, to_json(told))
 
     def _wake(self) -> None:
         reached, self._next = self._next, asyncio.Event()
@@ -158,14 +157,11 @@ class Live:
     async def _events(self, request: Request) -> ASGIApp:
         """The stream of one page."""
         if self._stopping or self._workspace.closing:
-            return error_response(503, ModelStateError("the server is stopping: come back when it has been started anew"))
+            return failure(503, "the server is stopping: come back when it has been started anew")
         if self._streams >= MAX_STREAMS:
-            error = ResourceLimitError(
-                f"{self._streams} pages are open already, the limit: close some, or read /api/status now and then",
-                estimate=self._streams + 1,
-                limit=MAX_STREAMS,
+            return failure(
+                503, f"{self._streams} pages are open already, the limit: close some, or read /api/status now and then"
             )
-            return error_response(503, error)
         known = request.headers.get("last-event-id") or request.query_params.get("after", "")
         return _Stream(self, self._number_of(known))
 
@@ -200,7 +196,7 @@ class Live:
                 number = self._ring.number
                 yield b"".join(missed)
             elif not await _reached(reached):
-                yield b":\n\n"
+                yield b"event: alive\ndata:\n\n"
 
     async def _state(self) -> tuple[int, bytes]:
         """The whole state as of the latest event, and its number."""
@@ -213,12 +209,10 @@ class Live:
     async def _model(self, request: Request) -> Response:
         snapshot, model_id = self._workspace.snapshot, request.path_params["model_id"]
         if model_id not in snapshot.models:
-            return error_response(
-                404, UnknownHandleError("model", model_id, list(snapshot.models), "read /api/status for the models")
-            )
+            unknown = UnknownHandleError("model", model_id, list(snapshot.models), "read /api/status for the models")
+            return failure(404, unknown.message)
         about = {"boot": self._page.boot, "version": snapshot.version, "model_id": model_id}
-        body = json_bytes(about | {"config": snapshot.models[model_id].config})
-        return Response(body, media_type="application/json")
+        return answer(about | {"config": snapshot.models[model_id].config})
 
 
 class _Stream:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bitlm_mcp.dashboard.bodies import json_bytes
+from bitlm_mcp.dashboard.wire import to_json
 from bitlm_mcp.history import thinned
 from bitlm_mcp.snapshot import HistoryPoint, ModelView, Snapshot, plain
 from bitlm_mcp.workspace import Workspace
@@ -34,7 +34,7 @@ class PageState:
         """The JSON of a snapshot: made once, however many ask for it. Takes a while: not for the event loop."""
         made = self._rendered
         if made is None or made[0] is not snapshot:
-            self._rendered = made = (snapshot, json_bytes(self._about | whole(snapshot)))
+            self._rendered = made = (snapshot, to_json(self._about | whole(snapshot)))
         return made[1]
 
 

@@ -5,6 +5,7 @@
 
     event: state    all that the page shows, see `page_state`; the first event, unless it can go on where it was
     event: change   what has changed since the event before
+    event: alive    nothing has for a while; it has no number, and scripts see it, unlike a comment
 
     Workspace.changes ─→ Live.run ─→ ring ─┬─→ stream ─→ page
                                            └─→ stream ─→ page
@@ -119,8 +120,8 @@ class Live:
         self._wake()
 
     def routes(self) -> list[BaseRoute]:
-        """What this module answers; after the dashboard's, which names more of what belongs to a model."""
-        return [Route("/api/events", self._events), Route("/api/models/{model_id:path}", self._model)]
+        """What this module answers."""
+        return [Route("/api/events", self._events), Route("/api/models/{model_id}", self._model)]
 
     async def _until_watched(self) -> None:
         """Wait for a page. After a while what was told is forgotten: nobody will ask for what followed it."""
@@ -162,6 +163,8 @@ class Live:
             return failure(
                 503, f"{self._streams} pages are open already, the limit: close some, or read /api/status now and then"
             )
+        if request.method == "HEAD":
+            return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
         known = request.headers.get("last-event-id") or request.query_params.get("after", "")
         return _Stream(self, self._number_of(known))
 

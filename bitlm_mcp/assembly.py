@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bitlm_core import ConfigError
+from bitlm_mcp.activity import Call
 from bitlm_mcp.app import Assembly
 from bitlm_mcp.call_gate import CallGate, CallLog
 from bitlm_mcp.completions import register_completions
 from bitlm_mcp.dashboard.acts import act_routes
+from bitlm_mcp.dashboard.live import Live
 from bitlm_mcp.dashboard.routes import dashboard_routes
 from bitlm_mcp.extensions.job_tasks import POLICIES, job_tasks
 from bitlm_mcp.extensions.tasks import Tasks
@@ -16,7 +18,6 @@ from bitlm_mcp.housekeeping import Housekeeper
 from bitlm_mcp.monitoring import Monitoring
 from bitlm_mcp.notifications import Notifications
 from bitlm_mcp.prompts import prompt_errors, register_prompts
-from bitlm_mcp.records import Call
 from bitlm_mcp.resources import register_resources
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.server import build_server
@@ -32,6 +33,7 @@ from bitlm_mcp.tools.patches import patch_tools
 from bitlm_mcp.tools.quantization import quantization_tools
 from bitlm_mcp.tools.repair import repair_tools
 from bitlm_mcp.tools.safety import safety_tools
+from bitlm_mcp.tools.surprise import surprise_tools
 from bitlm_mcp.tools.telemetry import telemetry_tools
 from bitlm_mcp.tools.training import training_tools
 from bitlm_mcp.workspace import Workspace
@@ -52,7 +54,12 @@ def all_tools(workspace: Workspace) -> list[ToolSpec]:
         ],
         "data": data_tools(workspace),
         "training": training_tools(workspace),
-        "inference": [*inference_tools(workspace), *repair_tools(workspace), *safety_tools(workspace)],
+        "inference": [
+            *inference_tools(workspace),
+            *surprise_tools(workspace),
+            *repair_tools(workspace),
+            *safety_tools(workspace),
+        ],
         "compression": compression_tools(workspace),
         "telemetry": [*telemetry_tools(workspace), *patch_tools(workspace)],
         "checkpoints": checkpoint_tools(workspace),
@@ -103,6 +110,8 @@ def assemble(settings: ServerSettings) -> Assembly:
         housekeeper.record_calls()
         workspace.close()
 
-    routes = [*dashboard_routes(workspace), *act_routes(workspace, everything, gate), *monitoring.routes()]
-    background = [housekeeper.run, notifications.run, monitoring.watch_loop]
-    return Assembly(server=server, routes=routes, background=background, on_stop=stop)
+    live = Live(workspace)
+    acts = act_routes(workspace, everything, gate)
+    routes = [*dashboard_routes(workspace), *live.routes(), *acts, *monitoring.routes()]
+    background = [housekeeper.run, notifications.run, monitoring.watch_loop, live.run]
+    return Assembly(server=server, routes=routes, background=background, on_leave=live.stop, on_stop=stop)

@@ -18,7 +18,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, TextContent
 
 from bitlm_core import BitLMError
-from bitlm_mcp.records import Call
+from bitlm_mcp.activity import Call
 
 MAX_CLIENTS = 10_000
 MAX_WAITING_CALLS = 10_000

@@ -7,17 +7,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bitlm_core import Verdict
-from bitlm_mcp.compute.messages import MadeBytes, Message, ModelFacts, Saved
-from bitlm_mcp.snapshot import HistoryPoint
+from bitlm_mcp.compute.levels import SurpriseOutcome
+from bitlm_mcp.compute.messages import MadeBytes, Message, ModelFacts, Recorded, Saved
 
 
-class Loaded(Message):
+class Loaded(Recorded):
     """What a state file held."""
 
     answer: Literal["loaded"] = "loaded"
     facts: ModelFacts
-    history: tuple[HistoryPoint, ...]
-    alerts: tuple[str, ...]
 
 
 class SmallMade(Message):
@@ -36,14 +34,12 @@ class Written(Message):
     small: SmallMade | None = None
 
 
-class Distilled(Message):
+class Distilled(Recorded):
     """A student's state, its record, and what became of all students, see `bitlm_core.DistillReport`."""
 
     answer: Literal["distilled"] = "distilled"
     saved: Saved
     metrics: dict[str, Any]
-    history: tuple[HistoryPoint, ...]
-    alerts: tuple[str, ...]
 
 
 class OddRecord(Message):
@@ -136,7 +132,8 @@ class GenerationOutcome(MadeBytes):
 class FillingOutcome(MadeBytes):
     """A template filled, see `bitlm_core.Filling`, and what the gate says of what was drawn.
 
-    `diffusion_steps`: that the model was trained for.
+    `diffusion_steps`: that the model was trained for. Where it was traced, `revealed`: `Filling.revealed_at` as 16 bits each,
+    little endian, later passes than 65,535 as that one; and `parity_places`.
     """
 
     answer: Literal["filling"] = "filling"
@@ -152,6 +149,8 @@ class FillingOutcome(MadeBytes):
     telemetry: GeneratedTelemetry
     step: int
     diffusion_steps: int
+    revealed: bytes | None = None
+    parity_places: tuple[int, ...] | None = None
 
 
 class Window(Message):
@@ -255,13 +254,11 @@ class Grown(Message):
     before: Saved
 
 
-class Quantized(Message):
+class Quantized(Recorded):
     """The new state with its record, the one before where it was wanted, and what the networks take in both, in bytes."""
 
     answer: Literal["quantized"] = "quantized"
     saved: Saved
-    history: tuple[HistoryPoint, ...]
-    alerts: tuple[str, ...]
     before: Saved | None
     network_bytes: int
     network_bytes_before: int
@@ -274,7 +271,7 @@ class Dropped(Message):
 
 
 _Learned = Written | Distilled | Calibrated
-_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome | Grown | Quantized
+_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome | SurpriseOutcome | Grown | Quantized
 Answer = Annotated[
     Loaded | _Learned | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Dropped,
     Field(discriminator="answer"),

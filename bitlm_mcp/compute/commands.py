@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bitlm_core import (
-    MARGIN_BITS,
     CodecName,
     DiffusionSampling,
     DistillConfig,
@@ -21,7 +20,7 @@ from bitlm_core import (
     TrainingConfig,
     TrainingPlan,
 )
-from bitlm_mcp.compute.messages import DataPart, Message, ModelRef
+from bitlm_mcp.compute.messages import DamagedPlaces, DataPart, Message, ModelRef
 
 
 class Asked(Message):
@@ -160,7 +159,10 @@ class InferLong(Asked):
 
 
 class DiffusionSample(Asked):
-    """Fill the gaps of a template; the first four are its fields, see `bitlm_core.Template`. Answer: `FillingOutcome`."""
+    """Fill the gaps of a template; the first four are its fields, see `bitlm_core.Template`. Answer: `FillingOutcome`.
+
+    traced: the answer tells in which pass each byte came, and where parity bits were read out wrong.
+    """
 
     kind: Literal["diffusion_sample"] = "diffusion_sample"
     model: ModelRef
@@ -169,6 +171,7 @@ class DiffusionSample(Asked):
     prefix: bytes
     suffix: bytes
     sampling: DiffusionSampling
+    traced: bool = False
     compress_output: CodecName | None = None
 
 
@@ -199,18 +202,6 @@ class Decompress(Asked):
     codec: CodecName = "model"
 
 
-class DamagedPlaces(Message):
-    """Where data is damaged: ranges of offset and length; or what fails parity; or the most surprising bytes, so many.
-
-    margin_bits: by how much a byte at a surprising place must be better than what is there.
-    """
-
-    ranges: tuple[tuple[int, ...], ...] = ()
-    parity: bool = False
-    surprising: int | None = None
-    margin_bits: float = MARGIN_BITS
-
-
 class Repair(Asked):
     """Propose what damaged bytes were, with a model or by the data alone. Answer: `RepairOutcome` with the `first` proposals.
 
@@ -237,6 +228,22 @@ class InspectPatches(Asked):
     model: ModelRef | None = None
     patching: PatchingConfig | None = None
     first: int
+
+
+class ShowSurprise(Asked):
+    """What bytes [offset, offset + num_bytes) of data cost, frozen, in at most so many cells. Answer: `SurpriseOutcome`.
+
+    `shown` of them, from the data's byte `shown_at` on, are told one by one.
+    """
+
+    kind: Literal["show_surprise"] = "show_surprise"
+    model: ModelRef
+    data: DataPart
+    offset: int
+    num_bytes: int
+    cells: int
+    shown_at: int
+    shown: int
 
 
 class Grow(Asked):
@@ -279,7 +286,7 @@ class Drop(Asked):
     model_id: str
 
 
-Making = Distill | Compress | Decompress | Repair | InspectPatches | Grow | Quantize
+Making = Distill | Compress | Decompress | Repair | InspectPatches | ShowSurprise | Grow | Quantize
 Command = Annotated[
     Create | Load | Write | Watch | Train | Score | Infer | Calibrate | InferLong | DiffusionSample | Making | Drop,
     Field(discriminator="kind"),

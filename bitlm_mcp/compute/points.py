@@ -6,10 +6,12 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import bitlm_core
 from bitlm_mcp.compute import answers
 from bitlm_mcp.compute.patches import histogram_of
-from bitlm_mcp.snapshot import HistoryPoint
+from bitlm_mcp.snapshot import HistoryPoint, Mark
 
 if TYPE_CHECKING:
     from bitlm_core import Engine, Filling, Generation, StepReport, Verdict
@@ -31,6 +33,11 @@ def point_of(report: StepReport, seconds: float) -> HistoryPoint:
         bytes_per_second=report.num_bytes / seconds if seconds else None,
         memory_bytes=bitlm_core.used_memory_bytes(),
     )
+
+
+def drifts_of(report: StepReport) -> tuple[Mark, ...]:
+    """What has drifted, as marks."""
+    return tuple(Mark(alert.step, "drift", alert.message) for alert in report.alerts)
 
 
 def _patches(report: StepReport) -> dict[str, Any]:
@@ -62,10 +69,11 @@ def generated(engine: Engine, found: tuple[Generation, Verdict | None]) -> answe
     )
 
 
-def filled(engine: Engine, found: tuple[Filling, Verdict | None]) -> answers.FillingOutcome:
-    """What a template was filled with, and what the drawn bytes look like."""
+def filled(engine: Engine, found: tuple[Filling, Verdict | None], *, traced: bool) -> answers.FillingOutcome:
+    """What a template was filled with, and what the drawn bytes look like; traced: also when each came."""
     filling, verdict = found
     told = {name: getattr(filling, name) for name in answers.FillingOutcome.model_fields if hasattr(filling, name)}
+    told |= _trace(filling) if traced else {"parity_places": None}
     return answers.FillingOutcome(
         **told,
         num_drawn=len(filling.drawn),
@@ -74,6 +82,11 @@ def filled(engine: Engine, found: tuple[Filling, Verdict | None]) -> answers.Fil
         step=engine.step,
         diffusion_steps=engine.diffusion_steps,
     )
+
+
+def _trace(filling: Filling) -> dict[str, Any]:
+    revealed_at = np.minimum(filling.revealed_at, np.iinfo(np.uint16).max)
+    return {"revealed": revealed_at.astype("<u2").tobytes(), "parity_places": filling.parity_places}
 
 
 def _measured(engine: Engine, data: bytes) -> answers.GeneratedTelemetry:

@@ -1,23 +1,20 @@
-"""The dashboard's routes: the page, its static files, the JSON views that it asks for, and the two things it can do.
+"""The dashboard's routes: the page, its static files, and the JSON views of what is.
 
     GET /                                                 the page
     GET /static/{file}                                    its style and scripts, nothing else
-    GET /api/status                                       the snapshot without histories; 304 while nothing changed
+    GET /api/status                                       all that is shown, without histories; 304 while nothing changed
     GET /api/models/{model_id}/history?since_step&limit   the curve of one model, thinned, extremes kept
-    GET, POST /api/models/{model_id}/settings             how a model is watched; changed as by set_telemetry
-    POST /api/jobs/{job_id}/cancel                        stop a job, as the tool cancel_job does; not with --read-only
 
-Everything shown comes from the workspace's one immutable snapshot, so the page cannot disagree with tools and resources. Who
-may ask at all is decided before, by the guard of `bitlm_mcp.security`; that a cancel must be JSON keeps forms of other sites
-out a second time. `boot` names this process: versions and steps of another one do not compare with ours. What else people can
-do is in `acts`.
+How the page hears of changes is in `live`, what people can do through it in `acts`. Everything shown comes from the workspace's
+one immutable snapshot, so the page cannot disagree with tools and resources. Who may ask at all is decided before, by the guard
+of `bitlm_mcp.security`. `boot` names this process: versions and steps of another one do not compare with ours.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,28 +23,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from bitlm_core import BitLMError, ConfigError, ModelStateError
-from bitlm_mcp.dashboard.wire import TooLargeError, answer, body_within, failure, json_object, refused, to_json
+from bitlm_core import ConfigError
+from bitlm_mcp.dashboard.page_state import PageState
+from bitlm_mcp.dashboard.wire import failure, to_json
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.history import thinned
-from bitlm_mcp.operations.reading import cancel
-from bitlm_mcp.operations.telemetry import set_telemetry, settings
-from bitlm_mcp.snapshot import Snapshot
 from bitlm_mcp.workspace import Workspace
 
 DEFAULT_POINTS = 1000
 MAX_POINTS = 5000
-MAX_BODY = 4096
-SAVE_LOOK_S = 1.0
 MAX_STEP = 2**53 - 1  # the largest whole number that JavaScript keeps exactly
 
 _STATIC = Path(__file__).parent / "static"
 _MEDIA_TYPES = {
-    "index.html": "text/html; charset=utf-8",
-    "style.css": "text/css; charset=utf-8",
-    "dashboard.js": "text/javascript; charset=utf-8",
-    "chart.js": "text/javascript; charset=utf-8",
-    "settings.js": "text/javascript; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
 }
 
 
@@ -60,8 +51,6 @@ def dashboard_routes(workspace: Workspace) -> list[BaseRoute]:
         Route("/static/{file:path}", files.static),
         Route("/api/status", views.status),
         Route("/api/models/{model_id:path}/history", views.history),
-        Route("/api/models/{model_id:path}/settings", views.settings, methods=["GET", "POST"]),
-        Route("/api/jobs/{job_id}/cancel", views.cancel, methods=["POST"]),
     ]
 
 
@@ -70,21 +59,16 @@ class _Views:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._boot = secrets.token_hex(4)
-        self._rendered: tuple[Snapshot, bytes] | None = None
+        self._page = PageState(workspace)
 
     async def status(self, request: Request) -> Response:
         """The whole state without histories. Rendered once per snapshot, however many pages are open."""
         snapshot = self._workspace.snapshot
-        tag = f'"{self._boot}-{snapshot.version}"'
+        tag = f'"{self._page.boot}-{snapshot.version}"'
         if _known(request, tag):
             return Response(status_code=304, headers={"etag": tag})
-        if self._rendered is None or self._rendered[0] is not snapshot:
-            # Off the loop: the latest value of a metric is searched for in the histories.
-            about = {"boot": self._boot, "read_only": self._workspace.settings.read_only}
-            body = await run_in_threadpool(lambda: to_json(about | snapshot.summary()))
-            self._rendered = (snapshot, body)
-        return Response(self._rendered[1], media_type="application/json", headers={"etag": tag})
+        body = await run_in_threadpool(self._page.render, snapshot)
+        return Response(body, media_type="application/json", headers={"etag": tag})
 
     async def history(self, request: Request) -> Response:
         """The recorded steps after `since_step` of one model, at most `limit`, always with the last one."""
@@ -102,57 +86,19 @@ class _Views:
         def render() -> bytes:
             after = [point for point in snapshot.models[model_id].history if point.step > since]
             points = [point.plain() for point in thinned(after, limit)]
-            about = {"boot": self._boot, "version": snapshot.version, "model_id": model_id}
+            about = {"boot": self._page.boot, "version": snapshot.version, "model_id": model_id}
             return to_json(about | {"points": points})
 
         return Response(await run_in_threadpool(render), media_type="application/json")
 
-    async def settings(self, request: Request) -> Response:
-        """How a model is watched; with POST, changed first: answered when that is saved."""
-        workspace, model_id = self._workspace, request.path_params["model_id"]
-        try:
-            if request.method == "POST":
-                if refusal := refused(request, self._workspace.settings):
-                    return refusal
-                asked = json_object(await body_within(request, MAX_BODY))
-                job = await run_in_threadpool(set_telemetry, workspace, model_id, asked)
-                with workspace.changes.watch() as watch:
-                    while not job.over:
-                        await watch.next(SAVE_LOOK_S)
-                if job.error is not None:
-                    raise job.error
-            view = workspace.model(model_id)
-        except UnknownHandleError as error:
-            return failure(404, error.message)
-        except ConfigError as error:
-            return failure(400, error.message)
-        except ModelStateError as error:
-            return failure(409, error.message)
-        except TooLargeError as error:
-            return failure(413, error.message)
-        except BitLMError as error:
-            return failure(503, error.message)
-        return answer({"model_id": model_id, "settings": settings(view.config)})
-
-    async def cancel(self, request: Request) -> Response:
-        """Ask a job to stop at its next step; the status tells when it has."""
-        if refusal := refused(request, self._workspace.settings):
-            return refusal
-        job_id = request.path_params["job_id"]
-        try:
-            await run_in_threadpool(cancel, self._workspace, job_id)
-        except UnknownHandleError as error:
-            return failure(404, error.message)
-        except BitLMError as error:
-            return failure(503, error.message)
-        return answer({"job_id": job_id}, 202)
-
 
 class _Files:
-    """The shipped files, read once: what is not one of them is never looked for on the disk."""
+    """The shipped files, read and packed once: what is not one of them is never looked for on the disk."""
 
     def __init__(self) -> None:
-        self._files = {name: (_STATIC / name).read_bytes() for name in _MEDIA_TYPES}
+        shipped = (file for file in sorted(_STATIC.iterdir()) if file.suffix in _MEDIA_TYPES)
+        self._files = {file.name: file.read_bytes() for file in shipped}
+        self._packed = {name: gzip.compress(content, mtime=0) for name, content in self._files.items()}
 
     async def page(self, request: Request) -> Response:
         """The page itself."""
@@ -167,10 +113,14 @@ class _Files:
 
     def _file(self, request: Request, name: str) -> Response:
         content = self._files[name]
-        headers = {"cache-control": "no-cache", "etag": f'"{hashlib.sha256(content).hexdigest()[:16]}"'}
+        tag = hashlib.sha256(content).hexdigest()[:16]
+        headers = {"cache-control": "no-cache", "etag": f'"{tag}"', "vary": "accept-encoding"}
         if _known(request, headers["etag"]):
             return Response(status_code=304, headers=headers)
-        return Response(content, headers=headers | {"content-type": _MEDIA_TYPES[name]})
+        headers["content-type"] = _MEDIA_TYPES[Path(name).suffix]
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(self._packed[name], headers=headers | {"content-encoding": "gzip"})
+        return Response(content, headers=headers)
 
 
 def whole_number(query: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -1,10 +1,10 @@
-// A line chart in SVG: axes with round ticks, several series, gaps for nulls, and a readout that follows the pointer
-// or the arrow keys. Knows nothing of models: the caller gives columns of numbers.
+// Charts in SVG. A line chart: axes with round ticks, several series, gaps for nulls, floors, marked steps, and a readout that
+// follows the pointer or the arrow keys. And bars. Knows nothing of models: the caller gives columns of numbers.
 
-const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
+import { draw, freshId, make, makeReader } from "./dom.js";
+
 const TICKS_Y = 5;
 const EM_PER_TICK_X = 6; // room that the label of one tick needs
-let charts = 0;
 
 /** Round values within [low, high], about `count` of them; `smallest` bounds their distance from below. */
 export function niceTicks(low, high, count, smallest = 0) {
@@ -19,34 +19,14 @@ export function niceTicks(low, high, count, smallest = 0) {
 
 /** The position in the sorted `xs` that lies nearest to `x`. */
 export function nearest(xs, x) {
-  let low = 0;
-  let high = xs.length - 1;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (xs[middle] < x) low = middle;
-    else high = middle;
-  }
-  return high < 0 || x - xs[low] <= xs[high] - x ? low : high;
+  const after = xs.findIndex((value) => value >= x);
+  if (after < 0) return xs.length - 1;
+  return after && x - xs[after - 1] <= xs[after] - x ? after - 1 : after;
 }
 
-function element(parent, name, attributes = {}, text = "") {
-  const made = document.createElementNS(SVG_NAMESPACE, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text) made.textContent = text;
-  parent.append(made);
-  return made;
-}
-
-function html(parent, name, className = "") {
-  const made = document.createElement(name);
-  made.className = className;
-  parent.append(made);
-  return made;
-}
-
-function show(value) {
-  return value === null ? "–" : value.toFixed(3);
-}
+const add = (parent, name, attributes, ...parts) => parent.appendChild(draw(name, attributes, ...parts));
+const show = (value) => (value === null ? "–" : value.toFixed(3));
+const atStep = (x) => `step ${x?.toLocaleString("en") ?? "–"}`;
 
 /** From the numbers [low, high] to the pixels [from, to]. */
 function scale(low, high, from, to) {
@@ -54,57 +34,55 @@ function scale(low, high, from, to) {
   return (value) => (factor ? from + (value - low) * factor : (from + to) / 2);
 }
 
-function extent(numbers) {
-  const present = numbers.filter((number) => number !== null);
-  return present.length ? [Math.min(...present), Math.max(...present)] : [0, 1];
+function extent(columns) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const column of columns) {
+    for (const value of column) {
+      if (value !== null && value < low) low = value;
+      if (value !== null && value > high) high = value;
+    }
+  }
+  return low <= high ? [low, high] : [0, 1];
 }
 
-/** `new Chart(host, {title, range})`, then `update(xs, series)`, where a series is `{name, values}`, one per x or null. */
+/**
+ * `new Chart(host, {title, range})`, then `update(xs, series, marks)`: a series is `{name, values, floor}`, one value per x or
+ * null, and perhaps a floor; a mark is `{step, kind, text}`.
+ */
 export class Chart {
   constructor(host, { title, range = null }) {
     this.range = range;
     this.title = title;
     this.xs = [];
     this.series = [];
+    this.marks = [];
     this.pointed = null; // an x, so that it stays where it is while points are added or thinned
     this.host = host;
     host.classList.add("chart");
-    this.legend = html(host, "p", "legend");
-    this.#buildPicture(`chart-${(charts += 1)}`);
-    this.#buildReader();
+    this.legend = host.appendChild(make("p", { class: "legend" }));
+    this.#buildPicture();
+    this.reader = host.appendChild(makeReader(`${title}: read the values step by step`, (index) => this.#point(index)));
+    this.reader.addEventListener("blur", () => this.#point(null));
     new ResizeObserver(() => this.#draw()).observe(host);
   }
 
-  update(xs, series) {
-    this.xs = xs;
-    this.series = series;
+  update(xs, series, marks = []) {
+    Object.assign(this, { xs, series, marks });
     this.description.textContent = this.#describe();
     this.#draw();
   }
 
-  #buildPicture(id) {
-    const ids = `${id}-title ${id}-description`;
-    this.svg = element(this.host, "svg", { role: "img", "aria-labelledby": ids });
-    element(this.svg, "title", { id: `${id}-title` }, this.title);
-    this.description = element(this.svg, "desc", { id: `${id}-description` });
-    this.axes = element(this.svg, "g", { class: "axes" });
-    this.lines = element(this.svg, "g", { class: "lines" });
-    this.cursor = element(this.svg, "g", { class: "cursor" });
+  #buildPicture() {
+    const [title, description] = [freshId("title"), freshId("description")];
+    this.svg = draw("svg", { role: "img", "aria-labelledby": `${title} ${description}` }, draw("title", { id: title }, this.title));
+    this.description = add(this.svg, "desc", { id: description });
+    for (const layer of ["axes", "floors", "lines", "signs", "cursor"]) this[layer] = add(this.svg, "g", { class: layer });
     this.svg.addEventListener("pointermove", (event) => {
       const x = event.clientX - this.svg.getBoundingClientRect().left;
       this.#point(nearest(this.xs.map((value) => this.toX(value)), x));
     });
     this.svg.addEventListener("pointerleave", () => this.#point(null));
-  }
-
-  // A range input that only shows its focus: arrow keys, Home, End and screen readers work without code of ours.
-  #buildReader() {
-    this.reader = html(this.host, "input", "reader");
-    this.reader.type = "range";
-    this.reader.min = 0;
-    this.reader.setAttribute("aria-label", `${this.title}: read the values step by step`);
-    this.reader.addEventListener("input", () => this.#point(Number(this.reader.value)));
-    this.reader.addEventListener("blur", () => this.#point(null));
+    this.host.append(this.svg);
   }
 
   #point(index) {
@@ -113,12 +91,16 @@ export class Chart {
   }
 
   #describe() {
-    const tellSeries = ({ name, values }) => {
-      const filled = values.flatMap((value, i) => (value === null ? [] : [i]));
+    const tellSeries = ({ name, values, floor }) => {
+      const first = values.findIndex((value) => value !== null);
+      if (first < 0) return `${name}: no values.`;
+      const last = values.findLastIndex((value) => value !== null);
       const tell = (i) => `${show(values[i])} at step ${this.xs[i].toLocaleString("en")}`;
-      return filled.length ? `${name}: ${tell(filled[0])}, ${tell(filled.at(-1))}.` : `${name}: no values.`;
+      const above = floor === undefined ? "" : ` Its floor is ${show(floor)}.`;
+      return `${name}: ${tell(first)}, ${tell(last)}.${above}`;
     };
-    return this.series.map(tellSeries).join(" ");
+    const marked = this.marks.length ? [`${this.marks.length} marked steps, the latest: ${this.marks.at(-1).text}`] : [];
+    return [...this.series.map(tellSeries), ...marked].join(" ");
   }
 
   #draw() {
@@ -126,36 +108,61 @@ export class Chart {
     if (!width || !this.xs.length) return;
     const em = parseFloat(getComputedStyle(this.svg).fontSize);
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    this.box = { left: 3.2 * em, right: width - em, top: 0.7 * em, bottom: height - 2.2 * em, em };
+    this.box = { left: 3.2 * em, right: width - em, top: 0.9 * em, bottom: height - 2.2 * em, em };
     this.#drawAxes();
+    this.#drawFloors();
     this.lines.replaceChildren();
-    this.series.forEach(({ values }, i) => {
-      element(this.lines, "path", { class: `series series-${i + 1}`, d: this.#path(values) });
-    });
+    this.series.forEach(({ values }, i) => add(this.lines, "path", { class: `series line-${i + 1}`, d: this.#path(values) }));
+    this.#drawMarks();
     this.reader.max = this.xs.length - 1;
     this.#read();
   }
 
   #drawAxes() {
     const { left, right, top, bottom, em } = this.box;
-    const [low, high] = this.range ?? extent(this.series.flatMap(({ values }) => values));
+    const floors = this.series.flatMap(({ floor }) => (floor === undefined ? [] : [floor]));
+    const [low, high] = this.range ?? extent([...this.series.map(({ values }) => values), floors]);
     const padding = this.range ? 0 : (high - low) * 0.05 || Math.abs(high) * 0.05 || 0.5;
-    const [lowX, highX] = extent(this.xs);
+    const [lowX, highX] = [this.xs[0], this.xs.at(-1)];
     this.toX = scale(lowX, highX, left, right);
     this.toY = scale(low - padding, high + padding, bottom, top);
     this.axes.replaceChildren();
     const vertical = niceTicks(low - padding, high + padding, TICKS_Y);
     for (const tick of vertical.ticks) {
       const y = this.toY(tick);
-      element(this.axes, "line", { x1: left, x2: right, y1: y, y2: y });
-      const label = { x: left - 0.5 * em, y: y + 0.35 * em, "text-anchor": "end" };
-      element(this.axes, "text", label, tick.toFixed(vertical.digits));
+      add(this.axes, "line", { x1: left, x2: right, y1: y, y2: y });
+      add(this.axes, "text", { x: left - 0.5 * em, y: y + 0.35 * em, "text-anchor": "end" }, tick.toFixed(vertical.digits));
     }
-    element(this.axes, "text", { x: left - 0.5 * em, y: bottom + 1.5 * em, "text-anchor": "end" }, "step");
-    const horizontal = niceTicks(lowX, highX, (right - left) / (EM_PER_TICK_X * em), 1);
-    for (const tick of horizontal.ticks) {
+    add(this.axes, "text", { x: left - 1.2 * em, y: bottom + 1.5 * em, "text-anchor": "end" }, "step");
+    for (const tick of niceTicks(lowX, highX, (right - left) / (EM_PER_TICK_X * em), 1).ticks) {
       const label = { x: this.toX(tick), y: bottom + 1.5 * em, "text-anchor": "middle" };
-      element(this.axes, "text", label, tick.toLocaleString("en"));
+      add(this.axes, "text", label, tick.toLocaleString("en"));
+    }
+  }
+
+  #drawFloors() {
+    const { left, right, em } = this.box;
+    this.floors.replaceChildren();
+    this.series.forEach(({ name, floor }, i) => {
+      if (floor === undefined) return;
+      const y = this.toY(floor);
+      add(this.floors, "line", { class: `floor line-${i + 1}`, x1: left, x2: right, y1: y, y2: y });
+      add(this.floors, "text", { x: right - i * 7 * em, y: y - 0.3 * em, "text-anchor": "end" }, `floor of ${name}`);
+    });
+  }
+
+  /** A triangle on the upper edge for a drift, a diamond for the gate; what it was, is told by its title and the readout. */
+  #drawMarks() {
+    const { top, bottom, em } = this.box;
+    const r = 0.42 * em;
+    this.signs.replaceChildren();
+    for (const { step, kind, text } of this.marks) {
+      if (step < this.xs[0] || step > this.xs.at(-1)) continue;
+      const x = this.toX(step);
+      const shape = kind === "gate" ? `M${x} ${top - r}l${r} ${r}l${-r} ${r}l${-r} ${-r}z` : `M${x - r} ${top - r}h${2 * r}l${-r} ${1.7 * r}z`;
+      const group = add(this.signs, "g", { class: `mark mark-${kind}` }, draw("title", {}, text));
+      add(group, "line", { x1: x, x2: x, y1: top, y2: bottom });
+      add(group, "path", { d: shape });
     }
   }
 
@@ -173,28 +180,47 @@ export class Chart {
 
   #read() {
     const index = this.pointed === null ? this.xs.length - 1 : nearest(this.xs, this.pointed);
-    const step = `step ${this.xs[index]?.toLocaleString("en") ?? "–"}`;
-    this.legend.replaceChildren();
-    html(this.legend, "span", "at").textContent = step;
-    this.series.forEach(({ name, values }, i) => {
-      const item = html(this.legend, "span", `key key-${i + 1}`);
-      item.textContent = `${name} `;
-      html(item, "b").textContent = show(values[index] ?? null);
-    });
+    const step = atStep(this.xs[index]);
+    const keys = this.series.map(({ name, values }, i) =>
+      make("span", { class: `key line-${i + 1}` }, `${name} `, make("b", {}, show(values[index] ?? null))),
+    );
+    const marked = this.pointed === null ? [] : this.#markedNear(index).map(({ text }) => make("span", { class: "told" }, text));
+    this.legend.replaceChildren(make("span", { class: "at" }, step), ...keys, ...marked);
     this.reader.value = index;
     const spoken = this.series.map(({ name, values }) => `${name} ${show(values[index] ?? null)}`);
-    this.reader.setAttribute("aria-valuetext", [step, ...spoken].join(", "));
+    this.reader.setAttribute("aria-valuetext", [step, ...spoken, ...marked.map((item) => item.textContent)].join(", "));
     this.#drawCursor(index);
+  }
+
+  #markedNear(index) {
+    const [before, after] = [this.xs[index - 1] ?? -Infinity, this.xs[index]];
+    return this.marks.filter(({ step }) => step > before && step <= after);
   }
 
   #drawCursor(index) {
     this.cursor.replaceChildren();
     if (this.pointed === null || !this.box) return;
     const x = this.toX(this.xs[index]);
-    element(this.cursor, "line", { x1: x, x2: x, y1: this.box.top, y2: this.box.bottom });
+    add(this.cursor, "line", { x1: x, x2: x, y1: this.box.top, y2: this.box.bottom });
     this.series.forEach(({ values }, i) => {
       const value = values[index] ?? null;
-      if (value !== null) element(this.cursor, "circle", { class: `dot-${i + 1}`, cx: x, cy: this.toY(value), r: 4 });
+      if (value !== null) add(this.cursor, "circle", { class: `line-${i + 1}`, cx: x, cy: this.toY(value), r: 4 });
     });
+  }
+}
+
+/** Bars from the left, one a value: `new Bars(host, {title})`, then `update([{name, value, text}])`; values from 0. */
+export class Bars {
+  constructor(host, { title }) {
+    this.list = host.appendChild(make("ol", { class: "bars", "aria-label": title }));
+  }
+
+  update(bars) {
+    const most = Math.max(...bars.map(({ value }) => value), Number.MIN_VALUE);
+    this.list.replaceChildren(
+      ...bars.map(({ name, value, text }) =>
+        make("li", {}, make("span", {}, name), make("progress", { max: most, value, "aria-hidden": true }), make("b", {}, text)),
+      ),
+    );
   }
 }

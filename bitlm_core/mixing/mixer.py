@@ -76,7 +76,8 @@ class ContextMixer:
         _check_bytes(data)
         says = stretched(expert, (data.size, 8))
         out = np.zeros((data.size, 8), np.int32)
-        contiguous = np.ascontiguousarray(data)
+        contiguous = np.ascontiguousarray(data).view()
+        contiguous.flags.writeable = False  # whoever calls: the kernel is compiled once for each type
         entry_points().read(self._memory, tables(), new_scratch(), contiguous, says, int(expert is not None), learn, out)
         return out.astype(np.float32) / np.float32(OUTPUT_ONE)
 

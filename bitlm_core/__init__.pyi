@@ -119,7 +119,8 @@ from .safety.calibrate import Calibration, adopt_floors, calibrate_floors, calib
 from .safety.floors import Floors, GateState, Verdict
 from .safety.retry import Attempt, SafeSample, safe_sample, safe_sample_steps
 from .safety.session import Gate
-from .scoring.heatmap import heat_map
+from .scoring.excerpt import Excerpt, excerpt_steps
+from .scoring.heatmap import Cells, cells_of, heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
 from .scoring.surprise import Span
@@ -162,6 +163,7 @@ __all__ = [
     "BitLMError",
     "ByteData",
     "Calibration",
+    "Cells",
     "CheckpointCorruptError",
     "CheckpointError",
     "CheckpointInfo",
@@ -195,6 +197,7 @@ __all__ = [
     "EngineConfig",
     "EntropyFit",
     "EntropyModel",
+    "Excerpt",
     "Feed",
     "Filling",
     "FillingState",
@@ -270,6 +273,7 @@ __all__ = [
     "bytes_to_bits",
     "calibrate_floors",
     "calibrate_steps",
+    "cells_of",
     "change_within",
     "check_ending",
     "check_quantization",
@@ -318,6 +322,7 @@ __all__ = [
     "estimate_distill_bytes",
     "estimate_engine_bytes",
     "estimate_small_bytes",
+    "excerpt_steps",
     "failed_parity",
     "file_figures",
     "file_part",

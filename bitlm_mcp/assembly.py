@@ -32,6 +32,7 @@ from bitlm_mcp.tools.patches import patch_tools
 from bitlm_mcp.tools.quantization import quantization_tools
 from bitlm_mcp.tools.repair import repair_tools
 from bitlm_mcp.tools.safety import safety_tools
+from bitlm_mcp.tools.surprise import surprise_tools
 from bitlm_mcp.tools.telemetry import telemetry_tools
 from bitlm_mcp.tools.training import training_tools
 from bitlm_mcp.workspace import Workspace
@@ -52,7 +53,12 @@ def all_tools(workspace: Workspace) -> list[ToolSpec]:
         ],
         "data": data_tools(workspace),
         "training": training_tools(workspace),
-        "inference": [*inference_tools(workspace), *repair_tools(workspace), *safety_tools(workspace)],
+        "inference": [
+            *inference_tools(workspace),
+            *surprise_tools(workspace),
+            *repair_tools(workspace),
+            *safety_tools(workspace),
+        ],
         "compression": compression_tools(workspace),
         "telemetry": [*telemetry_tools(workspace), *patch_tools(workspace)],
         "checkpoints": checkpoint_tools(workspace),

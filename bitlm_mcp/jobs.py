@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -108,7 +109,7 @@ class Job:
         """How the job will look when it has ended like this."""
         share = 1.0 if status == "completed" else self.progress.share
         text = error.message if error else None
-        return replace(self.view(), status=status, error=text, progress=share, finished=time.time(), eta_s=None)
+        return replace(self.view(), status=status, error=text, progress=share, finished=time.time(), eta_s=None, preview=None)
 
     def end(self, view: JobView, error: BitLMError | None) -> None:
         """Take note of the end, as `view_at_end` described it."""
@@ -143,4 +144,11 @@ class Job:
             growths=self.progress.growths,
             saved_step=self.saved_step,
             result=self.result,
+            preview=self._preview(),
         )
+
+    def _preview(self) -> dict[str, str] | None:
+        shown = self.progress.preview
+        if shown is None or self.ended:
+            return None
+        return {f"{name}_base64": base64.b64encode(getattr(shown, name)).decode() for name in ("data", "known")}

@@ -15,7 +15,7 @@ from bitlm_mcp.database import Database
 from bitlm_mcp.snapshot import FINAL, LISTS, HistoryPoint, JobView
 
 _POINT = tuple(field.name for field in fields(HistoryPoint))
-_KNOWN_OF_A_JOB = frozenset({"job_id", "kind", "model_id", "status", "created", "finished", "error", "result"})
+_KNOWN_OF_A_JOB = frozenset({"job_id", "kind", "model_id", "status", "created", "finished", "error", "result", "preview"})
 _PROGRESS = tuple(field.name for field in fields(JobView) if field.name not in _KNOWN_OF_A_JOB)
 
 

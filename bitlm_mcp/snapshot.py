@@ -152,7 +152,8 @@ class JobView:
     process.
     `stopped_early`: the held-out part was no longer known better, so the rest of the plan was left out. `all_read`: so it
     was because a model without a network has read all of the data; `drifted`: because a metric moved. `growths`: what has
-    happened to a network that grows while it is trained.
+    happened to a network that grows while it is trained. `preview`: data_base64 and known_base64 of the beginning of a template
+    that this process is filling, see `bitlm_core.FillingState`; nowhere recorded.
     """
 
     job_id: str
@@ -179,6 +180,7 @@ class JobView:
     growths: tuple[str, ...] = ()
     saved_step: int | None = None
     result: dict[str, Any] | None = None
+    preview: dict[str, str] | None = None
 
     @property
     def over(self) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bitlm_core.codec.bits import bytes_to_bits
 from bitlm_core.generation.autoregressive import Generation
 from bitlm_core.generation.diffusion_sampling import Order
+from bitlm_core.generation.template import KNOWN
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,13 @@ class FillingState:
     data: bytes
     known: bytes
 
+    def settled_since(self, before: FillingState) -> NDArray[np.bool_]:
+        """[bytes] True where a byte is known whole that was not, or was another, in the state before."""
+        now, then = (np.frombuffer(state.data, np.uint8) for state in (self, before))
+        known, knew = (np.frombuffer(state.known, np.uint8) == KNOWN for state in (self, before))
+        found: NDArray[np.bool_] = known & (~knew | (now != then))
+        return found
+
 
 @dataclass(frozen=True, kw_only=True)
 class Filling(Generation):
@@ -27,7 +35,9 @@ class Filling(Generation):
 
     `bits_per_byte`: mean −log₂ of the probability each drawn byte had when it was last revealed (temperature 1, no constraint);
     what it tells is how sure the draw was. It is no likelihood. `steps`: passes of the network; `rehidden`: bytes that
-    were hidden again. `order`: None for method flip. `ninth_bits`: one per drawn byte.
+    were hidden again. `order`: None for method flip. `ninth_bits`: one per drawn byte. `revealed_at`: of each byte of `data`
+    the pass from which on it was what it is, counted from 1 over all windows; 0 for what was given. `parity_places`: where in
+    `data` the network read out a wrong parity bit.
     """
 
     drawn: bytes
@@ -36,6 +46,8 @@ class Filling(Generation):
     windows: int
     rehidden: int
     order: Order | None
+    revealed_at: tuple[int, ...]
+    parity_places: tuple[int, ...]
 
     @property
     def bits(self) -> NDArray[np.uint8]:

@@ -12,9 +12,9 @@ from collections.abc import Generator, Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bitlm_core.codec.bits import bytes_to_bits
-from bitlm_core.codec.parity import enforce_parity
 from bitlm_core.errors import ConfigError
 from bitlm_core.generation.denoising import Canvas, flip_steps, likeliest_canvas_steps, mask_steps, num_passes
 from bitlm_core.generation.diffusion_sampling import DiffusionSampling
@@ -39,25 +39,31 @@ def filling_steps(
     shown = slice(len(template.prefix), len(template.prefix) + len(template.data))
     windows = list(_windows(known, model.config.max_bytes))
     total = sum(num_passes(sampling, num_open) for _, _, num_open in windows)
+    state = FillingState(0.0, _bytes(canvas.data[shown]), template.known)
+    revealed_at = np.zeros(len(template.data), np.int64)
     done = rehidden = 0
     for start, end, _ in windows:
         text = (gaps, _bytes(canvas.data[:start])) if gaps else None
         for hidden_again in _passes(model, canvas.part(start, end), sampling, generator, text):
             done, rehidden = done + 1, rehidden + hidden_again
-            yield FillingState(done / total, _bytes(canvas.data[shown]), _bytes(canvas.known[shown]))
+            before, state = state, FillingState(done / total, _bytes(canvas.data[shown]), _bytes(canvas.known[shown]))
+            revealed_at[state.settled_since(before)] = done
+            yield state
     was_open = canvas.given != KNOWN
     drawn = _bytes(canvas.data[was_open])
-    ninth_bits, corrections = _ninth_bits(drawn, canvas.ninth[was_open] if model.predicts_parity else None, sampling)
+    ninth_bits, wrong = _ninth_bits(drawn, canvas.ninth[was_open] if model.predicts_parity else None, sampling)
     return Filling(
         _bytes(canvas.data[shown]),
         -float(canvas.log_prob[was_open].sum()) / (math.log(2) * len(drawn)),
-        corrections,
+        int(wrong.sum()) if sampling.parity == "compute" else 0,
         drawn=drawn,
         ninth_bits=ninth_bits,
         steps=done,
         windows=len(windows),
         rehidden=rehidden,
         order=None if sampling.method == "flip" else sampling.order_used,
+        revealed_at=tuple(revealed_at.tolist()),
+        parity_places=tuple((np.flatnonzero(was_open.numpy())[wrong] - shown.start).tolist()),
     )
 
 
@@ -86,16 +92,11 @@ def _windows(known: bytes, size: int) -> Iterator[tuple[int, int, int]]:
             yield start, end, end - place - known[place:end].count(KNOWN)
 
 
-def _ninth_bits(drawn: bytes, read: torch.Tensor | None, sampling: DiffusionSampling) -> tuple[bytes, int]:
-    """One per byte, and how many of those that the network read out, if it did, had to be set right."""
-    groups = bytes_to_bits(drawn).reshape(-1, 9)
-    computed = groups[:, 8].tobytes()
-    if read is None:
-        return computed, 0
-    if sampling.parity == "read":
-        return _bytes(read), 0
-    groups[:, 8] = read.numpy()
-    return computed, enforce_parity(groups.ravel())[1]
+def _ninth_bits(drawn: bytes, read: torch.Tensor | None, sampling: DiffusionSampling) -> tuple[bytes, NDArray[np.bool_]]:
+    """One per byte, as `sampling` wants them, and [drawn] True where the network read out another than adds up."""
+    computed = bytes_to_bits(drawn).reshape(-1, 9)[:, 8]
+    found = computed if read is None else read.numpy().astype(np.uint8)
+    return (found if sampling.parity == "read" else computed).tobytes(), found != computed
 
 
 def _bytes(values: torch.Tensor) -> bytes:

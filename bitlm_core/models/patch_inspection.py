@@ -1,11 +1,13 @@
-"""Data cut into patches as a given network cuts it."""
+"""Data cut into patches as a given network cuts it. N bytes, D documents."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from bitlm_core.errors import ConfigError, ModelStateError
+from bitlm_core.layers.embedding import START
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.models.patch_lm import PatchLM
 from bitlm_core.patching.inspection import PatchInspection, inspect_patches
@@ -31,3 +33,15 @@ def inspect_model_patches(model: LanguageModel | None, data: NDArray[np.uint8]) 
             "the model was not trained yet, and its first training fits the entropies that its patches follow: train it first"
         )
     return inspect_patches(data, patching, model.entropy if patching.reads_entropies else None)
+
+
+def model_patch_starts(
+    model: LanguageModel | None, data: NDArray[np.uint8], begins: NDArray[np.int64]
+) -> NDArray[np.bool_] | None:
+    """Bytes [N] of documents that begin at `begins` [D], the first at 0 → [N] True where a patch starts, each document cut as
+    by `inspect_model_patches`; None where the network cuts none, or none yet."""
+    if not isinstance(model, PatchLM) or (model.sizes.patching.reads_entropies and not model.entropy.fitted):
+        return None
+    symbols = torch.from_numpy(np.insert(data.astype(np.int64), begins, START))[None]
+    starts: NDArray[np.bool_] = model.cut_starts(symbols)[symbols != START].numpy()
+    return starts

@@ -114,9 +114,16 @@ class PatchLM(LanguageModel):
 
     def cut(self, inputs_BT: Tensor) -> Cut:
         """Input symbols (see above) as patches."""
-        entropies = self.entropy.entropies(inputs_BT) if self.sizes.patching.reads_entropies else None
-        ends = patch_ends(inputs_BT, entropies, self.sizes.patching, self.entropy.threshold)
+        ends = self._ends(inputs_BT)
         return cut_at(starts_after(ends, inputs_BT), ends)
+
+    def cut_starts(self, inputs_BT: Tensor) -> Tensor:
+        """Bool [B, T], True where one of these patches starts, of rows of any length."""
+        return starts_after(self._ends(inputs_BT), inputs_BT)
+
+    def _ends(self, inputs_BT: Tensor) -> Tensor:
+        entropies = self.entropy.entropies(inputs_BT) if self.sizes.patching.reads_entropies else None
+        return patch_ends(inputs_BT, entropies, self.sizes.patching, self.entropy.threshold)
 
     def _nodes(self, inputs_BT: Tensor, documents: Tensor | None = None, trace: Trace | None = None) -> Tensor:
         local = self._encode(inputs_BT, documents=documents)

@@ -34,11 +34,11 @@ class Cells:
     peak: NDArray[np.float64]
 
 
-def cells_of(surprise: Surprise) -> Cells:
-    """At most `MAX_CELLS` cells. Raises ConfigError where there are no bytes."""
+def cells_of(surprise: Surprise, most: int = MAX_CELLS) -> Cells:
+    """At most `most` cells. Raises ConfigError where there are no bytes."""
     if not len(surprise):
         raise ConfigError("there is nothing to draw (0 bytes, at least 1): give some data")
-    size = -(-len(surprise) // MAX_CELLS)
+    size = -(-len(surprise) // most)
     starts = np.arange(0, len(surprise), size)
     lengths = np.minimum(size, len(surprise) - starts)
     mean = np.add.reduceat(surprise.astype(np.float64), starts) / lengths

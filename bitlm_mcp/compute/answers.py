@@ -136,7 +136,8 @@ class GenerationOutcome(MadeBytes):
 class FillingOutcome(MadeBytes):
     """A template filled, see `bitlm_core.Filling`, and what the gate says of what was drawn.
 
-    `diffusion_steps`: that the model was trained for.
+    `diffusion_steps`: that the model was trained for. Where it was traced, `revealed`: `Filling.revealed_at` as 16 bits each,
+    little endian, later passes than 65,535 as that one; and `parity_places`.
     """
 
     answer: Literal["filling"] = "filling"
@@ -152,6 +153,8 @@ class FillingOutcome(MadeBytes):
     telemetry: GeneratedTelemetry
     step: int
     diffusion_steps: int
+    revealed: bytes | None = None
+    parity_places: tuple[int, ...] | None = None
 
 
 class Window(Message):
@@ -247,6 +250,27 @@ class PatchesOutcome(Message):
     patches: tuple[Patch, ...]
 
 
+class SurpriseOutcome(Message):
+    """What `num_bytes` bytes from `offset` on cost, of `total_bytes` that the data has, in cells of `cell_bytes`.
+
+    Surprise is told as levels, a byte each, see `surprise.levels`: the largest and the mean of every cell, and of every byte of
+    `data`, the bytes that are shown. patches: where in those a patch starts; None where the model cuts none.
+    """
+
+    answer: Literal["surprise"] = "surprise"
+    offset: int
+    num_bytes: int
+    total_bytes: int
+    bits_per_byte: float
+    cell_bytes: int
+    peaks: bytes
+    means: bytes
+    shown_at: int
+    data: bytes
+    surprise: bytes
+    patches: tuple[int, ...] | None
+
+
 class Grown(Message):
     """The state that a growth ended with, and the one before it."""
 
@@ -274,7 +298,7 @@ class Dropped(Message):
 
 
 _Learned = Written | Distilled | Calibrated
-_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome | Grown | Quantized
+_Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome | SurpriseOutcome | Grown | Quantized
 Answer = Annotated[
     Loaded | _Learned | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Dropped,
     Field(discriminator="answer"),

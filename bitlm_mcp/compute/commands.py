@@ -160,7 +160,10 @@ class InferLong(Asked):
 
 
 class DiffusionSample(Asked):
-    """Fill the gaps of a template; the first four are its fields, see `bitlm_core.Template`. Answer: `FillingOutcome`."""
+    """Fill the gaps of a template; the first four are its fields, see `bitlm_core.Template`. Answer: `FillingOutcome`.
+
+    traced: the answer tells in which pass each byte came, and where parity bits were read out wrong.
+    """
 
     kind: Literal["diffusion_sample"] = "diffusion_sample"
     model: ModelRef
@@ -169,6 +172,7 @@ class DiffusionSample(Asked):
     prefix: bytes
     suffix: bytes
     sampling: DiffusionSampling
+    traced: bool = False
     compress_output: CodecName | None = None
 
 
@@ -239,6 +243,22 @@ class InspectPatches(Asked):
     first: int
 
 
+class ShowSurprise(Asked):
+    """What bytes [offset, offset + num_bytes) of data cost, frozen, in at most so many cells. Answer: `SurpriseOutcome`.
+
+    `shown` of them, from the data's byte `shown_at` on, are told one by one.
+    """
+
+    kind: Literal["show_surprise"] = "show_surprise"
+    model: ModelRef
+    data: DataPart
+    offset: int
+    num_bytes: int
+    cells: int
+    shown_at: int
+    shown: int
+
+
 class Grow(Asked):
     """Make a model grow by a step; seed: of what is new. Answer: `Grown`.
 
@@ -279,7 +299,7 @@ class Drop(Asked):
     model_id: str
 
 
-Making = Distill | Compress | Decompress | Repair | InspectPatches | Grow | Quantize
+Making = Distill | Compress | Decompress | Repair | InspectPatches | ShowSurprise | Grow | Quantize
 Command = Annotated[
     Create | Load | Write | Watch | Train | Score | Infer | Calibrate | InferLong | DiffusionSample | Making | Drop,
     Field(discriminator="kind"),

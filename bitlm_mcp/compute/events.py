@@ -12,12 +12,29 @@ from bitlm_mcp.compute.answers import Answer
 from bitlm_mcp.compute.messages import Message, Saved
 from bitlm_mcp.snapshot import HistoryPoint
 
+PREVIEWED_BYTES = 4096
+"""Of a template that is being filled, its first ones are shown meanwhile."""
+
+
+class Preview(Message):
+    """The beginning of a template as it stands, and which bits of each byte are known; see `bitlm_core.FillingState`."""
+
+    data: bytes
+    known: bytes
+
+
+def preview_of(state: object) -> Preview | None:
+    """What there is to show of a filling between two passes; None of anything else."""
+    if not isinstance(state, bitlm_core.FillingState):
+        return None
+    return Preview(data=state.data[:PREVIEWED_BYTES], known=state.known[:PREVIEWED_BYTES])
+
 
 class Progress(Message):
     """Where a command stands at a safe point. `share` 0 … 1; the rest where it means something, as of that point.
 
     `stopped_early`, `all_read`, `drifted`: see `TrainingPlan`. `growths`: what has happened to a network that grows.
-    `best`: a state by which held-out data is known best so far.
+    `best`: a state by which held-out data is known best so far. `preview`: of a template that is being filled.
     """
 
     event: Literal["progress"] = "progress"
@@ -34,6 +51,7 @@ class Progress(Message):
     alerts: tuple[str, ...] = ()
     saved: Saved | None = None
     best: Saved | None = None
+    preview: Preview | None = None
 
 
 class Failure(Message):

@@ -22,7 +22,7 @@ from bitlm_mcp.compute.afterwards import end_steps
 from bitlm_mcp.compute.compression import coded_steps, compress_steps, decompress_steps
 from bitlm_mcp.compute.distilling import distill_steps
 from bitlm_mcp.compute.engines import Engines, Entry
-from bitlm_mcp.compute.events import Progress
+from bitlm_mcp.compute.events import Progress, preview_of
 from bitlm_mcp.compute.growth import growth_steps
 from bitlm_mcp.compute.messages import Message
 from bitlm_mcp.compute.patches import patches_steps
@@ -31,6 +31,7 @@ from bitlm_mcp.compute.quantization import quantize_steps
 from bitlm_mcp.compute.repair import repair_steps
 from bitlm_mcp.compute.safety import adopted, infer_steps
 from bitlm_mcp.compute.scoring import record_places, score_outcome
+from bitlm_mcp.compute.surprise import surprise_steps
 from bitlm_mcp.compute.tracing import span
 from bitlm_mcp.compute.training import Training, write_state
 
@@ -45,6 +46,7 @@ _MAKERS = {
     commands.Decompress: decompress_steps,
     commands.Repair: repair_steps,
     commands.InspectPatches: patches_steps,
+    commands.ShowSurprise: surprise_steps,
     commands.Grow: growth_steps,
     commands.Quantize: quantize_steps,
 }
@@ -160,7 +162,8 @@ class Executor:
         template = bitlm_core.Template(command.data, command.known, command.prefix, command.suffix)
 
         def steps() -> Generator[Any, None, Message]:
-            return filled(engine, (yield from engine.diffusion_sample_steps(template, command.sampling)))
+            found = yield from engine.diffusion_sample_steps(template, command.sampling)
+            return filled(engine, found, traced=command.traced)
 
         return (yield from _shares(coded_steps(engine, command, steps()), command))  # type: ignore[no-any-return]
 
@@ -205,4 +208,4 @@ def _shares(steps: Generator[Any, None, Any], command: commands.Asked) -> Genera
                 share = next(steps)
             except StopIteration as stop:
                 return stop.value
-            yield Progress(share=getattr(share, "share", share))
+            yield Progress(share=getattr(share, "share", share), preview=preview_of(share))

@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import bitlm_core
 from bitlm_mcp.compute import answers
 from bitlm_mcp.compute.patches import histogram_of
@@ -62,10 +64,11 @@ def generated(engine: Engine, found: tuple[Generation, Verdict | None]) -> answe
     )
 
 
-def filled(engine: Engine, found: tuple[Filling, Verdict | None]) -> answers.FillingOutcome:
-    """What a template was filled with, and what the drawn bytes look like."""
+def filled(engine: Engine, found: tuple[Filling, Verdict | None], *, traced: bool) -> answers.FillingOutcome:
+    """What a template was filled with, and what the drawn bytes look like; traced: also when each came."""
     filling, verdict = found
     told = {name: getattr(filling, name) for name in answers.FillingOutcome.model_fields if hasattr(filling, name)}
+    told |= _trace(filling) if traced else {"parity_places": None}
     return answers.FillingOutcome(
         **told,
         num_drawn=len(filling.drawn),
@@ -74,6 +77,11 @@ def filled(engine: Engine, found: tuple[Filling, Verdict | None]) -> answers.Fil
         step=engine.step,
         diffusion_steps=engine.diffusion_steps,
     )
+
+
+def _trace(filling: Filling) -> dict[str, Any]:
+    revealed_at = np.minimum(filling.revealed_at, np.iinfo(np.uint16).max)
+    return {"revealed": revealed_at.astype("<u2").tobytes(), "parity_places": filling.parity_places}
 
 
 def _measured(engine: Engine, data: bytes) -> answers.GeneratedTelemetry:

@@ -11,7 +11,7 @@ from bitlm_mcp.operations.reading import cancel
 from bitlm_mcp.tools.job_results import job_call_result
 from bitlm_mcp.workspace import Workspace
 
-_READING = ("score", "infer_long", "compress", "decompress", "repair", "inspect_patches")
+_READING = ("score", "infer_long", "compress", "decompress", "repair", "inspect_patches", "show_surprise")
 _JOBS = ("train_step", "scale_model", "distill_model", "quantize_model", "calibrate_floors", *_READING)
 POLICIES = {
     **dict.fromkeys(_JOBS, TaskPolicy(quick_s=2.0, makes_job=True)),

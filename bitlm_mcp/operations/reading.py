@@ -106,10 +106,17 @@ def diffusion_sample(
     template: Template,
     sampling: DiffusionSampling,
     compress_output: CodecName | None = None,
+    *,
+    traced: bool = False,
 ) -> Job:
     """Fill the gaps of a template."""
-    ref = workspace.models.ref(model_id)
-    command = commands.DiffusionSample(model=ref, **vars(template), sampling=sampling, compress_output=compress_output)
+    command = commands.DiffusionSample(
+        model=workspace.models.ref(model_id),
+        **vars(template),
+        sampling=sampling,
+        traced=traced,
+        compress_output=compress_output,
+    )
     return workspace.runner.submit(Job("diffusion_sample", model_id, Urgency.ANSWER, command))
 
 

@@ -8,7 +8,7 @@ from mcp.server.mcpserver import Context
 from pydantic import Field
 
 from bitlm_core import SamplingConfig
-from bitlm_mcp.compute.answers import FillingOutcome, GenerationOutcome
+from bitlm_mcp.compute.answers import GenerationOutcome
 from bitlm_mcp.operations import reading as operations
 from bitlm_mcp.operations.data import Source
 from bitlm_mcp.results import Result
@@ -18,7 +18,7 @@ from bitlm_mcp.tools.inference_results import (
     DiffusionResult,
     InferLongResult,
     ScoreResult,
-    generation_facts,
+    filling_result,
 )
 from bitlm_mcp.tools.job_results import next_call
 from bitlm_mcp.tools.parameters import (
@@ -41,7 +41,6 @@ from bitlm_mcp.tools.safety import answered, hand_over
 from bitlm_mcp.tools.sources import given_data, given_long_input, unpacked
 from bitlm_mcp.tools.templates import (
     DEFAULT_GAP,
-    UNTRAINED,
     Constraint,
     DenoisingSteps,
     Gap,
@@ -55,6 +54,7 @@ from bitlm_mcp.tools.templates import (
     Schedule,
     Suffix,
     Temperature,
+    Trace,
     given_sampling,
     given_template,
 )
@@ -172,6 +172,7 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         constraint: Constraint = "none",
         seed: Seed = 0,
         compress_output: CompressOutput = None,
+        trace: Trace = False,
     ) -> DiffusionResult:
         """Fill bytes between a prefix and a suffix, or the gaps of a template, in a few parallel steps.
 
@@ -188,10 +189,8 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
             constraint=constraint,
             seed=seed,
         )
-        job = operations.diffusion_sample(workspace, model_id, given, sampling, compress_output)
-        found: FillingOutcome = await answer(workspace, job, ctx)
-        told = {name: getattr(found, name) for name in DiffusionResult.model_fields if hasattr(found, name)}
-        return DiffusionResult(**told | generation_facts(found, None if found.diffusion_steps else UNTRAINED))
+        job = operations.diffusion_sample(workspace, model_id, given, sampling, compress_output, traced=trace)
+        return filling_result(await answer(workspace, job, ctx))
 
     return [
         ToolSpec(score, "Score", read_only=True, destructive=False, idempotent=True),

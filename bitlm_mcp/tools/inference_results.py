@@ -14,6 +14,7 @@ from bitlm_mcp.results import FiniteOrNone, Result
 from bitlm_mcp.snapshot import Status
 from bitlm_mcp.tools.coding_results import CompressedInput, CompressedOutput
 from bitlm_mcp.tools.gate_results import AttemptResult, GateResult, VerdictResult, verdict_facts, verdict_result
+from bitlm_mcp.tools.templates import UNTRAINED
 
 TextField = Annotated[
     str | None, Field(description="The bytes as text; null when they are not valid UTF-8, or were sent compressed.")
@@ -110,6 +111,10 @@ class DiffusionResult(CompressedOutput):
     windows: int
     rehidden: Annotated[int, Field(description="Bytes that were hidden again.")]
     order: str | None
+    revealed_base64: Annotated[
+        str | None, Field(description="Of each byte of data_base64, 16 bits little endian: its pass from 1 on, 0 if given.")
+    ] = None
+    parity_places: Annotated[list[int] | None, Field(description="Offsets of bytes read with a wrong parity bit.")] = None
     verdict: VerdictResult | None = None
     telemetry: GeneratedResult
     model_step: int
@@ -224,6 +229,30 @@ class PatchesResult(Result):
     next: str | None = None
 
 
+class SurpriseResult(Result):
+    """What bytes cost a model, or the job that is still looking. The four in base64 have a byte for each cell or shown byte.
+
+    A peak (the largest byte of a cell), a mean or a surprise is in sixteenths of a bit: min(255, round(16 x bits per byte)).
+    """
+
+    job_id: str
+    status: Status
+    model_id: str | None = None
+    source: Annotated[str | None, Field(description="Which bytes these are.")] = None
+    offset: int | None = None
+    num_bytes: int | None = None
+    total_bytes: Annotated[int | None, Field(description="Of the source; offset and shown_at count in it.")] = None
+    bits_per_byte: Annotated[FiniteOrNone, Field(description="Of the bytes looked at; score's bits_per_byte_static.")] = None
+    cell_bytes: int | None = None
+    peaks_base64: str | None = None
+    means_base64: str | None = None
+    shown_at: int | None = None
+    data_base64: Annotated[str | None, Field(description="The bytes shown.")] = None
+    surprise_base64: str | None = None
+    patches: Annotated[list[int] | None, Field(description="Starts among the bytes shown, from shown_at.")] = None
+    next: str | None = None
+
+
 def text_or_none(data: bytes) -> str | None:
     """The bytes as text, None when they are not UTF-8."""
     try:
@@ -246,6 +275,14 @@ def generation_facts(found: GenerationOutcome | FillingOutcome, warning: str | N
         "bits_per_byte": found.bits_per_byte,
         "model_step": found.step,
     } | output_facts(found.coded, "data_base64", warning)
+
+
+def filling_result(found: FillingOutcome) -> DiffusionResult:
+    """A filled template as a result."""
+    told = {name: getattr(found, name) for name in DiffusionResult.model_fields if hasattr(found, name)}
+    if found.revealed is not None:
+        told["revealed_base64"] = base64.b64encode(found.revealed).decode()
+    return DiffusionResult(**told | generation_facts(found, None if found.diffusion_steps else UNTRAINED))
 
 
 def infer_result(found: GenerationOutcome, gate: GateState | None = None, *, approved: bool = False) -> InferResult:

@@ -21,6 +21,7 @@ from bitlm_mcp.tools.inference_results import (
     PatchesResult,
     RepairResult,
     ScoreResult,
+    SurpriseResult,
 )
 from bitlm_mcp.tools.quantize_results import QuantizeResult
 from bitlm_mcp.workspace import Workspace
@@ -30,7 +31,7 @@ DRIFTED = (
     "a metric drifted, and halt_on_drift is set: the training ended at that step and was saved. Look at get_telemetry; "
     "train_step goes on from there; the page, or set_telemetry (offered with --toolsets all), changes what counts as drift"
 )
-_Read = ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult
+_Read = ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult | SurpriseResult
 _Shape = CalibrateResult | ScaleResult | DistillResult | QuantizeResult | _Read
 MAX_GROWTHS = 5
 """How many changes of a network that grows an answer tells."""
@@ -43,6 +44,7 @@ _SHAPES: dict[str, type[_Shape]] = {
     "decompress": DecompressResult,
     "repair": RepairResult,
     "inspect_patches": PatchesResult,
+    "show_surprise": SurpriseResult,
     "scale_model": ScaleResult,
     "quantize_model": QuantizeResult,
 }

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from bitlm_mcp.schemas import RARE
+
 Architecture = Annotated[
     Literal["byte", "bit", "patch", "mix"], Field(description="A position a byte, bit, patch; mix: no network.")
 ]
@@ -27,20 +29,20 @@ Overlap = Annotated[int | None, Field(ge=0, le=131_072, description="Positions s
 Reversible = Annotated[bool | None, Field(description="Memory flat in depth, half more time.")]
 UseCheckpoint = Annotated[bool | None, Field(description="Less memory, some more time.")]
 UseAct = Annotated[bool | None, Field(description="Easy positions skip layers.")]
-ActThreshold = Annotated[float | None, Field(gt=0, lt=1, description="Sum of chances to stop.")]
+ActThreshold = Annotated[float | None, Field(gt=0, lt=1, description="Sum of chances to stop.", json_schema_extra=RARE)]
 NgramRows = Annotated[int | None, Field(ge=0, le=1_048_576, description="Rows per n-gram table.")]
 Diffusion = Annotated[Literal["shared", "own"] | None, Field(description="Who fills gaps: this network, or its own.")]
 Position = Annotated[Literal["rotary", "sinusoidal"] | None, Field(description="How positions are encoded.")]
 Patching = Annotated[Literal["entropy", "space", "fixed"] | None, Field(description="Where a patch ends.")]
 MeanPatchSize = Annotated[float | None, Field(ge=1, le=1024, description="Bytes per patch: 4.")]
-EntropyThreshold = Annotated[float | None, Field(ge=-16, le=16, description="Bits; else by mean size.")]
-Stride = Annotated[int | None, Field(ge=1, le=1024, description="Of fixed ones.")]
-MaxPatchSize = Annotated[int | None, Field(ge=1, le=1024, description="Bytes: 24.")]
-Monotonic = Annotated[bool | None, Field(description="Entropy must rise.")]
-ResetContext = Annotated[bool | None, Field(description="At newlines.")]
-EncoderLayers = Annotated[int | None, Field(ge=1, le=32, description="Over bytes, before.")]
-GlobalLayers = Annotated[int | None, Field(ge=1, le=128, description="Over patches.")]
-DecoderLayers = Annotated[int | None, Field(ge=1, le=32, description="Over bytes, after.")]
-NgramVocab = Annotated[int | None, Field(ge=0, le=1_048_576, description="ngram_rows.")]
+EntropyThreshold = Annotated[float | None, Field(ge=-16, le=16, description="Bits; else by mean size.", json_schema_extra=RARE)]
+Stride = Annotated[int | None, Field(ge=1, le=1024, description="Of fixed ones.", json_schema_extra=RARE)]
+MaxPatchSize = Annotated[int | None, Field(ge=1, le=1024, description="Bytes: 24.", json_schema_extra=RARE)]
+Monotonic = Annotated[bool | None, Field(description="Entropy must rise.", json_schema_extra=RARE)]
+ResetContext = Annotated[bool | None, Field(description="At newlines.", json_schema_extra=RARE)]
+EncoderLayers = Annotated[int | None, Field(ge=1, le=32, description="Over bytes, before.", json_schema_extra=RARE)]
+GlobalLayers = Annotated[int | None, Field(ge=1, le=128, description="Over patches.", json_schema_extra=RARE)]
+DecoderLayers = Annotated[int | None, Field(ge=1, le=32, description="Over bytes, after.", json_schema_extra=RARE)]
+NgramVocab = Annotated[int | None, Field(ge=0, le=1_048_576, description="ngram_rows.", json_schema_extra=RARE)]
 ContextMixing = Annotated[bool, Field(description="Mix in context statistics: learns in seconds.")]
 MixingMemory = Annotated[int | None, Field(ge=8, le=1024, description="Memory of that; default 128.")]

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from bitlm_core import ConfigError, DiffusionSampling, ResourceLimitError, Template
+from bitlm_mcp.schemas import RARE
 from bitlm_mcp.tools.parameters import base64_bytes, one_of, text_bytes
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -33,6 +34,7 @@ Order = Annotated[Literal["spread", "annealed", "confidence", "random"] | None, 
 Remask = Annotated[float | None, Field(ge=0, lt=1, description="Share hidden again per step.")]
 Temperature = Annotated[float, Field(ge=0, le=10, description="0: the likeliest bytes.")]
 Constraint = Annotated[Literal["none", "utf8"], Field(description="utf8: valid text.")]
+Trace = Annotated[bool, Field(description="Tell when each byte came.", json_schema_extra=RARE)]
 
 
 def given_template(

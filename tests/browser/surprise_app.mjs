@@ -19,7 +19,7 @@ await scenario(async ({ open, complaints }) => {
     const { bridge, frame, calls } = await show(page, { client, tool, arguments_, result, context: { theme: 'light' } });
 
     // Every cell and every shown byte is there, and the numbers are the tool's.
-    await line(frame, 'Choose a cell');
+    await line(frame, 'The bytes from offset');
     assert.equal(await text(frame, '#title'), `What surprises ${given.model}`);
     assert.equal(await frame.locator('.heat .cell').count(), decoded(told.peaks_base64).length);
     assert.ok((await text(frame, '.about')).includes(`${told.bits_per_byte.toFixed(3)} bits a byte`));
@@ -34,7 +34,7 @@ await scenario(async ({ open, complaints }) => {
     await frame.locator('.heat .cell').nth(7).click();
     await until(() => calls.length, (made) => made === 1, 'the call');
     assert.deepEqual({ name: calls[0].name, ...calls[0].arguments, wait_s: null }, { name: tool, ...arguments_, shown_at: at, wait_s: null });
-    await line(frame, 'Choose a cell');
+    await line(frame, `The bytes from offset ${at.toLocaleString('en')}`);
     const there = (await call(tool, { ...arguments_, shown_at: at })).structuredContent;
     const places = await frame.locator('.bytes .byte').evaluateAll((found) => found.map(({ className }) => className));
     assert.equal(places.length, decoded(there.data_base64).length);
@@ -44,7 +44,7 @@ await scenario(async ({ open, complaints }) => {
     await page.keyboard.press('End');
     await page.keyboard.press('Enter');
     await until(() => calls.length, (made) => made === 2, 'the call by the keyboard');
-    await line(frame, 'Choose a cell');
+    await line(frame, 'The bytes from offset');
 
     // The look, narrow and wide, dark and light.
     assert.deepEqual(await stumbles(frame), []);
@@ -58,7 +58,7 @@ await scenario(async ({ open, complaints }) => {
     const late = await call(tool, { ...arguments_, wait_s: 0 });
     await bridge.sendToolResult({ ...late, structuredContent: { job_id: late.structuredContent.job_id, status: 'running' } });
     await until(() => calls.at(-1).name, (name) => name === 'wait_job', 'it waits for the job');
-    await line(frame, 'Choose a cell');
+    await line(frame, 'The bytes from offset');
     await call('delete', { kind: 'model', name: given.model });
     await frame.locator('.heat .cell').nth(3).click();
     await line(frame, `no model '${given.model}'`);

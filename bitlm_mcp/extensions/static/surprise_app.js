@@ -8,7 +8,6 @@ import { SurpriseView } from "./surprise.js";
 const WAIT_S = 45;
 const MAX_WAITS = 20;
 const ONCE = "This host does not let the page ask for the bytes of other places.";
-const READY = "Choose a cell to see its bytes.";
 
 const page = (id) => document.getElementById(id);
 const bridge = new Bridge("bitlm-surprise", { onInput, onResult, onContext: wear, onTeardown, onCancelled });
@@ -27,7 +26,7 @@ function show(result) {
   page("view").hidden = false;
   write(page("title"), `What surprises ${result.model_id}`);
   view.show(result);
-  tell(bridge.canCall ? READY : ONCE);
+  tell(bridge.canCall ? `The bytes from offset ${result.shown_at.toLocaleString("en")} on.` : ONCE);
 }
 
 function onInput(arguments_) {

@@ -2,6 +2,7 @@
 
     the wire        settings  arguments  results  schemas  errors: what may be asked, and how it is answered
                     tools  resources  prompts  completions  notifications  extensions: the protocol's offers
+                    silent_dispatch: calls without a client to talk back to
                     server  server_internals: all of that in one MCP server of the SDK
     the state       database  records: what is recorded, in one SQLite file
                     presence  leases: which servers share a directory, and which of them may write a model

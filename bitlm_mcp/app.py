@@ -44,7 +44,7 @@ _GUARDED_OUTSIDE = TransportSecuritySettings(enable_dns_rebinding_protection=Fal
 
 
 def _nothing() -> None:
-    """The `on_stop` of an assembly without state."""
+    """What there is to do at the end for an assembly without state."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,14 @@ class Assembly:
     """Everything one process serves; the transports need nothing else.
 
     `background` functions run on the event loop for as long as the process serves, once, whatever the transport.
+    `on_leave` is called on the loop when serving is about to end: what would be waited for is to end by itself.
     `on_stop` is called once, off the loop, after serving: it saves what must be saved and joins the threads.
     """
 
     server: MCPServer[Any]
     routes: Sequence[BaseRoute] = ()
     background: Sequence[Background] = ()
+    on_leave: Callable[[], None] = _nothing
     on_stop: Callable[[], None] = _nothing
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bitlm_core import ConfigError
+from bitlm_mcp.activity import Call
 from bitlm_mcp.app import Assembly
 from bitlm_mcp.call_gate import CallGate, CallLog
 from bitlm_mcp.completions import register_completions
+from bitlm_mcp.dashboard.acts import act_routes
+from bitlm_mcp.dashboard.live import Live
 from bitlm_mcp.dashboard.routes import dashboard_routes
 from bitlm_mcp.extensions.apps import app_uri, apps
 from bitlm_mcp.extensions.job_tasks import POLICIES, job_tasks
@@ -16,7 +19,6 @@ from bitlm_mcp.housekeeping import Housekeeper
 from bitlm_mcp.monitoring import Monitoring
 from bitlm_mcp.notifications import Notifications
 from bitlm_mcp.prompts import prompt_errors, register_prompts
-from bitlm_mcp.records import Call
 from bitlm_mcp.resources import register_resources
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.server import build_server
@@ -88,20 +90,20 @@ def offered_tools(workspace: Workspace) -> list[ToolSpec]:
 def assemble(settings: ServerSettings) -> Assembly:
     """The parts of one server process. Raises DatabaseError when the state directory cannot be used."""
     workspace, calls = Workspace(settings), CallLog()
-    tools = offered_tools(workspace)
-    monitoring = Monitoring(workspace, [spec.tool_name for spec in tools])
+    everything, tools = all_tools(workspace), offered_tools(workspace)
+    monitoring = Monitoring(workspace, [spec.tool_name for spec in everything])
 
     def observed(call: Call) -> None:
         calls.add(call)
         monitoring.observe(call)
 
-    notifications = Notifications(workspace)
+    gate, notifications = CallGate(settings.calls_per_second, observed), Notifications(workspace)
     server = build_server(
         tools,
         register=[register_resources(workspace), register_prompts, register_completions(workspace), notifications.register],
         subscriptions=notifications.bus,
         extensions=[Tasks(POLICIES, job_tasks(workspace)), *apps(tools)],
-        middleware=[CallGate(settings.calls_per_second, observed), prompt_errors],
+        middleware=[gate, prompt_errors],
     )
     housekeeper = Housekeeper(workspace, calls)
 
@@ -109,6 +111,8 @@ def assemble(settings: ServerSettings) -> Assembly:
         housekeeper.record_calls()
         workspace.close()
 
-    routes = [*dashboard_routes(workspace), *monitoring.routes()]
-    background = [housekeeper.run, notifications.run, monitoring.watch_loop]
-    return Assembly(server=server, routes=routes, background=background, on_stop=stop)
+    live = Live(workspace)
+    acts = act_routes(workspace, everything, gate)
+    routes = [*dashboard_routes(workspace), *live.routes(), *acts, *monitoring.routes()]
+    background = [housekeeper.run, notifications.run, monitoring.watch_loop, live.run]
+    return Assembly(server=server, routes=routes, background=background, on_leave=live.stop, on_stop=stop)

@@ -20,11 +20,11 @@ from mcp.client.stdio import StdioServerParameters
 from mcp.server import MCPServer
 from pydantic import BaseModel
 
+from bitlm_mcp.activity import Call
 from bitlm_mcp.assembly import assemble
 from bitlm_mcp.call_gate import CallGate, CallLog
 from bitlm_mcp.doctor import started
 from bitlm_mcp.monitoring import Monitoring
-from bitlm_mcp.records import Call
 from bitlm_mcp.results import Result
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.server import build_server, package_version

@@ -17,6 +17,7 @@ from bitlm_mcp import (
     bench_diffusion,
     bench_distill,
     bench_growth,
+    bench_pages,
     bench_patches,
     bench_progressive,
     bench_quantize,
@@ -64,6 +65,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "growth": bench_growth.growth,
     "progressive": bench_progressive.progressive,
     "quantize": bench_quantize.quantize,
+    "pages": bench_pages.pages,
     "anomaly": score_commands.anomaly,
     "telemetry": telemetry_commands.bench_telemetry,
 }

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, TextContent
 
-from bitlm_mcp.records import Call
+from bitlm_core import BitLMError
+from bitlm_mcp.activity import Call
 
 MAX_CLIENTS = 10_000
 MAX_WAITING_CALLS = 10_000
@@ -43,6 +45,12 @@ class RateLimit:
         return 0.0 if allowed else (1 - left) / self._per_second
 
 
+class TooManyCallsError(BitLMError):
+    """A client makes more calls than it may; in `wait_s` seconds it may make one again."""
+
+    wait_s: float
+
+
 class CallGate:
     """Middleware of the SDK's server. `observed` is told of every call, on the event loop."""
 
@@ -55,22 +63,29 @@ class CallGate:
         """Let a message pass; a tool call only within its client's limit."""
         if ctx.method != "tools/call":
             return await call_next(ctx)
+        try:
+            return await self.admit(ctx, call_next)
+        except TooManyCallsError as error:
+            return _refusal(error.message)
+
+    async def admit(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Make a tool call within its client's limit, and tell of it. Raises TooManyCallsError."""
         client, name = client_of(ctx)
         wait_s = self._limit.wait_s(client)
         began, clock = time.time(), time.perf_counter()
         outcome, message = "cancelled", None
         try:
             if wait_s:
-                result: HandlerResult = _refusal(
+                raise TooManyCallsError(
                     f"too many calls: more than {self._per_second:g} per second from one client; wait {wait_s:.1f} s, and use "
-                    "wait_job instead of asking again and again"
+                    "wait_job instead of asking again and again",
+                    wait_s=wait_s,
                 )
-            else:
-                result = await call_next(ctx)
+            result = await call_next(ctx)
             outcome, message = _outcome(result)
             return result
-        except MCPError as error:
-            outcome, message = "error", storable(error.error.message, MAX_MESSAGE)
+        except (MCPError, ToolError, BitLMError) as error:
+            outcome, message = "error", storable(error, MAX_MESSAGE)
             raise
         finally:
             tool, model_id = _asked(ctx.params or {})

@@ -120,6 +120,8 @@ def serve(
     oauth_resource: options.OAuthResource = None,
     oauth_scope: options.OAuthScope = None,
     insecure: options.Insecure = False,
+    open_page: options.OpenPage = False,
+    max_upload_mib: options.MaxUpload = 1024,
     calls_per_second: options.CallsPerSecond = 50.0,
     toolsets: options.Toolsets = None,
     tools: options.Tools = None,
@@ -167,7 +169,8 @@ def _listed(text: str | None) -> tuple[str, ...]:
 
 def _serve_http(settings: ServerSettings) -> None:
     parts = assemble(settings)
-    run_http(build_app(parts.server, settings, parts.routes, parts.background), settings, on_stop=parts.on_stop)
+    served = build_app(parts.server, settings, parts.routes, parts.background)
+    run_http(served, settings, on_leave=parts.on_leave, on_stop=parts.on_stop)
 
 
 def _serve_stdio(settings: ServerSettings) -> NoReturn:

@@ -2,6 +2,7 @@
 
     servers, leases              who runs on this directory, and who may write which model
     models, history, alerts      what is known of each model, up to its last saved state
+    marks                        what happened to a model at which step, for its curve
     jobs                         every job whose id a client was told
     checkpoints, datasets        an index of the folders of the same names; their manifests are the truth
     calls                        a log of tool calls
@@ -90,6 +91,13 @@ UPGRADES: tuple[str, ...] = (
     ALTER TABLE history ADD COLUMN accuracy_direct REAL;
     ALTER TABLE history ADD COLUMN ratio_direct REAL;
     ALTER TABLE history ADD COLUMN codec_fallbacks INTEGER;
+    """,
+    """
+    CREATE TABLE marks (
+        model_id TEXT NOT NULL REFERENCES models ON DELETE CASCADE, step INTEGER NOT NULL, kind TEXT NOT NULL,
+        text TEXT NOT NULL
+    );
+    CREATE INDEX marks_of_a_model ON marks (model_id, kind);
     """,
 )
 """The schema, step by step: a file of version n lacks the steps from n on. A step that was released never changes."""

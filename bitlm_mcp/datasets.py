@@ -71,15 +71,14 @@ class DatasetStore:
         Raises ConfigError; nothing is changed then. The moment that counts happens inside `guard`, which may refuse it at
         its beginning or its end.
         """
-        self._check_free(dataset_id, overwrite)
+        self.check_free(dataset_id, overwrite)
         with named_os_errors("the data"):
-            make_folder(self.root)
-            scratch = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.root))
+            scratch = self.new_scratch()
             try:
                 free = shutil.disk_usage(self.root).free
                 about = store_bytes(documents, scratch, holdout_fraction, source, free, records)
                 with self._replacing:
-                    self._check_free(dataset_id, overwrite)
+                    self.check_free(dataset_id, overwrite)
                     about = self._install(dataset_id, scratch, about, overwrite, guard)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -95,7 +94,14 @@ class DatasetStore:
             shutil.rmtree(scratch, ignore_errors=True)
         sweep_folders(self.root)
 
-    def _check_free(self, dataset_id: str, overwrite: bool) -> None:
+    def new_scratch(self) -> Path:
+        """A new folder for what is being added; whoever asks for it removes it. Raises ConfigError where none can be made."""
+        with named_os_errors("the data"):
+            make_folder(self.root)
+            return Path(tempfile.mkdtemp(prefix=".adding-", dir=self.root))
+
+    def check_free(self, dataset_id: str, overwrite: bool) -> None:
+        """Raise UnknownHandleError for an id that cannot be, ConfigError for one that is taken and is not to be replaced."""
         if (self._folder(dataset_id) / _ABOUT).exists() and not overwrite:
             raise _taken(dataset_id)
 

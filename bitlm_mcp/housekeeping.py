@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from bitlm_core import BitLMError
 from bitlm_mcp.call_gate import CallLog
+from bitlm_mcp.history import MAX_MARKS
 from bitlm_mcp.workspace import Workspace
 
 log = logging.getLogger("bitlm.housekeeping")
@@ -29,9 +30,9 @@ class Housekeeper:
         self._calls = calls
         self._told: dict[str, float] = {}
         self._chores: list[tuple[float, Callable[[], None]]] = [
+            (TICK_S, self.record_calls),
             (TICK_S, self.look),
             (2.0, self.tell),
-            (2.0, self.record_calls),
             (5.0, self.live),
             (600.0, self.forget),
         ]
@@ -65,6 +66,8 @@ class Housekeeper:
             for job_id in workspace.records.to_cancel(workspace.presence.server_id):
                 workspace.runner.compute.stop_task(job_id)
             workspace.refresh()
+        else:
+            workspace.show_activity()
 
     def tell(self) -> None:
         """Record how far the jobs of this server are, for the others to see."""
@@ -75,10 +78,13 @@ class Housekeeper:
         self._told = {job.job_id: self._told.get(job.job_id, 0.0) for job in self._workspace.runner.unfinished()}
 
     def record_calls(self) -> None:
-        """Record the tool calls since the last time."""
-        calls = self._calls.take()
+        """Record the tool calls since the last time, and what the gate did."""
+        workspace, calls, marks = self._workspace, self._calls.take(), self._workspace.gate_marks.take()
         if calls:
-            self._workspace.records.log_calls(calls, time.time() - self._workspace.settings.job_ttl_s)
+            workspace.records.log_calls(calls, time.time() - workspace.settings.job_ttl_s)
+        if marks:
+            workspace.records.mark_gate(marks, MAX_MARKS)
+            workspace.refresh()
 
     def live(self) -> None:
         """Show that this server works, and bury those that have ended."""

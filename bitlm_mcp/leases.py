@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bitlm_core import BitLMError
+from bitlm_mcp.activity import ServerProcess, Writing
 from bitlm_mcp.database import Database, DatabaseError
 from bitlm_mcp.presence import Presence
 
@@ -115,7 +116,13 @@ class Leases:
                 )
             yield transaction
 
-    def holders(self) -> dict[str, str]:
-        """Server ids by the models that they write now."""
-        found = self._database.rows("SELECT model_id, server_id FROM leases WHERE server_id IS NOT NULL")
-        return {row["model_id"]: row["server_id"] for row in found}
+    def servers(self) -> tuple[ServerProcess, ...]:
+        """All servers on the state directory, the oldest first, with what each of them writes now."""
+        writes: dict[str, list[Writing]] = {}
+        for row in self._database.rows("SELECT * FROM leases WHERE server_id IS NOT NULL ORDER BY since, model_id"):
+            writes.setdefault(row["server_id"], []).append(Writing(row["model_id"], row["purpose"], row["since"]))
+        found = []
+        for server_id, one in self._presence.servers().items():
+            own, held = server_id == self._presence.server_id, tuple(writes.get(server_id, ()))
+            found.append(ServerProcess(server_id, one.pid, one.host, one.started, own, held))
+        return tuple(found)

@@ -36,7 +36,7 @@ from bitlm_mcp.history import History
 from bitlm_mcp.jobs import Job
 from bitlm_mcp.leases import Lease, Leases
 from bitlm_mcp.records import ModelRow, Records
-from bitlm_mcp.snapshot import HistoryPoint, ModelView
+from bitlm_mcp.snapshot import HistoryPoint, Mark, ModelView
 
 log = logging.getLogger("bitlm.models")
 
@@ -76,6 +76,8 @@ class Model:
             alerts=self.history.alerts,
             holder=holder,
             quantized=config.model.quantized,
+            marks=self.history.marks,
+            measured=self.history.measured,
         )
 
 
@@ -152,7 +154,7 @@ class ModelStore:
 
         metrics: what `metrics.json` beside the state is to tell of it.
         """
-        info = self._publish(model_id, saved, history.points, history.alerts, lease, afresh=True)
+        info = self._publish(model_id, saved, history.points, history, lease, afresh=True)
         try:
             self._files.tell_metrics(model_id, metrics)
         except BitLMError as error:  # the model itself is there
@@ -160,8 +162,8 @@ class ModelStore:
         with self._lock:
             self._models[model_id] = _model(model_id, incarnation, saved.facts, info.sha256, history)
 
-    def advance(self, model_id: str, point: HistoryPoint | None, alerts: tuple[str, ...]) -> None:
-        """Take note of a training step of this process, and of what it warns of."""
+    def advance(self, model_id: str, point: HistoryPoint | None, alerts: tuple[str, ...], marks: tuple[Mark, ...] = ()) -> None:
+        """Take note of a training step of this process, of what it warns of, and of what happened at it."""
         model = self._models.get(model_id)
         if model is None:
             return
@@ -169,6 +171,9 @@ class ModelStore:
         if point is not None:
             model.history.add(point)
             model.step, model.unsaved = point.step, True
+        if marks:
+            with self._lock:  # `refresh` puts marks there too
+                model.history.mark(marks)
 
     def publish(self, model_id: str, saved: Saved, lease: Lease) -> None:
         """Publish a later state of a model that this process trains, with its points since the one before."""
@@ -177,7 +182,7 @@ class ModelStore:
             model.history.cut(saved.facts.step)
             model.step = saved.facts.step
         points = [point for point in model.history.points if point.step > model.recorded_step]
-        info = self._publish(model_id, saved, points, model.history.alerts, lease, afresh=False)
+        info = self._publish(model_id, saved, points, model.history, lease, afresh=False)
         with self._lock:
             model.sha256, model.facts, model.recorded_step = info.sha256, saved.facts, saved.facts.step
             model.unsaved = model.step > saved.facts.step
@@ -207,18 +212,21 @@ class ModelStore:
                 known, own = self._models.get(model_id), model_id != taken and self._leases.held(model_id)
                 if known is None or (known.sha256 != row.sha256 and not own):
                     facts = ModelFacts.told(row.facts)
-                    history = History.of(*self._records.history(model_id))
+                    history = History.of(*self._records.history(model_id), self._records.marks("drift").get(model_id, ()))
                     self._incarnations += 1
                     self._models[model_id] = _model(model_id, self._incarnations, facts, row.sha256, history)
             for model_id in self._models.keys() - rows.keys():
                 del self._models[model_id]
+            gate = self._records.marks("gate")
+            for model in self._models.values():
+                model.history.mark_gate(gate.get(model.model_id, ()))
 
     def _publish(
         self,
         model_id: str,
         saved: Saved,
         points: Iterable[HistoryPoint],
-        alerts: Iterable[str],
+        history: History,
         lease: Lease,
         *,
         afresh: bool,
@@ -229,7 +237,7 @@ class ModelStore:
         def recorded(info: CheckpointInfo) -> Iterator[None]:
             with self._leases.fenced(lease) as transaction:
                 row = ModelRow(model_id, info.sha256, facts)
-                self._records.save_model(transaction, row, points, alerts, afresh=afresh)
+                self._records.save_model(transaction, row, points, history.alerts, history.marks, afresh=afresh)
                 yield
 
         return self._files.publish(model_id, saved.path, step=saved.facts.step, summary=facts, overwrite=True, guard=recorded)
@@ -251,12 +259,12 @@ class ModelStore:
     def _record_anew(self, info: CheckpointInfo) -> None:
         try:
             ModelFacts.told(info.summary)
-            points, alerts = _record_in(self._files.verified_path(info.name), info.name)
+            history = _record_in(self._files.verified_path(info.name), info.name)
         except (BitLMError, ValidationError, KeyError, TypeError):
             return  # it stays where it is, and is named when it is asked for
         with self._records.transaction() as transaction:
             row = ModelRow(info.name, info.sha256, info.summary)
-            self._records.save_model(transaction, row, points, alerts, afresh=True)
+            self._records.save_model(transaction, row, history.points, history.alerts, history.marks, afresh=True)
 
 
 def _flops(config: ModelConfig) -> float | None:
@@ -267,13 +275,13 @@ def _flops(config: ModelConfig) -> float | None:
         return None
 
 
-def _record_in(path: Path, name: str) -> tuple[list[HistoryPoint], list[str]]:
-    """History and alerts in a state file; none from one of another format, which is named when it is used."""
+def _record_in(path: Path, name: str) -> History:
+    """The record in a state file; an empty one from one of another format, which is named when it is used."""
     try:
         header = read_header(path, name)
     except CheckpointVersionError:
-        return [], []
-    return [HistoryPoint.of(point) for point in header["history"]], [str(alert) for alert in header["alerts"]]
+        return History()
+    return History.told(header)
 
 
 def _model(model_id: str, incarnation: int, facts: ModelFacts, sha256: str, history: History) -> Model:

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from bitlm_core import BitLMError
-from bitlm_mcp.records import Call
+from bitlm_mcp.activity import Call
 from bitlm_mcp.workspace import Workspace
 
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 45.0)

@@ -51,6 +51,8 @@ OAuthScope = Annotated[
     list[str] | None, typer.Option(help="Scope that an access token must have; repeatable.", rich_help_panel=_safety)
 ]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without a token.", rich_help_panel=_safety)]
+OpenPage = Annotated[bool, typer.Option("--open-page", help="Let who has no token look at the page.", rich_help_panel=_safety)]
+MaxUpload = Annotated[int, typer.Option(help="Largest file that the page may upload, MiB.", rich_help_panel=_safety)]
 CallsPerSecond = Annotated[float, typer.Option(help="Tool calls of one client in the long run.", rich_help_panel=_safety)]
 
 Toolsets = Annotated[

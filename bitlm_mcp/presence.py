@@ -33,9 +33,6 @@ class ServerView:
     started: float
     heartbeat: float
 
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
-
 
 class Presence:
     """This process among the others. `server_id` is new for each start."""

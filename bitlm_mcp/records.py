@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from bitlm_core import ConfigError
+from bitlm_mcp.activity import Call
 from bitlm_mcp.database import Database
-from bitlm_mcp.snapshot import FINAL, LISTS, HistoryPoint, JobView
+from bitlm_mcp.snapshot import FINAL, LISTS, HistoryPoint, JobView, Mark
 
 _POINT = tuple(field.name for field in fields(HistoryPoint))
 _KNOWN_OF_A_JOB = frozenset({"job_id", "kind", "model_id", "status", "created", "finished", "error", "result", "preview"})
@@ -36,19 +37,6 @@ class ModelRow:
     model_id: str
     sha256: str
     facts: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Call:
-    """One tool call: when (UNIX seconds), by whom, how long, and how it ended."""
-
-    at: float
-    client: str
-    tool: str
-    model_id: str | None
-    duration_ms: float
-    outcome: str
-    message: str | None
 
 
 class Records:
@@ -171,10 +159,14 @@ class Records:
         row: ModelRow,
         points: Iterable[HistoryPoint],
         alerts: Iterable[str],
+        marks: Iterable[Mark],
         *,
         afresh: bool,
     ) -> None:
-        """Record a saved state, with the points since the one before; `afresh`: it is another model than before."""
+        """Record a saved state, with the points since the one before; `afresh`: it is another model than before.
+
+        Of the marks of a model that goes on, the gate's stay as they are: other servers may have added some.
+        """
         if afresh:
             transaction.execute("DELETE FROM models WHERE model_id = ?", (row.model_id,))
         step = row.facts["step"]
@@ -184,13 +176,40 @@ class Records:
             (row.model_id, row.sha256, step, json.dumps(row.facts), time.time()),
         )
         transaction.execute("DELETE FROM history WHERE model_id = ? AND step > ?", (row.model_id, step))
-        marks = ", ".join("?" * (1 + len(_POINT)))
+        blanks = ", ".join("?" * (1 + len(_POINT)))
         transaction.executemany(
-            f"INSERT OR REPLACE INTO history (model_id, {', '.join(_POINT)}) VALUES ({marks})",  # noqa: S608 - our own names
+            f"INSERT OR REPLACE INTO history (model_id, {', '.join(_POINT)}) VALUES ({blanks})",  # noqa: S608 - our own names
             [(row.model_id, *_columns(point)) for point in points],
         )
         transaction.execute("DELETE FROM alerts WHERE model_id = ?", (row.model_id,))
         transaction.executemany("INSERT INTO alerts VALUES (?, ?, ?)", [(row.model_id, step, alert) for alert in alerts])
+        transaction.execute("DELETE FROM marks WHERE model_id = ? AND kind = 'drift'", (row.model_id,))
+        kept = [mark for mark in marks if afresh or mark.kind == "drift"]
+        transaction.executemany(
+            "INSERT INTO marks VALUES (?, ?, ?, ?)", [(row.model_id, mark.step, mark.kind, mark.text) for mark in kept]
+        )
+
+    def mark_gate(self, marks: Iterable[tuple[str, Mark]], keep: int) -> None:
+        """Record what the gate did to models; of each, the latest `keep` stay. Models that have gone are left out."""
+        with self._database.write() as transaction:
+            for model_id, mark in marks:
+                transaction.execute(
+                    "INSERT INTO marks SELECT model_id, ?, ?, ? FROM models WHERE model_id = ?",
+                    (mark.step, mark.kind, mark.text, model_id),
+                )
+                transaction.execute(
+                    "DELETE FROM marks WHERE model_id = ? AND kind = 'gate' AND rowid NOT IN "
+                    "(SELECT rowid FROM marks WHERE model_id = ? AND kind = 'gate' ORDER BY rowid DESC LIMIT ?)",
+                    (model_id, model_id, keep),
+                )
+
+    def marks(self, kind: Literal["drift", "gate"]) -> dict[str, list[Mark]]:
+        """The marks of that kind by model, in the order in which they were made."""
+        rows = self._database.rows("SELECT * FROM marks WHERE kind = ? ORDER BY rowid", (kind,))
+        found: dict[str, list[Mark]] = {}
+        for row in rows:
+            found.setdefault(row["model_id"], []).append(Mark(row["step"], kind, row["text"]))
+        return found
 
     def models(self) -> dict[str, ModelRow]:
         """All models by id."""

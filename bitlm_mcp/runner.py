@@ -103,7 +103,7 @@ class Runner:
 
     def _progress(self, job: Job, progress: Progress) -> None:
         job.advance(progress)
-        self._models.advance(job.model_id, progress.point, progress.alerts)
+        self._models.advance(job.model_id, progress.point, progress.alerts, progress.marks)
         if progress.best is not None:
             try:
                 job.on_best(progress.best)

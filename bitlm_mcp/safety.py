@@ -1,6 +1,7 @@
 """What a server remembers for the safety gate: how each session stands, and outputs that wait for a person's decision.
 
-Both live in memory, and are bounded: the sessions by their number, the outputs by number and time.
+All of it lives in memory, and is bounded: the sessions by their number, the outputs by number and time. What the gate did is
+recorded soon.
 """
 
 from __future__ import annotations
@@ -8,17 +9,21 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bitlm_core import Gate, GateState
 from bitlm_mcp.compute.answers import GenerationOutcome
 from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.snapshot import Mark
 
 MAX_SESSIONS = 1000
 MAX_WITHHELD = 64
 WITHHELD_S = 1800.0
 """How long an output waits for a decision."""
+MAX_WAITING_MARKS = 1000
+MAX_MARK_TEXT = 300
 
 
 class Sessions:
@@ -56,6 +61,27 @@ class Sample:
     reasons: tuple[str, ...]
     sample_id: str = field(default_factory=lambda: f"sample-{secrets.token_urlsafe(12)}")
     since: float = field(default_factory=time.monotonic)
+
+
+class GateMarks:
+    """What the gate did to models and is not recorded yet; where nobody records, the oldest make room."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._marks: deque[tuple[str, Mark]] = deque(maxlen=MAX_WAITING_MARKS)
+
+    def add(self, model_id: str, step: int, what: str, reasons: Iterable[str]) -> None:
+        """Keep what happened to an output of that model at that step until it is fetched."""
+        text = f"{what}: {'; '.join(reasons)}"[:MAX_MARK_TEXT]
+        with self._lock:
+            self._marks.append((model_id, Mark(step, "gate", text)))
+
+    def take(self) -> list[tuple[str, Mark]]:
+        """All since this was asked last, with their models."""
+        with self._lock:
+            taken = list(self._marks)
+            self._marks.clear()
+        return taken
 
 
 class Withheld:

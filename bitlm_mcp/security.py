@@ -16,8 +16,10 @@ import ipaddress
 import logging
 import re
 import time
+from typing import Literal
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,6 +32,12 @@ audit = logging.getLogger("bitlm.audit")
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
 
 OPEN_PATHS = frozenset({"/health", "/ready", RESOURCE_PATH})
+SHOWN_PATHS = frozenset({"/", "/favicon.ico", "/api/status", "/api/events", "/api/session"})
+SHOWN_BELOW = ("/static/", "/api/models/")
+"""What `open_page` shows to those who have no token: to look at, never to change."""
+
+TokenState = Literal["none", "needed", "given"]
+"""How a request stands with the token: none is asked for, it has none that is right, or it has one."""
 AUDIT_EVERY_S = 10.0
 MAX_REFUSED = 10_000
 RESPONSE_HEADERS = {
@@ -72,6 +80,7 @@ class Guard:
         self.oauth = settings.oauth
         self.access_tokens = AccessTokens(settings.oauth) if settings.oauth else None
         self._guarded = self.token is not None or self.oauth is not None
+        self._open_page = settings.open_page
         self._refused: dict[str, tuple[float, int]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +100,7 @@ class Guard:
 
             refusal = await self._refusal(scope)
             if refusal is not None:
-                self._record(scope, refusal)
+                self._record(scope, str(refusal.status_code))
             await (refusal or self.app)(scope, receive, hardened)
 
     async def _refusal(self, scope: Scope) -> JSONResponse | None:
@@ -102,16 +111,31 @@ class Guard:
             return _refuse(421, "this host name is not served here: use 127.0.0.1, or start with --allow-host")
         if len(origins) > 1 or (origins and not self._origin_allowed(origins[0], hosts[0])):
             return _refuse(403, "requests from other web sites are refused")
-        if not self._guarded or _is_open(scope["path"]) or await self._admitted(headers.getlist("authorization")):
+        if not self._guarded or _is_open(scope["path"]):
             return None
-        # Browsers cannot send a bearer token by themselves; basic lets them ask for it, as the password.
-        if self.oauth:
-            challenge = f'Bearer realm="bitlm", resource_metadata="{metadata_url(self.oauth)}"'
-        else:
-            challenge = f'{"Basic" if "text/html" in headers.get("accept", "") else "Bearer"} realm="bitlm"'
-        return _refuse(401, "a token is needed: send Authorization: Bearer <token>", {"www-authenticate": challenge})
+        credentials = headers.getlist("authorization")
+        if await self._admitted(credentials):
+            _note(scope, "given")
+            return None
+        if self._open_page and _only_looks(scope):
+            if credentials:
+                self._record(scope, "its token; the page is open")
+            _note(scope, "needed")
+            return None
+        challenge = {"www-authenticate": self._challenge(scope["path"], headers)}
+        return _refuse(401, "a token is needed: send Authorization: Bearer <token>", challenge)
 
-    def _record(self, scope: Scope, refusal: JSONResponse) -> None:
+    def _challenge(self, path: str, headers: Headers) -> str:
+        """Browsers cannot send a bearer token by themselves; basic lets them ask for it, as the password.
+
+        Not for what the page's scripts ask for: the page has a place for the token, and no dialog should get between.
+        """
+        if self.oauth:
+            return f'Bearer realm="bitlm", resource_metadata="{metadata_url(self.oauth)}"'
+        asks = "text/html" in headers.get("accept", "") and not path.startswith("/api/")
+        return f'{"Basic" if asks else "Bearer"} realm="bitlm"'
+
+    def _record(self, scope: Scope, what: str) -> None:
         """In the audit log; of one client that keeps trying, a line now and then."""
         client = (scope.get("client") or ("unknown",))[0]
         now, (told, silent) = time.monotonic(), self._refused.get(client, (-AUDIT_EVERY_S, 0))
@@ -119,7 +143,7 @@ class Guard:
             self._refused[client] = told, silent + 1
             return
         more = f", and {silent:,} more before" if silent else ""
-        audit.warning("refused %s %r from %s: %d%s", scope["method"], scope["path"][:100], client, refusal.status_code, more)
+        audit.warning("refused %s %r from %s: %s%s", scope["method"], scope["path"][:100], client, what, more)
         if len(self._refused) >= MAX_REFUSED:
             self._refused.clear()
         self._refused[client] = now, 0
@@ -151,6 +175,22 @@ class Guard:
 def _is_open(path: str) -> bool:
     """Whether anybody may ask; below the metadata's path, RFC 9728 puts the path of the resource."""
     return path in OPEN_PATHS or path.startswith(f"{RESOURCE_PATH}/")
+
+
+def _only_looks(scope: Scope) -> bool:
+    """Whether a request asks for what an open page shows, and nothing more."""
+    path = scope["path"]
+    return scope["method"] in {"GET", "HEAD"} and (path in SHOWN_PATHS or path.startswith(SHOWN_BELOW))
+
+
+def _note(scope: Scope, state: TokenState) -> None:
+    scope.setdefault("state", {})["token"] = state
+
+
+def token_state(request: HTTPConnection) -> TokenState:
+    """How the guard found a request to stand with the token."""
+    state: TokenState = getattr(request.state, "token", "none")
+    return state
 
 
 def _secret(credentials: str) -> bytes | None:

@@ -91,6 +91,8 @@ class ServerSettings(BaseModel):
         Field(max_length=64, description="Further host names under which callers may reach the server."),
     ] = ()
     token: Annotated[SecretStr | None, Field(description="Secret that every HTTP request must carry.")] = None
+    open_page: Annotated[bool, Field(description="Who has no token may look at the page, and do nothing else.")] = False
+    max_upload_mib: Annotated[int, Field(ge=1, le=16_384, description="Largest file that the page may upload, MiB.")] = 1024
     oauth: Annotated[OAuthSettings | None, Field(description="Accept access tokens of an authorization server.")] = None
     tls_cert: Annotated[Path | None, Field(description="Certificate chain (PEM) to serve https with.")] = None
     tls_key: Annotated[Path | None, Field(description="Private key (PEM) of the certificate.")] = None
@@ -138,6 +140,12 @@ class ServerSettings(BaseModel):
                 f"host {self.host} can be reached from other machines, and no token is set: set BITLM_TOKEN, use "
                 "--oauth-issuer, listen on 127.0.0.1, or accept the risk with --insecure"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _open_beside_a_token(self) -> Self:
+        if self.open_page and self.token is None and self.oauth is None:
+            raise ValueError("--open-page is for a server with a token (BITLM_TOKEN, --oauth-issuer): without one all is open")
         return self
 
     @model_validator(mode="after")

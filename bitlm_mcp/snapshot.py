@@ -5,9 +5,11 @@ Tools, resources and the dashboard take their facts from here, so they cannot di
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+from bitlm_mcp.activity import Call, ServerProcess
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled", "interrupted"]
 FINAL = frozenset({"completed", "failed", "cancelled", "interrupted"})
@@ -96,13 +98,37 @@ class HistoryPoint:
         return {name: value for name, value in values.items() if value is not None or name not in OF_SOME}
 
 
+def recorded(points: Iterable[HistoryPoint]) -> dict[str, Any]:
+    """By name, the last value that these points have of each metric."""
+    found: dict[str, Any] = {}
+    for point in points:
+        for name in HistoryPoint.__slots__:
+            value = getattr(point, name)
+            if value is not None:
+                found[name] = value
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened to a model at a step, to be shown on its curve: `text` says what.
+
+    drift: a metric has moved. gate: the safety gate failed an output, or it was withheld, or released.
+    """
+
+    step: int
+    kind: Literal["drift", "gate"]
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """One model. `history` is the record, thinned when long, oldest first; `alerts` the latest ones.
+    """One model. `history` is the record, thinned when long, oldest first; `alerts` and `marks` the latest ones.
 
     `holder`: the other server process that writes it now; what is shown then is its last saved state.
     `flops_per_byte`: of a forward pass, see `bitlm_core.flops_per_byte`; None where it cannot be told before there is data.
     `quantized`: int8 or int4, where its network is.
+    `measured`: what `recorded` finds; who has it already need not have it looked for in all of the history.
     """
 
     model_id: str
@@ -120,25 +146,31 @@ class ModelView:
     holder: str | None = None
     flops_per_byte: float | None = None
     quantized: str | None = None
+    marks: tuple[Mark, ...] = ()
+    measured: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.measured is None:
+            object.__setattr__(self, "measured", recorded(self.history))
 
     def latest(self, name: str) -> float | None:
         """The last recorded value of a metric, None before the first."""
-        return next(map(float, self._recorded(name)), None)
+        value = self._last(name)
+        return None if value is None else float(value)
 
-    def _recorded(self, name: str) -> Iterator[Any]:
-        """The recorded values of a metric, the latest first."""
-        values = (getattr(point, name) for point in reversed(self.history))
-        return (value for value in values if value is not None)
+    def _last(self, name: str) -> Any:
+        return (self.measured or {}).get(name)
 
     def summary(self) -> dict[str, Any]:
-        """All but history and config: what lists show."""
-        fields = {name: getattr(self, name) for name in self.__slots__ if name not in ("history", "config", "alerts")}
+        """All but history, config and marks: what lists show."""
+        left_out = ("history", "config", "alerts", "marks", "measured")
+        fields = {name: getattr(self, name) for name in self.__slots__ if name not in left_out}
         latest = ("loss", "bits_per_byte", "bits_per_byte_mixed", "k", "c", "s", "grad_norm")
         measured = {name: self.latest(name) for name in latest}
         return fields | measured | self._of_some() | {"alerts": list(self.alerts)}
 
     def _of_some(self) -> dict[str, Any]:
-        found: dict[str, Any] = {name: next(self._recorded(name), None) for name in LISTS}
+        found: dict[str, Any] = {name: self._last(name) for name in LISTS}
         found |= {name: self.latest(name) for name in RARE}
         return {name: value for name, value in found.items() if value is not None}
 
@@ -221,25 +253,27 @@ class CheckpointView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The whole state at one moment."""
+    """The whole state at one moment. `calls`: the latest of all servers, the latest first."""
 
     version: int = 0
     models: dict[str, ModelView] = field(default_factory=dict)
     jobs: dict[str, JobView] = field(default_factory=dict)
     datasets: dict[str, DatasetView] = field(default_factory=dict)
     checkpoints: dict[str, CheckpointView] = field(default_factory=dict)
+    servers: tuple[ServerProcess, ...] = ()
+    calls: tuple[Call, ...] = ()
 
     def summary(self) -> dict[str, Any]:
-        """The state without histories, as plain JSON values."""
+        """The state without histories, servers and calls, as plain JSON values."""
         return {
             "version": self.version,
             "models": [model.summary() for model in self.models.values()],
-            "jobs": [_plain(job) for job in self.jobs.values()],
-            "datasets": [_plain(dataset) for dataset in self.datasets.values()],
-            "checkpoints": [_plain(checkpoint) for checkpoint in self.checkpoints.values()],
+            "jobs": [plain(job) for job in self.jobs.values()],
+            "datasets": [plain(dataset) for dataset in self.datasets.values()],
+            "checkpoints": [plain(checkpoint) for checkpoint in self.checkpoints.values()],
         }
 
 
-def _plain(view: JobView | DatasetView | CheckpointView) -> dict[str, Any]:
+def plain(view: JobView | DatasetView | CheckpointView | Call | Mark) -> dict[str, Any]:
     """The fields of a flat view. It is immutable, so nothing need be copied, which is most of what `asdict` does."""
     return {name: getattr(view, name) for name in view.__slots__}

@@ -96,7 +96,9 @@ def listen(host: str, port: int, attempts: int = 1) -> socket.socket:
 class WebServer(uvicorn.Server):
     """uvicorn that reports its real address and does not die of the signal that stopped it."""
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings, *, own_signals: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: ServerSettings, *, own_signals: bool, on_leave: Callable[[], None] = lambda: None
+    ) -> None:
         config = uvicorn.Config(
             app,
             log_config=None,  # its own would write to stdout
@@ -108,6 +110,7 @@ class WebServer(uvicorn.Server):
         )
         super().__init__(config)
         self.own_signals = own_signals
+        self.on_leave = on_leave
         self.scheme = "https" if settings.tls_cert else "http"
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -117,6 +120,11 @@ class WebServer(uvicorn.Server):
             for sock in sockets or ():
                 host, port = sock.getsockname()[:2]
                 logger.info("bitlm: listening on %s://%s:%d", self.scheme, f"[{host}]" if ":" in host else host, port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell open pages before they are waited for."""
+        self.on_leave()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -132,11 +140,16 @@ class WebServer(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def run_http(app: ASGIApp, settings: ServerSettings, *, on_stop: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; a busy port is a `PortError`, a failed start a `RuntimeError`."""
+def run_http(
+    app: ASGIApp, settings: ServerSettings, *, on_stop: Callable[[], None], on_leave: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until SIGTERM or SIGINT; a busy port is a `PortError`, a failed start a `RuntimeError`.
+
+    `on_leave`, `on_stop`: see `Assembly`.
+    """
     try:
         sock = listen(settings.host, settings.port)
-        server = WebServer(app, settings, own_signals=True)
+        server = WebServer(app, settings, own_signals=True, on_leave=on_leave)
         server.run(sockets=[sock])
         if not server.started:
             raise RuntimeError("the web application did not start; the log above says why")

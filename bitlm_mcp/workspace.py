@@ -12,9 +12,10 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from bitlm_core import BitLMError, CheckpointInfo, CheckpointStore
+from bitlm_mcp.activity import ServerProcess
 from bitlm_mcp.data_files import DataFiles
 from bitlm_mcp.database import Database
 from bitlm_mcp.datasets import DatasetStore
@@ -27,13 +28,16 @@ from bitlm_mcp.model_store import Model, ModelStore
 from bitlm_mcp.presence import Presence
 from bitlm_mcp.records import Records
 from bitlm_mcp.runner import Runner
-from bitlm_mcp.safety import Sessions, Withheld
+from bitlm_mcp.safety import GateMarks, Sessions, Withheld
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.snapshot import CheckpointView, DatasetView, JobView, ModelView, Snapshot
 
 log = logging.getLogger("bitlm.workspace")
 
 MAX_SHOWN_JOBS = 200
+MAX_SHOWN_CALLS = 30
+
+View = TypeVar("View")
 
 
 class Workspace:
@@ -54,7 +58,7 @@ class Workspace:
         self.models = ModelStore(state / "models", self.records, self.leases)
         self.job_files = JobFiles(state / "jobs")
         self.runner = Runner(settings, self.models, self.records, self._publish)
-        self.sessions, self.withheld = Sessions(), Withheld()
+        self.sessions, self.withheld, self.gate_marks = Sessions(), Withheld(), GateMarks()
         self.changes = Changes()
         self.snapshot = Snapshot()
         self._lock = threading.Lock()
@@ -104,16 +108,28 @@ class Workspace:
         with self._lock:
             self._seen = self.database.version()
             self.models.refresh(taken)
-            holders = self._foreign_holders()
+            before, activity = self.snapshot, self._activity()
+            holders = _foreign_holders(activity["servers"])
             rows = self.records.latest_jobs(MAX_SHOWN_JOBS)
             jobs = {row.view.job_id: row.view for row in rows}
-            jobs |= {job_id: view for job_id, view in self.snapshot.jobs.items() if self.runner.job(job_id)}
+            jobs |= {job_id: view for job_id, view in before.jobs.items() if self.runner.job(job_id)}
+            checkpoints = {name: CheckpointView(**facts) for name, facts in self.records.indexed("checkpoints").items()}
+            datasets = {name: DatasetView(**facts) for name, facts in self.records.indexed("datasets").items()}
+            models = {model.model_id: self._view(model, holders) for model in self.models.all()}
             self._replace(
-                models={model.model_id: self._view(model, holders) for model in self.models.all()},
-                jobs=_shown(jobs.values()),
-                checkpoints={name: CheckpointView(**facts) for name, facts in self.records.indexed("checkpoints").items()},
-                datasets={name: DatasetView(**facts) for name, facts in self.records.indexed("datasets").items()},
+                models=_kept(before.models, models),
+                jobs=_kept(before.jobs, _shown(jobs.values())),
+                checkpoints=_kept(before.checkpoints, checkpoints),
+                datasets=_kept(before.datasets, datasets),
+                **activity,
             )
+
+    def show_activity(self) -> None:
+        """Take note of calls, and of leases that were taken or given back. Blocks: not for the event loop."""
+        with self._lock:
+            activity = self._activity()
+            if any(activity[name] is not getattr(self.snapshot, name) for name in activity):
+                self._replace(**activity)
 
     def show(self) -> None:
         """As `refresh`, after something was done: that it cannot be shown yet is no reason to call it refused."""
@@ -153,7 +169,7 @@ class Workspace:
             model = self.models.find(job.model_id)
             if model is not None:
                 new = job.model_id not in models
-                models = models | {job.model_id: self._view(model, {})}
+                models = models | _kept(models, {job.model_id: self._view(model, self._known_holder(job))})
                 models = dict(sorted(models.items())) if new else models
             self._replace(models=models, jobs=_shown([*self.snapshot.jobs.values(), job.view()]))
 
@@ -164,10 +180,16 @@ class Workspace:
         self.snapshot = replace(self.snapshot, version=self.snapshot.version + 1, **changes)
         self.changes.tell()
 
-    def _foreign_holders(self) -> dict[str, str]:
-        servers = self.presence.servers()
-        holders = self.leases.holders().items()
-        return {model_id: str(servers[who]) for model_id, who in holders if who != self.presence.server_id and who in servers}
+    def _activity(self) -> dict[str, Any]:
+        """What servers do, by the snapshot's names; what is as it was, is the same object."""
+        found = {"servers": self.leases.servers(), "calls": tuple(self.records.latest_calls(MAX_SHOWN_CALLS))}
+        shown = {name: getattr(self.snapshot, name) for name in found}
+        return {name: shown[name] if shown[name] == now else now for name, now in found.items()}
+
+    def _known_holder(self, job: Job) -> dict[str, str]:
+        """Who else writes the model of a job, as of the last look; nobody where that job does."""
+        known = self.snapshot.models.get(job.model_id)
+        return {job.model_id: known.holder} if known and known.holder and not job.writes else {}
 
     def _scan_checkpoints(self) -> dict[str, dict[str, Any]]:
         good = {info.name: checkpoint_view(info) for info in self.checkpoints.infos()}
@@ -189,6 +211,16 @@ def checkpoint_view(info: CheckpointInfo) -> CheckpointView:
         damaged=False,
         pinned=info.pinned,
     )
+
+
+def _kept(before: Mapping[str, View], now: Mapping[str, View]) -> dict[str, View]:
+    """What is now; a view that is what it was stays the same object, so that whoever looks for changes sees none."""
+    return {name: before[name] if before.get(name) == view else view for name, view in now.items()}
+
+
+def _foreign_holders(servers: Iterable[ServerProcess]) -> dict[str, str]:
+    """Who writes which model, of the other servers."""
+    return {lease.model_id: str(server) for server in servers if not server.here for lease in server.writes}
 
 
 def _shown(views: Iterable[JobView]) -> dict[str, JobView]:

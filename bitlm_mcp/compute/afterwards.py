@@ -61,6 +61,6 @@ def small_steps(
             break
         yield training.standing(TRAINED + (1 - TRAINED) * told.share, "making a smaller model")
     learned = records[found.distilled.best] if found.distilled else entry.history
-    made = Entry(found.engine, entry.incarnation, History.of(learned.points, learned.alerts))
+    made = Entry(found.engine, entry.incarnation, learned.again())
     saved = write_state(made, command.small_to, command.trace)
     return answers.SmallMade(saved=saved, message=found.report.message(engine.step), report=found.report.plain())

@@ -7,17 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bitlm_core import Verdict
-from bitlm_mcp.compute.messages import MadeBytes, Message, ModelFacts, Saved
-from bitlm_mcp.snapshot import HistoryPoint
+from bitlm_mcp.compute.messages import MadeBytes, Message, ModelFacts, Recorded, Saved
 
 
-class Loaded(Message):
+class Loaded(Recorded):
     """What a state file held."""
 
     answer: Literal["loaded"] = "loaded"
     facts: ModelFacts
-    history: tuple[HistoryPoint, ...]
-    alerts: tuple[str, ...]
 
 
 class SmallMade(Message):
@@ -36,14 +33,12 @@ class Written(Message):
     small: SmallMade | None = None
 
 
-class Distilled(Message):
+class Distilled(Recorded):
     """A student's state, its record, and what became of all students, see `bitlm_core.DistillReport`."""
 
     answer: Literal["distilled"] = "distilled"
     saved: Saved
     metrics: dict[str, Any]
-    history: tuple[HistoryPoint, ...]
-    alerts: tuple[str, ...]
 
 
 class OddRecord(Message):
@@ -279,13 +274,11 @@ class Grown(Message):
     before: Saved
 
 
-class Quantized(Message):
+class Quantized(Recorded):
     """The new state with its record, the one before where it was wanted, and what the networks take in both, in bytes."""
 
     answer: Literal["quantized"] = "quantized"
     saved: Saved
-    history: tuple[HistoryPoint, ...]
-    alerts: tuple[str, ...]
     before: Saved | None
     network_bytes: int
     network_bytes_before: int

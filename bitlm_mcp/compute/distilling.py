@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 import bitlm_core
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.engines import Engines, Entry
-from bitlm_mcp.compute.points import point_of
+from bitlm_mcp.compute.messages import record_of
+from bitlm_mcp.compute.points import drifts_of, point_of
 from bitlm_mcp.compute.training import write_state
 from bitlm_mcp.history import History
 
@@ -31,8 +32,7 @@ def distill_steps(engines: Engines, command: commands.Distill) -> Generator[Dist
     entry = Entry(found.student, command.incarnation, records[found.report.best])
     saved = write_state(entry, command.save_to, command.trace)
     engines.put(command.student_id, entry)
-    history = entry.history
-    return answers.Distilled(saved=saved, metrics=found.report.plain(), history=history.points, alerts=history.alerts)
+    return answers.Distilled(saved=saved, metrics=found.report.plain(), **record_of(entry.history))
 
 
 def recorded(
@@ -49,5 +49,6 @@ def recorded(
         if progress.step is not None:
             record = records[progress.round - 1]
             record.add(point_of(progress.step, time.perf_counter() - started))
-            record.warn(tuple(alert.message for alert in progress.step.alerts))
+            record.mark(drifts_of(progress.step))
+            record.warn(mark.text for mark in drifts_of(progress.step))
         yield progress

@@ -13,7 +13,6 @@ from bitlm_core import CheckpointCorruptError, ResourceLimitError, digest_of, es
 from bitlm_mcp.compute.messages import ModelFacts, ModelRef
 from bitlm_mcp.compute.tracing import span
 from bitlm_mcp.history import History
-from bitlm_mcp.snapshot import HistoryPoint
 
 if TYPE_CHECKING:  # brings torch, which only the compute side may load, at its first command
     from pathlib import Path
@@ -77,8 +76,7 @@ class Engines:
         self.make_room(config, f"model {model.model_id!r}", apart_from=model.model_id)
         tensors, header = bitlm_core.read_file(model.state, name)
         try:
-            history = History(tuple(HistoryPoint.of(point) for point in header.pop("history")))
-            history.alerts = tuple(map(str, header.pop("alerts")))
+            history = History.told(header)
             trained_by = header.pop("trained_by", None)
         except (KeyError, TypeError, ValueError) as error:
             raise _foreign(name, error) from error

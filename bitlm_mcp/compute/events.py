@@ -10,7 +10,7 @@ import bitlm_core
 from bitlm_core import BitLMError
 from bitlm_mcp.compute.answers import Answer
 from bitlm_mcp.compute.messages import Message, Saved
-from bitlm_mcp.snapshot import HistoryPoint
+from bitlm_mcp.snapshot import HistoryPoint, Mark
 
 PREVIEWED_BYTES = 4096
 """Of a template that is being filled, its first ones are shown meanwhile."""
@@ -49,6 +49,7 @@ class Progress(Message):
     message: str = ""
     point: HistoryPoint | None = None
     alerts: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
     saved: Saved | None = None
     best: Saved | None = None
     preview: Preview | None = None

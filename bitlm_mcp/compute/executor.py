@@ -24,7 +24,7 @@ from bitlm_mcp.compute.distilling import distill_steps
 from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.events import Progress, preview_of
 from bitlm_mcp.compute.growth import growth_steps
-from bitlm_mcp.compute.messages import Message
+from bitlm_mcp.compute.messages import Message, record_of
 from bitlm_mcp.compute.patches import patches_steps
 from bitlm_mcp.compute.points import filled
 from bitlm_mcp.compute.quantization import quantize_steps
@@ -85,7 +85,7 @@ class Executor:
         yield Progress(share=0.0)
         entry = self.engines.read(command.model, command.checkpoint, command.trace)
         self.engines.put(command.model.model_id, entry)
-        return answers.Loaded(facts=entry.facts, history=entry.history.points, alerts=entry.history.alerts)
+        return answers.Loaded(facts=entry.facts, **record_of(entry.history))
 
     @execute.register
     def _write(self, command: commands.Write) -> Steps:

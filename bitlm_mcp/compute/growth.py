@@ -9,7 +9,6 @@ from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.messages import Saved
 from bitlm_mcp.compute.training import write_state
-from bitlm_mcp.history import History
 
 
 def growth_steps(engines: Engines, command: commands.Grow) -> Generator[float, None, answers.Grown]:
@@ -21,7 +20,7 @@ def growth_steps(engines: Engines, command: commands.Grow) -> Generator[float, N
     engines.make_room(config, f"model {model_id!r}, grown by {command.step},", apart_from=model_id)
     steps = bitlm_core.grow_steps(entry.engine, command.step, seed=command.seed)
     engine = yield from bitlm_core.scaled(steps, 0.0, 0.6)
-    grown = Entry(engine, command.incarnation, History.of(entry.history.points, entry.history.alerts), entry.trained_by)
+    grown = Entry(engine, command.incarnation, entry.history.again(), entry.trained_by)
     yield 0.6
     before = _before(entry, command)
     try:

@@ -14,6 +14,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from bitlm_core import ByteData, ConfigError, EngineConfig, TrainingPlan, file_part
+from bitlm_mcp.history import History
+from bitlm_mcp.snapshot import HistoryPoint, Mark
 
 
 class Message(BaseModel):
@@ -79,6 +81,24 @@ class Saved(Message):
 
     path: Path
     facts: ModelFacts
+
+
+class Recorded(Message):
+    """Base of answers that bring a model with its record."""
+
+    history: tuple[HistoryPoint, ...]
+    alerts: tuple[str, ...]
+    marks: tuple[Mark, ...]
+
+    @property
+    def record(self) -> History:
+        """The record, for whoever installs the model."""
+        return History.of(self.history, self.alerts, self.marks)
+
+
+def record_of(history: History) -> dict[str, Any]:
+    """The fields of `Recorded`."""
+    return {"history": history.points, "alerts": history.alerts, "marks": history.marks}
 
 
 class CodedOutput(Message):

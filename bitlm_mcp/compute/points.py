@@ -11,7 +11,7 @@ import numpy as np
 import bitlm_core
 from bitlm_mcp.compute import answers
 from bitlm_mcp.compute.patches import histogram_of
-from bitlm_mcp.snapshot import HistoryPoint
+from bitlm_mcp.snapshot import HistoryPoint, Mark
 
 if TYPE_CHECKING:
     from bitlm_core import Engine, Filling, Generation, StepReport, Verdict
@@ -33,6 +33,11 @@ def point_of(report: StepReport, seconds: float) -> HistoryPoint:
         bytes_per_second=report.num_bytes / seconds if seconds else None,
         memory_bytes=bitlm_core.used_memory_bytes(),
     )
+
+
+def drifts_of(report: StepReport) -> tuple[Mark, ...]:
+    """What has drifted, as marks."""
+    return tuple(Mark(alert.step, "drift", alert.message) for alert in report.alerts)
 
 
 def _patches(report: StepReport) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import bitlm_core
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.engines import Engines, Entry
-from bitlm_mcp.compute.messages import Saved
+from bitlm_mcp.compute.messages import Saved, record_of
 from bitlm_mcp.compute.training import write_state
-from bitlm_mcp.history import History
 
 if TYPE_CHECKING:
     from bitlm_core import Engine
@@ -23,7 +22,7 @@ def quantize_steps(engines: Engines, command: commands.Quantize) -> Generator[fl
     yield 0.0
     engine = yield from bitlm_core.scaled(_engine_steps(entry.engine, command), 0.0, 0.95)
     yield 0.95  # the last point where a stop leaves everything as it was
-    made = Entry(engine, command.incarnation, History.of(entry.history.points, entry.history.alerts))
+    made = Entry(engine, command.incarnation, entry.history.again())
     before = _before(entry, command)
     try:
         saved = write_state(made, command.save_to, command.trace)
@@ -34,8 +33,7 @@ def quantize_steps(engines: Engines, command: commands.Quantize) -> Generator[fl
     engines.put(command.to, made)
     return answers.Quantized(
         saved=saved,
-        history=made.history.points,
-        alerts=made.history.alerts,
+        **record_of(made.history),
         before=before,
         network_bytes=bitlm_core.network_bytes(engine),
         network_bytes_before=bitlm_core.network_bytes(entry.engine),

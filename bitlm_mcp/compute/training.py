@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bitlm_core
 from bitlm_core import BitLMError, CheckpointError, ConfigError
@@ -21,7 +21,7 @@ from bitlm_mcp.compute import commands
 from bitlm_mcp.compute.engines import Entry
 from bitlm_mcp.compute.events import Progress
 from bitlm_mcp.compute.messages import Saved
-from bitlm_mcp.compute.points import point_of
+from bitlm_mcp.compute.points import drifts_of, point_of
 from bitlm_mcp.compute.tracing import span
 
 if TYPE_CHECKING:
@@ -91,15 +91,19 @@ class Training:
             return self.saved()
         except BitLMError as error:
             self._due = time.monotonic() + self._command.autosave_s
-            return self._told.model_copy(update={"point": None, "alerts": (f"not saved: {error.message}",)})
+            return self._quiet(alerts=(f"not saved: {error.message}",))
 
     def saved(self) -> Progress:
         """As `save`, told as progress."""
-        return self._told.model_copy(update={"saved": self.save(), "point": None, "alerts": ()})
+        return self._quiet(saved=self.save())
 
     def standing(self, share: float, message: str) -> Progress:
         """What was told last, of something that follows the training."""
-        return self._told.model_copy(update={"share": share, "message": message, "point": None, "alerts": ()})
+        return self._quiet(share=share, message=message)
+
+    def _quiet(self, **told: Any) -> Progress:
+        """What was told last, without what was new then."""
+        return self._told.model_copy(update={"point": None, "alerts": (), "marks": ()} | told)
 
     def _reports(self) -> Generator[StepReport | GrowthEvent, None, None]:
         """What the training tells; the engine of the entry is the one that has learned."""
@@ -139,14 +143,13 @@ class Training:
 
     def _keeping_best(self, folder: Path) -> Progress:
         """Write the state that held-out data has never been known better by; as `saving`, told as progress."""
-        quiet = self._told.model_copy(update={"point": None, "alerts": ()})
         try:
             saved = write_state(self._entry, folder, self._command.trace)
         except BitLMError as error:
-            return quiet.model_copy(update={"alerts": (f"the best state was not saved: {error.message}",)})
+            return self._quiet(alerts=(f"the best state was not saved: {error.message}",))
         finally:
             self._entry.unsaved = True  # in its own state file
-        return quiet.model_copy(update={"best": saved})
+        return self._quiet(best=saved)
 
     def _standing(self, plan: TrainingPlan) -> Progress:
         return Progress(
@@ -169,16 +172,18 @@ class Training:
 
     def _tell(self, report: StepReport, seconds: float) -> Progress:
         self._num_bytes += report.num_bytes
-        point = point_of(report, seconds)
-        alerts = tuple(alert.message for alert in report.alerts)
+        point, marks = point_of(report, seconds), drifts_of(report)
+        alerts = tuple(mark.text for mark in marks)
         if report.feed is not None and report.feed.warning is not None and not self._warned:
             alerts, self._warned = (*alerts, report.feed.warning), True
         self._entry.history.add(point)
         self._entry.history.warn(alerts)
+        self._entry.history.mark(marks)
         self._entry.unsaved = True
         plan = self._entry.engine.plan or self._command.plan
         message = f"step {report.step}, {report.bits_per_byte:.3f} bits per byte"
-        self._told = self._standing(plan).model_copy(update={"message": message, "point": point, "alerts": alerts})
+        told = {"message": message, "point": point, "alerts": alerts, "marks": marks}
+        self._told = self._standing(plan).model_copy(update=told)
         return self._told
 
 
@@ -188,11 +193,7 @@ def write_state(entry: Entry, folder: Path, trace: Mapping[str, str]) -> Saved:
     try:
         with span("save", trace, step=entry.engine.step):
             tensors, header = entry.engine.state()
-            header |= {
-                "history": [point.plain() for point in entry.history.points],
-                "alerts": entry.history.alerts,
-                "trained_by": entry.trained_by,
-            }
+            header |= {**entry.history.plain(), "trained_by": entry.trained_by}
             bitlm_core.write_file(path, tensors, header)
     except BaseException as error:
         path.unlink(missing_ok=True)

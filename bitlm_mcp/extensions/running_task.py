@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import anyio
 from mcp.server.context import HandlerResult
-from mcp.shared.exceptions import MCPError, NoBackChannelError
-from mcp.shared.transport_context import TransportContext
+from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, CallToolRequestParams, InputRequiredResult
 from pydantic import BaseModel
+
+from bitlm_mcp.silent_dispatch import SilentDispatch
 
 POLL_MS = 1000
 
@@ -146,28 +146,17 @@ class RunningTask:
             await self._answered.wait()
 
 
-class SilentDispatch:
-    """The channel of a request that has been answered: progress goes to the task, and nothing else can be sent."""
-
-    can_send_request = False
-    message_metadata = None
+class TaskDispatch(SilentDispatch):
+    """The channel of a request that has been answered: progress goes to the task."""
 
     def __init__(self, task: RunningTask) -> None:
+        super().__init__("task")
         self._task = task
-        self.transport = TransportContext(kind="task", can_send_request=False)
-        self.cancel_requested = anyio.Event()
 
     @property
     def request_id(self) -> str:
         """The task stands for the request."""
         return self._task.task_id
-
-    async def send_raw_request(self, method: str, params: Any, opts: Any = None) -> dict[str, Any]:
-        """Refuse: there is nobody to ask any more."""
-        raise NoBackChannelError(method)
-
-    async def notify(self, method: str, params: Any, opts: Any = None) -> None:
-        """Drop: there is nobody to tell any more."""
 
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         """Keep the message for whoever polls."""

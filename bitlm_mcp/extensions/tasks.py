@@ -26,7 +26,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import HEADER_MISMATCH, INVALID_PARAMS, CallToolRequestParams, InputResponses, RequestParams
 from pydantic import TypeAdapter
 
-from bitlm_mcp.extensions.running_task import POLL_MS, RunningTask, SilentDispatch, moment
+from bitlm_mcp.extensions.running_task import POLL_MS, RunningTask, TaskDispatch, moment
 from bitlm_mcp.tools.waiting import in_task
 
 IDENTIFIER = "io.modelcontextprotocol/tasks"
@@ -178,7 +178,7 @@ def _detached(ctx: ServerRequestContext[Any, Any], task: RunningTask) -> ServerR
     """The context of a call that outlives its request: progress goes to the task, and nothing else can be sent."""
     connection = Connection.from_envelope(ctx.protocol_version, None, None)
     connection.client_capabilities = ctx.session.client_capabilities
-    session = ServerSession(SilentDispatch(task), connection)
+    session = ServerSession(TaskDispatch(task), connection)
     return dataclasses.replace(ctx, session=session, request_id=task.task_id, request=None)
 
 

@@ -9,7 +9,6 @@ from bitlm_core import ConfigError, DistillConfig, EngineConfig, check_smaller
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.messages import DataPart
 from bitlm_mcp.compute.scheduler import Urgency
-from bitlm_mcp.history import History
 from bitlm_mcp.jobs import Job, new_job_id
 from bitlm_mcp.leases import Lease
 from bitlm_mcp.operations.writing import check_replaceable, submit_writer
@@ -41,8 +40,7 @@ def distill_model(
         check_replaceable(workspace, student_id, overwrite)
 
         def install(answer: answers.Distilled) -> dict[str, Any]:
-            history = History.of(answer.history, answer.alerts)
-            workspace.models.install(student_id, command.incarnation, answer.saved, history, lease, answer.metrics)
+            workspace.models.install(student_id, command.incarnation, answer.saved, answer.record, lease, answer.metrics)
             return {"student_id": student_id, **answer.metrics}
 
         job = Job("distill_model", student_id, Urgency.TRAIN, command, job_id=job_id, recorded=True, on_completed=install)

@@ -26,7 +26,6 @@ from bitlm_core import (
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.messages import ModelFacts, ModelRef, Saved
 from bitlm_mcp.compute.scheduler import Urgency
-from bitlm_mcp.history import History
 from bitlm_mcp.jobs import Job, new_job_id
 from bitlm_mcp.leases import Lease
 from bitlm_mcp.operations.best_states import BEFORE, name_beside
@@ -54,8 +53,8 @@ def grow(workspace: Workspace, model_id: str, step: Growth | None, seed: int) ->
 
         def install(answer: answers.Grown) -> dict[str, Any]:
             _keep(workspace, name, model_id, job_id, answer.before)
-            history = workspace.models.get(model_id).history
-            workspace.models.install(model_id, incarnation, answer.saved, History.of(history.points, history.alerts), lease)
+            history = workspace.models.get(model_id).history.again()
+            workspace.models.install(model_id, incarnation, answer.saved, history, lease)
             workspace.sessions.forget(model_id)
             return _told(chosen, answer.before.facts.config, answer.saved) | {"checkpoint_before": name}
 
@@ -76,7 +75,7 @@ def undo(workspace: Workspace, model_id: str) -> Job:
 
         def install(answer: answers.Loaded) -> dict[str, Any]:
             saved = Saved(path=path, facts=answer.facts)
-            workspace.models.install(model_id, incarnation, saved, History.of(answer.history, answer.alerts), lease)
+            workspace.models.install(model_id, incarnation, saved, answer.record, lease)
             workspace.sessions.forget(model_id)
             if not info.pinned:
                 workspace.checkpoints.delete(info.name, workspace.records.indexing("checkpoints", info.name, None))

@@ -48,8 +48,8 @@ def load(workspace: Workspace, name: str, model_id: str, *, overwrite: bool) -> 
         workspace.checkpoints.hold(name, path)
 
         def install(answer: answers.Loaded) -> None:
-            history = History.of(answer.history, answer.alerts)
-            workspace.models.install(model_id, incarnation, Saved(path=path, facts=answer.facts), history, lease)
+            saved = Saved(path=path, facts=answer.facts)
+            workspace.models.install(model_id, incarnation, saved, answer.record, lease)
 
         ref = messages.ModelRef(model_id=model_id, incarnation=incarnation, state=path)
         command = commands.Load(model=ref, checkpoint=name)

@@ -11,7 +11,6 @@ from bitlm_core import ConfigError, ModelStateError, check_quantization
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.messages import Saved
 from bitlm_mcp.compute.scheduler import Urgency
-from bitlm_mcp.history import History
 from bitlm_mcp.jobs import Job, new_job_id
 from bitlm_mcp.leases import Lease
 from bitlm_mcp.operations.data import Source
@@ -69,10 +68,9 @@ def _install(
 ) -> dict[str, Any]:
     """Publish what was made; first, as the checkpoint of that name, what was there. Raises where the disk refuses either."""
     saved, file_bytes = answer.saved, answer.saved.path.stat().st_size
-    history = History.of(answer.history, answer.alerts)
     if name and answer.before:
         _keep(workspace, name, command.to, answer.before)
-    workspace.models.install(command.to, command.incarnation, saved, history, lease)
+    workspace.models.install(command.to, command.incarnation, saved, answer.record, lease)
     workspace.sessions.forget(command.to)
     return {
         "model_id": command.to,

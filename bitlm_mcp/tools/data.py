@@ -63,20 +63,24 @@ def data_tools(workspace: Workspace) -> list[ToolSpec]:
                 records=records,
             )
 
-        view = await off_loop(store)
-        return DatasetResult(
-            dataset_id=view.dataset_id,
-            bytes=view.num_bytes,
-            sha256=view.sha256,
-            train_bytes=view.train_bytes,
-            holdout_bytes=view.holdout_bytes,
-            num_documents=view.num_documents if view.num_documents > 1 else None,
-            statistics=view.statistics,
-            warning=_warning(view.num_documents),
-            next=f"train_step(dataset_id={view.dataset_id!r}, model_id=…), after init_model",
-        )
+        return dataset_result(await off_loop(store))
 
     return [ToolSpec(add_dataset, "Add a dataset", read_only=False, destructive=True, idempotent=True)]
+
+
+def dataset_result(view: DatasetView) -> DatasetResult:
+    """What a caller is told of a dataset that was just stored."""
+    return DatasetResult(
+        dataset_id=view.dataset_id,
+        bytes=view.num_bytes,
+        sha256=view.sha256,
+        train_bytes=view.train_bytes,
+        holdout_bytes=view.holdout_bytes,
+        num_documents=view.num_documents if view.num_documents > 1 else None,
+        statistics=view.statistics,
+        warning=_warning(view.num_documents),
+        next=f"train_step(dataset_id={view.dataset_id!r}, model_id=…), after init_model",
+    )
 
 
 def _documents(workspace: Workspace, form: str, path: str | None, text: str | None, data_base64: str | None) -> Documents:

@@ -54,6 +54,8 @@ async def hand_over(
         return infer_result(found)
     gate = workspace.sessions.observe(client_of(ctx.request_context)[0], model_id, found)
     reasons = (*(found.verdict.reasons if found.verdict else ()), *gate.reasons)
+    if reasons:
+        workspace.gate_marks.add(model_id, found.step, "an output was withheld" if strict else "an output failed", reasons)
     if not strict or not reasons:
         return infer_result(found, gate)
     sample = Sample(model_id, found, gate, reasons)
@@ -72,7 +74,7 @@ def answered(workspace: Workspace, ctx: Context[Any, Any]) -> Result | None:
     if not isinstance(response, ElicitResult) or response.action == "cancel":
         return _pending(workspace, sample)
     release = response.action == "accept" and (response.content or {}).get(KEY) is True
-    return _released(sample) if release else DiscardedResult(sample_id=sample.sample_id)
+    return _released(workspace, sample) if release else DiscardedResult(sample_id=sample.sample_id)
 
 
 async def _asked(workspace: Workspace, ctx: Context[Any, Any], sample: Sample) -> Result:
@@ -89,7 +91,7 @@ async def _asked(workspace: Workspace, ctx: Context[Any, Any], sample: Sample) -
         if answer.action != "cancel":
             workspace.withheld.take(sample.sample_id)
             release = answer.action == "accept" and answer.data.release
-            return _released(sample) if release else DiscardedResult(sample_id=sample.sample_id)
+            return _released(workspace, sample) if release else DiscardedResult(sample_id=sample.sample_id)
     return _pending(workspace, workspace.withheld.take(sample.sample_id))
 
 
@@ -115,7 +117,8 @@ def _pending(workspace: Workspace, sample: Sample) -> PendingResult:
     )
 
 
-def _released(sample: Sample) -> Result:
+def _released(workspace: Workspace, sample: Sample) -> Result:
+    workspace.gate_marks.add(sample.model_id, sample.found.step, "an output was released", sample.reasons)
     return infer_result(sample.found, sample.gate, approved=True)
 
 
@@ -137,7 +140,7 @@ def safety_tools(workspace: Workspace) -> list[ToolSpec]:
     ) -> Result:
         """Release or discard an output that safety='strict' withheld. Ask the user first."""
         sample = workspace.withheld.take(sample_id)
-        return _released(sample) if approve else DiscardedResult(sample_id=sample_id)
+        return _released(workspace, sample) if approve else DiscardedResult(sample_id=sample_id)
 
     async def calibrate_floors(
         ctx: Context[Any, Any],

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from bitlm_core import ModelStateError
 from bitlm_mcp import call_gate
+from bitlm_mcp.activity import Call
 from bitlm_mcp.call_gate import CallGate, CallLog, RateLimit, storable
-from bitlm_mcp.records import Call
 from bitlm_mcp.results import Result
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.server import build_server

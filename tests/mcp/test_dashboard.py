@@ -15,14 +15,13 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
-from bitlm_core import EngineConfig
 from bitlm_mcp import dashboard
+from bitlm_mcp.activity import Call, ServerProcess, Writing
 from bitlm_mcp.dashboard.routes import MAX_POINTS, dashboard_routes
 from bitlm_mcp.history import thinned
-from bitlm_mcp.operations.telemetry import settings
 from bitlm_mcp.security import Guard
 from bitlm_mcp.settings import ServerSettings
-from bitlm_mcp.snapshot import OF_SOME, CheckpointView, DatasetView, HistoryPoint, JobView, ModelView, Snapshot
+from bitlm_mcp.snapshot import OF_SOME, CheckpointView, DatasetView, HistoryPoint, JobView, Mark, ModelView, Snapshot
 from bitlm_mcp.workspace import Workspace
 from tests.mcp.workspaces import server
 
@@ -58,10 +57,15 @@ def model(model_id: str, history: tuple[HistoryPoint, ...]) -> ModelView:
 def snapshot() -> Snapshot:
     return Snapshot(
         version=7,
-        models={"main": model("main", tuple(map(point, range(1, 2501)))), "fresh": model("fresh", ())},
+        models={
+            "main": replace(model("main", tuple(map(point, range(1, 2501)))), marks=(Mark(20, "drift", "k drifted"),)),
+            "fresh": model("fresh", ()),
+        },
         jobs={"job-1": JobView("job-1", "train_step", "main", "running", 0.5, 5, 10, math.inf, 3.0, 1.0, None, None)},
         datasets={"text": DatasetView("text", 10, 9, 1, "ab" * 32, "text")},
         checkpoints={"best": CheckpointView("best", 5, 100, "cd" * 32, "2026-01-01T00:00:00+00:00", "main", False)},
+        servers=(ServerProcess("ab", 7, "here", 1.0, True, (Writing("main", "a change of it", 2.0),)),),
+        calls=(Call(3.0, "test over stdio", "infer", None, 1.5, "error", "why"),),
     )
 
 
@@ -90,7 +94,7 @@ def steps(client: TestClient, query: str, model_id: str = "main") -> list[int]:
     return [point["step"] for point in response.json()["points"]]
 
 
-def test_status_is_the_summary(client: TestClient) -> None:
+def test_status_is_the_summary_and_more(client: TestClient) -> None:
     response = client.get("/api/status")
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
@@ -98,6 +102,12 @@ def test_status_is_the_summary(client: TestClient) -> None:
     assert response.headers["etag"] == f'"{body.pop("boot")}-7"'
     expected = snapshot().summary() | {"read_only": False}
     expected["jobs"][0] |= {"bytes_per_second": None, "growths": []}  # infinite, and a tuple: JSON has neither
+    expected["models"][0]["marks"] = [{"step": 20, "kind": "drift", "text": "k drifted"}]
+    expected["models"][1]["marks"] = []
+    server = {"server_id": "ab", "pid": 7, "host": "here", "started": 1.0, "here": True}
+    expected["servers"] = [server | {"writes": [{"model_id": "main", "purpose": "a change of it", "since": 2.0}]}]
+    call = {"at": 3.0, "client": "test over stdio", "tool": "infer", "model_id": None, "duration_ms": 1.5}
+    expected["calls"] = [call | {"outcome": "error", "message": "why"}]
     assert body == expected
 
 
@@ -111,10 +121,12 @@ def test_status_without_change_costs_nothing(client: TestClient, workspace: Work
     assert (changed.status_code, changed.json()["version"]) == (200, 8)
 
 
-def test_another_process_has_other_tags(workspace: Workspace) -> None:
+def test_another_process_has_other_tags(workspace: Workspace, tmp_path: Path) -> None:
     """A page that outlives the server must not be told 304 by the next one, whose versions begin anew."""
-    tags = {client_of(workspace).get("/api/status").headers["etag"] for _ in range(2)}
-    assert len(tags) == 2
+    with server(tmp_path) as other:
+        other.workspace.snapshot = workspace.snapshot
+        tags = [client_of(one).get("/api/status").headers["etag"] for one in (workspace, other.workspace)]
+    assert tags[0] != tags[1] and all(tag.endswith('-7"') for tag in tags)
 
 
 def test_not_a_number_becomes_null(client: TestClient, workspace: Workspace) -> None:
@@ -177,60 +189,6 @@ def test_history_of_an_unknown_model(client: TestClient, model_id: str) -> None:
     assert len(response.content) < 1000
 
 
-JSON = {"content-type": "application/json"}
-
-
-def test_a_job_can_be_cancelled(tmp_path: Path) -> None:
-    with server(tmp_path / "state") as made:
-        made.data()
-        made.create()
-        job = made.train(seconds=60)
-        made.until_step(2)
-        client = client_of(made.workspace)
-        path = f"/api/jobs/{job.job_id}/cancel"
-        assert client.post(path).status_code == 415
-        assert client.post(path, headers=JSON | {"origin": "https://evil.example"}).status_code == 403
-        assert not made.workspace.job(job.job_id).over
-        response = client.post(path, headers=JSON)
-        assert (response.status_code, response.json()) == (202, {"job_id": job.job_id})
-        assert made.ended(job.job_id).status == "cancelled"
-        assert client.post(path, headers=JSON).status_code == 202  # once more changes nothing
-        unknown = client.post("/api/jobs/job-none/cancel", headers=JSON)
-        assert unknown.status_code == 404 and "no job 'job-none'" in unknown.json()["error"]
-
-
-def test_with_read_only_nothing_can_be_cancelled(tmp_path: Path) -> None:
-    with server(tmp_path / "state", read_only=True) as made:
-        client = client_of(made.workspace)
-        refused = client.post("/api/jobs/job-none/cancel", headers=JSON)
-        assert refused.status_code == 403 and "--read-only" in refused.json()["error"]
-        assert client.post("/api/models/m/settings", json={"lambda_k": 2}).status_code == 403
-        assert client.get("/api/status").json()["read_only"] is True
-
-
-def test_a_model_is_watched_as_the_page_says(tmp_path: Path) -> None:
-    with server(tmp_path / "state") as made:
-        made.create()
-        client, path = client_of(made.workspace), "/api/models/m/settings"
-        assert client.get(path).json()["settings"]["lambda_k"] == 1
-        assert client.post(path, json={"lambda_k": 2.5}, headers={"origin": "https://evil.example"}).status_code == 403
-        assert client.post(path, content="{}", headers={"content-type": "text/plain"}).status_code == 415
-        for body, named in (({"drift_window": 0}, "drift_window=0"), ({"more": 1}, "more=1"), ([1], "no settings")):
-            refused = client.post(path, json=body)
-            assert refused.status_code == 400 and named in refused.json()["error"]
-        assert client.post("/api/models/none/settings", json={}).status_code == 404
-        assert client.get(path).json()["settings"]["lambda_k"] == 1
-        saved = client.post(path, json={"lambda_k": 2.5, "floor_s": 0.25, "profile": "standard"})
-        assert saved.status_code == 200 and saved.json() == client.get(path).json()
-        assert (saved.json()["settings"]["lambda_k"], saved.json()["settings"]["floor_s"]) == (2.5, 0.25)
-        assert made.workspace.model("m").config["telemetry"]["lambda_k"] == 2.5
-
-
-def test_the_form_has_every_setting_and_no_other() -> None:
-    named = re.findall(r'<(?:input|select) name="(\w+)"', (STATIC / "index.html").read_text())
-    assert sorted(named) == sorted(settings(EngineConfig().model_dump()))
-
-
 @pytest.mark.parametrize("route", ["/", "/static/style.css", "/api/status", "/api/models/main/history"])
 def test_everything_else_is_read_only(client: TestClient, route: str) -> None:
     for method in ("POST", "PUT", "PATCH", "DELETE"):
@@ -258,7 +216,7 @@ def test_page_and_static_files(client: TestClient) -> None:
 def test_only_shipped_files_are_served(client: TestClient, name: str) -> None:
     response = client.get(f"/static/{name}")
     assert response.status_code == 404
-    assert "style.css" in response.json()["error"]
+    assert "known: " in response.json()["error"]
 
 
 def test_page_keeps_to_the_policy() -> None:
@@ -274,18 +232,58 @@ def test_page_keeps_to_the_policy() -> None:
         assert re.findall(forbidden, (STATIC / name).read_text()) == [], name
 
 
+HEADINGS = {
+    *("Begin", "Models", "Selected model", "Jobs", "Add data", "Work with it"),
+    *("Datasets", "Checkpoints", "Tool calls", "Servers"),
+}
+
+
 def test_page_has_its_regions_and_ids() -> None:
     html = (STATIC / "index.html").read_text()
     for region in ("header", "main", "footer"):
         assert html.count(f"<{region}>") == html.count(f"</{region}>") == 1
-    for heading in ("Models", "Selected model", "Drift alerts", "Jobs", "Datasets", "Checkpoints"):
-        assert f">{heading}</h" in html
+    for heading in (
+        "Models",
+        "Selected model",
+        "Jobs",
+        "Add data",
+        "Work with it",
+        "Datasets",
+        "Checkpoints",
+        "Tool calls",
+        "Servers",
+    ):
+        assert f">{heading}</h2>" in html
     ids = re.findall(r'\sid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     # What the scripts look up must exist: a typo would only show in a browser.
     script = (STATIC / "dashboard.js").read_text()
-    used = set(re.findall(r'(?:page|fillTable)\("([^"]+)"', script))
-    used |= {f"{table}-empty" for table in re.findall(r'fillTable\("([^"]+)"', script)}
-    assert used
-    assert used <= set(ids)
+    used = set(re.findall(r'page\("([^"]+)"', script))
+    used |= {f"{table}-card" for table in re.findall(r'new Table\("([^"]+)"', script)}
+    assert used and used <= set(ids)
     assert set(re.findall(r'aria-labelledby="([^"]+)"', html)) <= set(ids)
+
+
+def test_scripts_name_what_there_is() -> None:
+    """Every import names a file of the page, and something that this file gives: a typo would only show in a browser."""
+    for name in SCRIPTS:
+        for what, source in re.findall(r'import ([^"]+) from "./([^"]+)";', (STATIC / name).read_text()):
+            assert source in SCRIPTS, (name, source)
+            given = set(
+                re.findall(r"^export (?:async )?(?:function|class|const) (\w+)", (STATIC / source).read_text(), re.MULTILINE)
+            )
+            named = re.findall(r"\w+", what.strip("{} ")) if what.startswith("{") else []
+            assert set(named) <= given, (name, source, set(named) - given)
+
+
+def test_the_page_is_small() -> None:
+    whole = sum((STATIC / name).stat().st_size for name in SHIPPED)
+    assert whole <= 100 * 1024
+
+
+def test_files_travel_packed(client: TestClient) -> None:
+    packed = client.get("/static/dashboard.js")
+    plain = client.get("/static/dashboard.js", headers={"accept-encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip" and "content-encoding" not in plain.headers
+    assert packed.content == plain.content == (STATIC / "dashboard.js").read_bytes()
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 2

@@ -61,7 +61,8 @@ async def test_cancelled_half_way_there_is_no_student_and_the_teacher_is_as_it_w
                 await anyio.sleep(0.01)
         ended = await server.call("cancel_job", job_id=begun["job_id"])
         assert ended["status"] == "cancelled"
-        assert "small" not in server.workspace.snapshot.models and "small" not in server.workspace.leases.holders()
+        assert "small" not in server.workspace.snapshot.models
+        assert not any(one.writes for one in server.workspace.leases.servers())
         assert files_of(server, "small") == {} and files_of(server, "default") == before
         said = await server.call("wait_job", job_id=begun["job_id"])
         assert said.get("next") is None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from bitlm_mcp import history
-from bitlm_mcp.history import MAX_POINTS, History, thinned
-from bitlm_mcp.snapshot import HistoryPoint
+from bitlm_mcp.history import MAX_MARKS, MAX_POINTS, History, thinned
+from bitlm_mcp.snapshot import HistoryPoint, Mark, ModelView, recorded
 
 
 def point(step: int, bits: float = 3.0, k: float | None = None, grad: float = 1.0) -> HistoryPoint:
@@ -51,3 +52,34 @@ def test_a_long_record_stays_bounded_and_keeps_its_end_and_its_spikes(monkeypatc
 
 def test_a_record_made_of_many_points_is_as_bounded() -> None:
     assert len(History.of(wavy(MAX_POINTS + 500), ["a"] * 99).points) == MAX_POINTS
+
+
+def test_marks_stand_in_the_order_of_their_steps_and_the_oldest_make_room() -> None:
+    record = History()
+    record.mark([Mark(5, "drift", "c"), Mark(3, "gate", "a"), Mark(4, "drift", "b")])
+    assert [mark.text for mark in record.marks] == ["a", "b", "c"]
+    record.cut(4)
+    assert [mark.text for mark in record.marks] == ["a", "b"]  # what came after is undone
+    record.mark_gate([Mark(9, "gate", "d")])
+    assert [mark.text for mark in record.marks] == ["b", "d"]
+    record.mark(Mark(step, "drift", "more") for step in range(10, 10 + MAX_MARKS))
+    assert len(record.marks) == MAX_MARKS and record.marks[0].step == 10
+
+
+def test_the_last_value_of_each_metric_is_known_without_looking() -> None:
+    record = History()
+    for one in wavy(25):
+        record.add(one)
+        assert record.measured == recorded(record.points)
+    record.cut(13)
+    assert record.measured == recorded(record.points) and record.measured["k"] == 0.5
+    view = ModelView("m", "idle", 1, "byte", 1, 1, 0, 64, {}, None, record.points, ())
+    assert view.latest("k") == 0.5 and view.latest("attention_entropy") is None
+
+
+def test_a_record_comes_back_from_a_state_file_and_from_one_of_before_there_were_marks() -> None:
+    record = History.of(wavy(20), ["a"], [Mark(2, "drift", "b")])
+    header = json.loads(json.dumps(record.plain()))
+    assert History.told(header) == record
+    del header["marks"]
+    assert History.told(header) == replace(record, marks=())

@@ -27,6 +27,10 @@ class Server:
         self.presence = Presence(self.database, state / "servers")
         self.leases = Leases(self.database, self.presence)
 
+    def holders(self) -> dict[str, str]:
+        """Server ids by the models that they write now."""
+        return {lease.model_id: server.server_id for server in self.leases.servers() for lease in server.writes}
+
     def leave(self) -> None:
         self.presence.close()
         self.database.close()
@@ -86,7 +90,7 @@ def test_one_writes_and_the_other_learns_who(mine: Server, other: Server) -> Non
     other.leases.acquire("another", "train_step")
     mine.leases.release(lease)
     assert other.leases.acquire("m", "train_step").epoch == lease.epoch + 1
-    assert mine.leases.holders() == {"m": other.presence.server_id, "another": other.presence.server_id}
+    assert mine.holders() == {"m": other.presence.server_id, "another": other.presence.server_id}
 
 
 def test_jobs_of_one_process_share_a_lease(mine: Server, other: Server) -> None:
@@ -143,7 +147,7 @@ def test_a_hung_holder_is_succeeded_and_its_later_writes_are_refused(
     with mine.leases.fenced(successor) as transaction:
         transaction.execute("INSERT INTO datasets VALUES ('written', '{}')")
     other.leases.release(lease)  # must not free what it no longer has
-    assert mine.leases.holders() == {"m": mine.presence.server_id}
+    assert mine.holders() == {"m": mine.presence.server_id}
 
 
 def test_a_clock_that_jumps_takes_no_lease_away(mine: Server, other: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +178,6 @@ def test_the_dead_are_buried_by_whoever_comes_next(state: Path, child: subproces
     child.wait()
     late = Server(state)
     ended = late.presence.reap()
-    assert [server.pid for server in ended] == [child.pid] and late.leases.holders() == {}
+    assert [server.pid for server in ended] == [child.pid] and late.holders() == {}
     assert until(lambda: len(list((state / "servers").iterdir())) == 1, 5, "the lock file is removed")
     late.leave()

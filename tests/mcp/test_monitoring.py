@@ -16,11 +16,11 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from bitlm_mcp import monitoring
+from bitlm_mcp.activity import Call
 from bitlm_mcp.assembly import assemble
 from bitlm_mcp.call_gate import CallGate
 from bitlm_mcp.logs import JsonLines
 from bitlm_mcp.monitoring import Monitoring
-from bitlm_mcp.records import Call
 from bitlm_mcp.settings import ServerSettings
 from tests.mcp.workspaces import Server, server
 

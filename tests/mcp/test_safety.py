@@ -15,8 +15,10 @@ from mcp_types import ElicitRequestParams, ElicitResult
 from bitlm_core import Gate, GateState, Verdict
 from bitlm_mcp import safety
 from bitlm_mcp.assembly import all_tools
+from bitlm_mcp.call_gate import CallLog
 from bitlm_mcp.compute.answers import AttemptMade, GeneratedTelemetry, GenerationOutcome
 from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.housekeeping import Housekeeper
 from bitlm_mcp.safety import Sample, Sessions, Withheld
 from bitlm_mcp.server import build_server
 from bitlm_mcp.settings import ServerSettings
@@ -70,6 +72,17 @@ async def test_what_is_withheld_waits_for_a_decision_once(tmp_path: Path) -> Non
         again = await server.call("infer", **COLLAPSED)
         discarded = await server.call("approve_sample", sample_id=again["sample_id"], approve=False)
         assert discarded == {"status": "discarded", "sample_id": again["sample_id"]} and len(server.workspace.withheld) == 0
+        await server.call("infer", **COLLAPSED | {"safety": "warn"})
+        Housekeeper(server.workspace, CallLog()).tick()
+        marks = server.workspace.model("default").marks
+        happened = [mark.text.partition(": C 0.")[0].removeprefix("an output ") for mark in marks]
+        assert happened == ["was withheld", "was released", "was withheld", "failed"]
+        assert {(mark.step, mark.kind) for mark in marks} == {(2, "gate")}
+        other = Workspace(server.workspace.settings)
+        try:
+            assert other.model("default").marks == marks
+        finally:
+            other.close()
 
 
 @pytest.mark.anyio

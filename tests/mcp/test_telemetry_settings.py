@@ -97,6 +97,11 @@ async def test_drift_ends_a_training_that_is_saved_and_says_so(tmp_path: Path) -
         assert "halt_on_drift" in ended["note"] and ended["saved_step"] == ended["step"]
         alerts = (await made.call("get_telemetry"))["alerts"]
         assert alerts and "drifted" in alerts[-1]
+        marks = made.workspace.model("default").marks
+        assert [mark.text for mark in marks] == alerts and marks[-1].step == ended["step"] and marks[-1].kind == "drift"
+        await made.call("save_checkpoint", name="drifted")
+        await made.call("load_checkpoint", name="drifted", model_id="again")
+        assert made.workspace.model("again").marks == marks
         await made.call("set_telemetry", halt_on_drift=False)
         on = await made.call("train_step", dataset_id="data", steps=3, batch_size=2, **WAIT)
         assert on["steps_done"] == 3 and "note" not in on

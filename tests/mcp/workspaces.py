@@ -34,7 +34,8 @@ class Server:
 
     def __init__(self, state: Path, **settings: Any) -> None:
         self.workspace = Workspace(ServerSettings(state_dir=state, threads=1, **settings))
-        self.housekeeper = Housekeeper(self.workspace, CallLog())
+        self.calls = CallLog()
+        self.housekeeper = Housekeeper(self.workspace, self.calls)
 
     def tick(self) -> None:
         """All chores, due or not."""

@@ -5,7 +5,6 @@ import { draw, freshId, make, makeReader } from "./dom.js";
 
 const TICKS_Y = 5;
 const EM_PER_TICK_X = 6; // room that the label of one tick needs
-const POINTS_PER_PIXEL = 2; // more are drawn as the smallest and largest of each pixel
 
 /** Round values within [low, high], about `count` of them; `smallest` bounds their distance from below. */
 export function niceTicks(low, high, count, smallest = 0) {
@@ -20,14 +19,9 @@ export function niceTicks(low, high, count, smallest = 0) {
 
 /** The position in the sorted `xs` that lies nearest to `x`. */
 export function nearest(xs, x) {
-  let low = 0;
-  let high = xs.length - 1;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (xs[middle] < x) low = middle;
-    else high = middle;
-  }
-  return high < 0 || x - xs[low] <= xs[high] - x ? low : high;
+  const after = xs.findIndex((value) => value >= x);
+  if (after < 0) return xs.length - 1;
+  return after && x - xs[after - 1] <= xs[after] - x ? after - 1 : after;
 }
 
 const add = (parent, name, attributes, ...parts) => parent.appendChild(draw(name, attributes, ...parts));
@@ -118,7 +112,7 @@ export class Chart {
     this.#drawAxes();
     this.#drawFloors();
     this.lines.replaceChildren();
-    this.series.forEach(({ values }, i) => add(this.lines, "path", { class: `series series-${i + 1}`, d: this.#path(values) }));
+    this.series.forEach(({ values }, i) => add(this.lines, "path", { class: `series line-${i + 1}`, d: this.#path(values) }));
     this.#drawMarks();
     this.reader.max = this.xs.length - 1;
     this.#read();
@@ -139,7 +133,7 @@ export class Chart {
       add(this.axes, "line", { x1: left, x2: right, y1: y, y2: y });
       add(this.axes, "text", { x: left - 0.5 * em, y: y + 0.35 * em, "text-anchor": "end" }, tick.toFixed(vertical.digits));
     }
-    add(this.axes, "text", { x: left - 0.5 * em, y: bottom + 1.5 * em, "text-anchor": "end" }, "step");
+    add(this.axes, "text", { x: left - 1.2 * em, y: bottom + 1.5 * em, "text-anchor": "end" }, "step");
     for (const tick of niceTicks(lowX, highX, (right - left) / (EM_PER_TICK_X * em), 1).ticks) {
       const label = { x: this.toX(tick), y: bottom + 1.5 * em, "text-anchor": "middle" };
       add(this.axes, "text", label, tick.toLocaleString("en"));
@@ -152,7 +146,7 @@ export class Chart {
     this.series.forEach(({ name, floor }, i) => {
       if (floor === undefined) return;
       const y = this.toY(floor);
-      add(this.floors, "line", { class: `floor floor-${i + 1}`, x1: left, x2: right, y1: y, y2: y });
+      add(this.floors, "line", { class: `floor line-${i + 1}`, x1: left, x2: right, y1: y, y2: y });
       add(this.floors, "text", { x: right - i * 7 * em, y: y - 0.3 * em, "text-anchor": "end" }, `floor of ${name}`);
     });
   }
@@ -173,42 +167,22 @@ export class Chart {
   }
 
   #path(values) {
-    const sparse = this.#sparse(values);
     let path = "";
     let pen = "M";
-    for (const i of sparse) {
-      const value = values[i];
+    values.forEach((value, i) => {
       const at = value === null ? "" : `${this.toX(this.xs[i]).toFixed(1)} ${this.toY(value).toFixed(1)}`;
       // h0 makes a point between two gaps visible: a round cap needs a line, even one without length.
       if (at) path += pen === "M" ? `M${at}h0` : `L${at}`;
       pen = at ? "L" : "M";
-    }
+    });
     return path;
-  }
-
-  /** Which positions are drawn: all, or where there are many, the extremes of each pixel, so that no spike is lost. */
-  #sparse(values) {
-    const pixels = Math.round(this.box.right - this.box.left);
-    if (values.length <= POINTS_PER_PIXEL * pixels) return values.keys();
-    const kept = [];
-    for (let begin = 0, pixel = 1; begin < values.length; pixel += 1) {
-      const end = Math.max(begin + 1, Math.round((values.length * pixel) / pixels));
-      let [low, high] = [begin, begin];
-      for (let i = begin; i < Math.min(end, values.length); i += 1) {
-        if (values[i] !== null && (values[low] === null || values[i] < values[low])) low = i;
-        if (values[i] !== null && (values[high] === null || values[i] > values[high])) high = i;
-      }
-      kept.push(...(low === high ? [low] : [Math.min(low, high), Math.max(low, high)]));
-      begin = end;
-    }
-    return kept;
   }
 
   #read() {
     const index = this.pointed === null ? this.xs.length - 1 : nearest(this.xs, this.pointed);
     const step = atStep(this.xs[index]);
     const keys = this.series.map(({ name, values }, i) =>
-      make("span", { class: `key key-${i + 1}` }, `${name} `, make("b", {}, show(values[index] ?? null))),
+      make("span", { class: `key line-${i + 1}` }, `${name} `, make("b", {}, show(values[index] ?? null))),
     );
     const marked = this.pointed === null ? [] : this.#markedNear(index).map(({ text }) => make("span", { class: "told" }, text));
     this.legend.replaceChildren(make("span", { class: "at" }, step), ...keys, ...marked);
@@ -230,7 +204,7 @@ export class Chart {
     add(this.cursor, "line", { x1: x, x2: x, y1: this.box.top, y2: this.box.bottom });
     this.series.forEach(({ values }, i) => {
       const value = values[index] ?? null;
-      if (value !== null) add(this.cursor, "circle", { class: `dot-${i + 1}`, cx: x, cy: this.toY(value), r: 4 });
+      if (value !== null) add(this.cursor, "circle", { class: `line-${i + 1}`, cx: x, cy: this.toY(value), r: 4 });
     });
   }
 }
@@ -245,7 +219,7 @@ export class Bars {
     const most = Math.max(...bars.map(({ value }) => value), Number.MIN_VALUE);
     this.list.replaceChildren(
       ...bars.map(({ name, value, text }) =>
-        make("li", {}, make("span", {}, name), make("meter", { min: 0, max: most, value, "aria-hidden": true }), make("b", {}, text)),
+        make("li", {}, make("span", {}, name), make("progress", { max: most, value, "aria-hidden": true }), make("b", {}, text)),
       ),
     );
   }

@@ -1,18 +1,16 @@
 // Elements, made and changed. Texts reach the document through textContent alone, so none of them can become markup.
 
 const SVG = "http://www.w3.org/2000/svg";
-const EVENTS = /^on(?=[a-z])/;
 
 function furnished(made, attributes, parts) {
   for (const [name, value] of Object.entries(attributes)) {
-    if (EVENTS.test(name)) made.addEventListener(name.replace(EVENTS, ""), value);
-    else if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
+    if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
   }
   made.append(...parts);
   return made;
 }
 
-/** `make("a", {class: "x", onclick: run}, "text", other)`: an element with its attributes, listeners and contents. */
+/** `make("a", {class: "x"}, "text", other)`: an element with its attributes and contents. */
 export const make = (name, attributes = {}, ...parts) => furnished(document.createElement(name), attributes, parts);
 
 /** The same for the names of SVG. */

@@ -9,7 +9,7 @@ export const decimal = (value, digits = 3) => (absent(value) ? NONE : value.toFi
 
 export function bytes(value) {
   if (absent(value)) return NONE;
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const units = ["B", "KiB", "MiB", "GiB"];
   const unit = Math.min(Math.floor(Math.log2(Math.max(value, 1)) / 10), units.length - 1);
   return `${(value / 1024 ** unit).toFixed(unit ? 1 : 0)} ${units[unit]}`;
 }

@@ -1,72 +1,58 @@
-// The form that says how the selected model is watched: filled from the server, and sent back where it was changed.
+// The form that says how the selected model is watched: filled from the server, and sent back where it was changed. What is saved
+// stays with the model.
 
-const form = document.getElementById("watch-form");
-const line = document.getElementById("watch-line");
-const fields = [...form.elements].filter(({ name }) => name);
-const shown = { modelId: null, settings: {} };
+import { make } from "./dom.js";
+import { ToolForm } from "./forms.js";
+import { ask, call, ServerError } from "./server.js";
 
-const path = () => `api/models/${encodeURIComponent(shown.modelId)}/settings`;
+const WEIGHTS = 5; // the end of their sliders; a larger one can be written
+const SLIDERS = { lambda_k: WEIGHTS, lambda_c: WEIGHTS, lambda_s: WEIGHTS, floor_k: 1, floor_c: 1, floor_s: 1 };
 
-function read(field) {
-  if (field.type === "checkbox") return field.checked;
-  return field.type === "number" ? field.valueAsNumber : field.value;
-}
+/** `new Settings(host, tool)` with the tool set_telemetry, then `show(modelId)`: what is typed stays until another is shown. */
+export class Settings {
+  constructor(host, tool) {
+    const { model_id: _, ...properties } = tool.schema.properties;
+    const form = new ToolForm({ ...tool, schema: { properties } }, { sliders: SLIDERS, label: "Save", run: (values, outcome) => this.#save(values, outcome) });
+    form.form.id = "watch-form";
+    Object.assign(this, { host, form, modelId: null });
+    host.replaceChildren(form.element);
+    host.closest("details").addEventListener("toggle", () => this.#load());
+  }
 
-function fill(settings) {
-  shown.settings = settings;
-  for (const field of fields) {
-    const value = settings[field.name];
-    if (field.type === "checkbox") field.checked = value;
-    else field.value = value;
+  show(modelId) {
+    if (modelId === this.modelId) return;
+    this.modelId = modelId;
+    this.form.outcome.replaceChildren();
+    this.#load();
+  }
+
+  async #load() {
+    const asked = this.modelId;
+    try {
+      const { config } = await ask(`api/models/${encodeURIComponent(asked)}`);
+      const floors = Object.entries(config.floors).map(([name, value]) => [`floor_${name}`, value]);
+      if (asked === this.modelId) this.form.fill({ ...config.telemetry, ...Object.fromEntries(floors) });
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      this.#tell(this.form.outcome, error.message);
+    }
+  }
+
+  async #save(values, outcome) {
+    if (!Object.keys(values).length) return this.#tell(outcome, "Nothing was changed.");
+    this.#tell(outcome, "Saving…");
+    const asked = this.modelId;
+    try {
+      const { settings } = await call("set_telemetry", { model_id: asked, ...values });
+      if (asked === this.modelId) this.form.fill(settings);
+    } catch (error) {
+      outcome.replaceChildren();
+      throw error;
+    }
+    return this.#tell(outcome, "Saved with the model.");
+  }
+
+  #tell(outcome, text) {
+    outcome.replaceChildren(make("p", { id: "watch-line" }, text));
   }
 }
-
-/** The server's settings, or null with the reason on the line. */
-async function ask(options = {}) {
-  try {
-    const response = await fetch(path(), { cache: "no-store", signal: AbortSignal.timeout(60_000), ...options });
-    const body = await response.json();
-    if (response.ok) return body.settings;
-    line.textContent = body.error ?? `The server answers with ${response.status}.`;
-  } catch {
-    line.textContent = "The server does not answer; nothing was changed here.";
-  }
-  return null;
-}
-
-async function load() {
-  const asked = shown.modelId;
-  const settings = await ask();
-  if (settings && asked === shown.modelId) fill(settings);
-}
-
-/** Show the form for a model; what the user is typing into it stays until another one is selected. */
-export function showSettings(modelId, readOnly) {
-  form.hidden = readOnly;
-  if (modelId === shown.modelId) return;
-  Object.assign(shown, { modelId, settings: {} });
-  line.textContent = "";
-  load();
-}
-
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const changed = fields.filter((field) => read(field) !== shown.settings[field.name]);
-  if (!changed.length) {
-    line.textContent = "Nothing was changed.";
-    return;
-  }
-  const button = form.querySelector("button");
-  const body = JSON.stringify(Object.fromEntries(changed.map((field) => [field.name, read(field)])));
-  const asked = shown.modelId;
-  button.disabled = true;
-  line.textContent = "Saving…";
-  const settings = await ask({ method: "POST", headers: { "Content-Type": "application/json" }, body });
-  button.disabled = false;
-  if (settings && asked === shown.modelId) {
-    fill(settings);
-    line.textContent = "Saved with the model.";
-  }
-});
-
-document.getElementById("watch").addEventListener("toggle", (event) => event.target.open && shown.modelId && load());

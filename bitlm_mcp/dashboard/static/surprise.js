@@ -47,7 +47,7 @@ export class SurpriseView {
     this.reader.max = this.peaks.length - 1;
     this.reader.addEventListener("keydown", (event) => event.key === "Enter" && this.#choose(svg.children[Number(this.reader.value) + 1]));
     this.map.replaceChildren(svg, this.reader);
-    write(this.read, `Most surprising: ${this.#tell(odd)}. Colour: the largest byte of a cell; bar: its mean. Choose a cell to see its bytes.`);
+    write(this.read, `Most surprising: ${this.#tell(odd)}. Colour: largest byte; bar: mean. Choose a cell to see its bytes.`);
   }
 
   #cell(i, peak, mean) {

@@ -2,37 +2,27 @@
 
 import { Bars, Chart } from "./chart.js";
 import { fill, make, write } from "./dom.js";
-import { bytes, count, decimal } from "./format.js";
+import { bytes, count, decimal, NONE } from "./format.js";
 
-const WAYS = ["raw", "compressed", "direct"];
+/** What the last steps measured: [name, key], and how it is written where that is not with three digits. */
+const USUAL = [["Step", "step", count], ["Bits per byte", "bits_per_byte"], ["With context mixing", "bits_per_byte_mixed"]];
+const SIGNALS = [["K", "k"], ["C", "c"], ["S", "s"], ["Gradient norm", "grad_norm"]];
+/** Only some models and trainings have these. */
+const RARE = [
+  ["Held out", "bits_per_byte_held_out"],
+  ["Composite", "composite"],
+  ["Attention entropy (nats)", "attention_entropy"],
+  ["Layers per position", "mean_layers"],
+  ...["raw", "compressed", "direct"].flatMap((way) => [[`Loss, ${way} (nats)`, `loss_${way}`], [`Right, ${way}`, `accuracy_${way}`]]),
+  ["Memory in use", "memory_bytes", bytes],
+];
 
-/** [name, text] of what the last steps measured. */
 function facts(model) {
+  const told = ([name, key, text = decimal]) => [name, text(model[key])];
   const bits = model.bits_per_byte_mixed ?? model.bits_per_byte;
-  const told = [
-    ["Step", count(model.step)],
-    ["Bits per byte", decimal(model.bits_per_byte)],
-    ["With context mixing", decimal(model.bits_per_byte_mixed)],
-    ["Compression ratio", bits ? `${decimal(8 / bits, 2)} : 1` : "–"],
-    ["K", decimal(model.k)],
-    ["C", decimal(model.c)],
-    ["S", decimal(model.s)],
-    ["Gradient norm", decimal(model.grad_norm)],
-  ];
-  const rare = (name, text) => told.push([name, text]);
-  // Only models that were held against unseen data, or that halt or have patches, have these.
-  if (model.bits_per_byte_held_out !== undefined) rare("Held out", decimal(model.bits_per_byte_held_out));
-  if (model.composite !== undefined) rare("Composite", decimal(model.composite));
-  if (model.attention_entropy !== undefined) rare("Attention entropy (nats)", decimal(model.attention_entropy));
-  if (model.mean_layers !== undefined) rare("Layers per position", decimal(model.mean_layers));
-  if (model.patch_mean !== undefined) rare("Bytes per patch", `${decimal(model.patch_mean)} ± ${decimal(model.patch_spread)}`);
-  // Of trainings that show windows in several ways.
-  for (const way of WAYS) {
-    const loss = model[`loss_${way}`];
-    if (loss !== undefined) rare(`Loss, ${way} (nats)`, `${decimal(loss)}, ${decimal(model[`accuracy_${way}`])} right`);
-  }
-  if (model.memory_bytes !== undefined) rare("Memory in use", bytes(model.memory_bytes));
-  return told;
+  const ratio = ["Compression ratio", bits ? `${decimal(8 / bits, bits < 0.08 ? 0 : 2)} : 1` : NONE];
+  const patches = model.patch_mean === undefined ? [] : [["Bytes per patch", `${decimal(model.patch_mean)} ± ${decimal(model.patch_spread)}`]];
+  return [...USUAL.map(told), ratio, ...SIGNALS.map(told), ...RARE.filter(([, key]) => model[key] !== undefined).map(told), ...patches];
 }
 
 const column = (rows, name) => rows.map((point) => point[name] ?? null);

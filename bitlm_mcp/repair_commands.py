@@ -11,7 +11,7 @@ import typer
 import bitlm_core
 from bitlm_mcp import options
 from bitlm_mcp.compression_commands import Force, In, Out, check_free, known_engine
-from bitlm_mcp.compute.commands import DamagedPlaces
+from bitlm_mcp.compute.messages import DamagedPlaces
 from bitlm_mcp.compute.repair import proposals_of, ranges_of, repaired_steps, restored_bytes
 from bitlm_mcp.shell import followed, one_line, refuse
 

@@ -39,6 +39,8 @@ RARE = (
     *FED,
 )
 LISTS = ("halt_probs", "patch_histogram")
+MAX_LISTED = 256
+"""Of a job's result, longer texts and lists are left out where all jobs are listed; who waits for the job gets them."""
 OF_SOME = frozenset({*RARE, *LISTS})
 """What only some models and steps have: it is left out where there is none."""
 
@@ -276,4 +278,11 @@ class Snapshot:
 
 def plain(view: JobView | DatasetView | CheckpointView | Call | Mark) -> dict[str, Any]:
     """The fields of a flat view. It is immutable, so nothing need be copied, which is most of what `asdict` does."""
-    return {name: getattr(view, name) for name in view.__slots__}
+    values = {name: getattr(view, name) for name in view.__slots__}
+    if isinstance(view, JobView) and view.result is not None:
+        values["result"] = {name: value for name, value in view.result.items() if not _is_long(value)}
+    return values
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str | list | tuple | dict) and len(value) > MAX_LISTED

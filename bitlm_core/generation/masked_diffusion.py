@@ -40,8 +40,7 @@ def filling_steps(
     windows = list(_windows(known, model.config.max_bytes))
     total = sum(num_passes(sampling, num_open) for _, _, num_open in windows)
     state = FillingState(0.0, _bytes(canvas.data[shown]), template.known)
-    revealed_at = np.zeros(len(template.data), np.int64)
-    done = rehidden = 0
+    revealed_at, done, rehidden = np.zeros(len(template.data), np.int64), 0, 0
     for start, end, _ in windows:
         text = (gaps, _bytes(canvas.data[:start])) if gaps else None
         for hidden_again in _passes(model, canvas.part(start, end), sampling, generator, text):

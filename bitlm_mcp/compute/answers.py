@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bitlm_core import Verdict
+from bitlm_mcp.compute.levels import SurpriseOutcome
 from bitlm_mcp.compute.messages import MadeBytes, Message, ModelFacts, Recorded, Saved
 
 
@@ -243,27 +244,6 @@ class PatchesOutcome(Message):
     longest: int
     histogram: tuple[int, ...]
     patches: tuple[Patch, ...]
-
-
-class SurpriseOutcome(Message):
-    """What `num_bytes` bytes from `offset` on cost, of `total_bytes` that the data has, in cells of `cell_bytes`.
-
-    Surprise is told as levels, a byte each, see `surprise.levels`: the largest and the mean of every cell, and of every byte of
-    `data`, the bytes that are shown. patches: where in those a patch starts; None where the model cuts none.
-    """
-
-    answer: Literal["surprise"] = "surprise"
-    offset: int
-    num_bytes: int
-    total_bytes: int
-    bits_per_byte: float
-    cell_bytes: int
-    peaks: bytes
-    means: bytes
-    shown_at: int
-    data: bytes
-    surprise: bytes
-    patches: tuple[int, ...] | None
 
 
 class Grown(Message):

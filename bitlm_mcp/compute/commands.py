@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bitlm_core import (
-    MARGIN_BITS,
     CodecName,
     DiffusionSampling,
     DistillConfig,
@@ -21,7 +20,7 @@ from bitlm_core import (
     TrainingConfig,
     TrainingPlan,
 )
-from bitlm_mcp.compute.messages import DataPart, Message, ModelRef
+from bitlm_mcp.compute.messages import DamagedPlaces, DataPart, Message, ModelRef
 
 
 class Asked(Message):
@@ -201,18 +200,6 @@ class Decompress(Asked):
     first_bytes: int
     output: Path
     codec: CodecName = "model"
-
-
-class DamagedPlaces(Message):
-    """Where data is damaged: ranges of offset and length; or what fails parity; or the most surprising bytes, so many.
-
-    margin_bits: by how much a byte at a surprising place must be better than what is there.
-    """
-
-    ranges: tuple[tuple[int, ...], ...] = ()
-    parity: bool = False
-    surprising: int | None = None
-    margin_bits: float = MARGIN_BITS
 
 
 class Repair(Asked):

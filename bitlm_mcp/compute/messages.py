@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from bitlm_core import ByteData, ConfigError, EngineConfig, TrainingPlan, file_part
+from bitlm_core import MARGIN_BITS, ByteData, ConfigError, EngineConfig, TrainingPlan, file_part
 from bitlm_mcp.history import History
 from bitlm_mcp.snapshot import HistoryPoint, Mark
 
@@ -47,6 +47,18 @@ class DataPart(Message):
         except (OSError, ValueError) as error:
             raise ConfigError(f"the data was replaced or removed meanwhile ({type(error).__name__}): call again") from error
         return replace(data, document_starts=np.array(self.document_starts, np.int64))
+
+
+class DamagedPlaces(Message):
+    """Where data is damaged: ranges of offset and length; or what fails parity; or the most surprising bytes, so many.
+
+    margin_bits: by how much a byte at a surprising place must be better than what is there.
+    """
+
+    ranges: tuple[tuple[int, ...], ...] = ()
+    parity: bool = False
+    surprising: int | None = None
+    margin_bits: float = MARGIN_BITS
 
 
 class ModelRef(Message):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import bitlm_core
 from bitlm_core import ConfigError, require_memory
-from bitlm_mcp.compute import answers, commands
+from bitlm_mcp.compute import answers, commands, messages
 from bitlm_mcp.compute.engines import Engines
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def ranges_of(parts: Iterable[str]) -> tuple[tuple[int, ...], ...]:
 def repaired_steps(
     engine: Engine | None,
     data: NDArray[np.uint8],
-    asked: commands.DamagedPlaces,
+    asked: messages.DamagedPlaces,
     document_starts: NDArray[np.int64] | None = None,
 ) -> Generator[float, None, Repair]:
     """Restore what was named of the data, with a model or (None) by the data alone; yields the share done.
@@ -71,7 +71,7 @@ def repaired_steps(
     return repair
 
 
-def check_one_stream(asked: commands.DamagedPlaces, num_documents: int) -> None:
+def check_one_stream(asked: messages.DamagedPlaces, num_documents: int) -> None:
     """Raise ConfigError for parity in several documents: packed one after the other, their groups no longer count from 0."""
     if asked.parity and num_documents > 1:
         raise ConfigError(
@@ -80,7 +80,7 @@ def check_one_stream(asked: commands.DamagedPlaces, num_documents: int) -> None:
         )
 
 
-def restored_bytes(repair: Repair, asked: commands.DamagedPlaces) -> bytes:
+def restored_bytes(repair: Repair, asked: messages.DamagedPlaces) -> bytes:
     """The restored data in the form in which the damaged came."""
     return bitlm_core.packed_groups(repair.restored) if asked.parity else repair.restored.tobytes()
 

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import bitlm_core
 from bitlm_core import scaled
-from bitlm_mcp.compute import answers, commands
+from bitlm_mcp.compute import commands
 from bitlm_mcp.compute.engines import Engines
+from bitlm_mcp.compute.levels import SurpriseOutcome, levels
 from bitlm_mcp.compute.scoring import record_places
 
-LEVELS_PER_BIT = 16
 
-
-def levels(bits: NDArray[np.floating[Any]]) -> bytes:
-    """Bits per byte as 8-bit numbers, in sixteenths of a bit: from 15.9 on all are 255."""
-    return np.minimum(np.round(LEVELS_PER_BIT * bits), 255).astype(np.uint8).tobytes()
-
-
-def surprise_steps(engines: Engines, command: commands.ShowSurprise) -> Generator[float, None, answers.SurpriseOutcome]:
+def surprise_steps(engines: Engines, command: commands.ShowSurprise) -> Generator[float, None, SurpriseOutcome]:
     """Look at an excerpt, yielding the share done."""
     yield 0.0
     engine = engines.get(command.model, command.trace).engine
@@ -34,7 +26,7 @@ def surprise_steps(engines: Engines, command: commands.ShowSurprise) -> Generato
     cells = bitlm_core.cells_of(found.surprise, command.cells)
     begin = command.shown_at - command.offset
     shown = slice(begin, begin + command.shown)
-    return answers.SurpriseOutcome(
+    return SurpriseOutcome(
         offset=found.offset,
         num_bytes=len(found.surprise),
         total_bytes=len(data),

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from bitlm_core import ConfigError
-from bitlm_mcp.compute import answers, commands
+from bitlm_mcp.compute import answers, commands, messages
 from bitlm_mcp.compute.repair import MAX_BYTES, check_one_stream
 from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.jobs import Job, new_job_id
@@ -20,7 +20,7 @@ FIRST_PROPOSALS = 16
 
 
 def repair(
-    workspace: Workspace, model_id: str | None, source: Source, places: commands.DamagedPlaces, save_as: str | None
+    workspace: Workspace, model_id: str | None, source: Source, places: messages.DamagedPlaces, save_as: str | None
 ) -> Job:
     """Propose what damaged bytes were; `save_as`: the restored data as a new dataset, nothing of it held back.
 

@@ -6,7 +6,8 @@ import base64
 from typing import Any
 
 from bitlm_core import ConfigError
-from bitlm_mcp.compute import answers, commands
+from bitlm_mcp.compute import commands
+from bitlm_mcp.compute.levels import SurpriseOutcome
 from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.jobs import Job, new_job_id
 from bitlm_mcp.operations.data import Source
@@ -42,7 +43,9 @@ def show_surprise(
     command = commands.ShowSurprise(
         model=ref, data=part, offset=offset, num_bytes=num_bytes, cells=cells, shown_at=first, shown=shown
     )
-    told = f"dataset {source.dataset_id}, {'held out' if held_out else 'all of it'}" if source.dataset_id else "given"
+    told = (
+        f"dataset {source.dataset_id}, {'held out' if held_out else 'all of it'}" if source.dataset_id else "sent with the call"
+    )
     job = Job("show_surprise", model_id, Urgency.READ, command, job_id=job_id, recorded=True)
     job.on_completed = lambda answer: _result(answer, model_id, told)
     return submit_recorded(workspace, job)
@@ -60,7 +63,7 @@ def _within(total: int, offset: int, num_bytes: int, shown_at: int | None) -> in
     return first
 
 
-def _result(answer: answers.SurpriseOutcome, model_id: str, source: str) -> dict[str, Any]:
+def _result(answer: SurpriseOutcome, model_id: str, source: str) -> dict[str, Any]:
     found = answer.model_dump(exclude={"answer", "peaks", "means", "data", "surprise"}, exclude_none=True)
     coded = {
         f"{name}_base64": base64.b64encode(getattr(answer, name)).decode() for name in ("peaks", "means", "data", "surprise")

@@ -8,7 +8,7 @@ from mcp.server.mcpserver import Context
 from pydantic import Field
 
 from bitlm_core import MARGIN_BITS
-from bitlm_mcp.compute.commands import DamagedPlaces
+from bitlm_mcp.compute.messages import DamagedPlaces
 from bitlm_mcp.compute.repair import ranges_of
 from bitlm_mcp.operations import repair as operations
 from bitlm_mcp.schemas import ToolSpec

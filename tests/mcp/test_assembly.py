@@ -15,7 +15,7 @@ from bitlm_mcp.workspace import Workspace
 
 READING = {
     *("list_models", "wait_job", "list_jobs", "read_output", "score", "infer", "infer_long", "diffusion_sample"),
-    "compress",
+    *("show_surprise", "compress"),
     "get_telemetry",
     "show_training",
 }
@@ -36,7 +36,10 @@ TUNING = {"set_telemetry", "calibrate_floors", "inspect_patches", "scale_model",
         ({"toolsets": ["data", "telemetry"]}, {"add_dataset", "get_telemetry", "show_training"}),
         ({"tools": ["infer"]}, {"infer"}),
         ({"toolsets": ["data"], "tools": ["infer", "delete"]}, {"add_dataset", "infer", "delete"}),
-        ({"toolsets": ["data", "inference"], "read_only": True}, {"score", "infer", "infer_long", "diffusion_sample"}),
+        (
+            {"toolsets": ["data", "inference"], "read_only": True},
+            {"score", "infer", "infer_long", "diffusion_sample", "show_surprise"},
+        ),
     ],
     ids=["usual", "read-only", "all", "tuning", "sets", "names", "both", "reading of sets"],
 )

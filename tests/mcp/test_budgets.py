@@ -114,6 +114,7 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("infer", model | {"prompt": "the quick"}),
             ("infer_long", model | {"dataset_id": NAMES[0]}),
             ("diffusion_sample", model),
+            ("show_surprise", model | {"dataset_id": NAMES[0]}),
             ("compress", model | {"text": "some text that is compressed"}),
             ("decompress", {"job_id": packed.structured_content["job_id"]}),
             ("repair", {"text": "some text, " * 30, "places": ["100:40"]}),

@@ -6,6 +6,8 @@ import base64
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -160,3 +162,16 @@ async def test_an_agent_s_day(transport: str, era: str, tmp_path: Path, files: P
         agent = Agent(client, f"{transport}-{era}")
         await agent.call("load_checkpoint", name=agent.checkpoint, model_id="again", overwrite=True)
         assert await agent.ask("again") == expected
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_the_readme_s_calls_without_the_protocol_run(files: Path, base: str) -> None:
+    lines = re.findall(r"^curl .*$", (Path(__file__).parents[2] / "README.md").read_text(), re.MULTILINE)
+    assert len(lines) == 2
+    answers = []
+    for line in lines:
+        command = line.replace("http://127.0.0.1:8765", base).replace("FILE", str(files / "reference.txt"))
+        done = subprocess.run(["curl", "-s", *shlex.split(command)[1:]], capture_output=True, timeout=60, check=True)
+        answers.append(json.loads(done.stdout)["result"])
+    assert answers[0]["dataset_id"] == "mine" and answers[0]["bytes"] == 40_000 and answers[0]["num_documents"] > 100
+    assert answers[1]["model_id"] == "mine" and answers[1]["num_parameters"] > 100_000

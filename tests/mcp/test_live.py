@@ -356,7 +356,7 @@ async def test_a_quiet_stream_shows_that_it_lives(monkeypatch: pytest.MonkeyPatc
     async with running(Fake(), monkeypatch) as live, aclosing(live.texts(None)) as reader:
         with live.watching():
             await anext(reader)
-            assert [await anext(reader) for _ in range(2)] == [b":\n\n"] * 2
+            assert [await anext(reader) for _ in range(2)] == [b"event: alive\ndata:\n\n"] * 2
             live.stop()
             with pytest.raises(StopAsyncIteration):
                 await anext(reader)

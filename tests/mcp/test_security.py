@@ -243,6 +243,47 @@ async def test_no_route_of_the_whole_server_is_left_open(tmp_path: Path) -> None
     parts.on_stop()
 
 
+SHOWN = {"/", "/favicon.ico", "/api/status", "/api/session"}
+
+
+@pytest.mark.anyio
+async def test_an_open_page_shows_and_does_nothing_without_the_token(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    app, parts = whole(tmp_path, token=TOKEN, open_page=True)
+    right, wrong, empty = ({"authorization": f"Bearer {secret}"} for secret in (TOKEN, TOKEN[1:], ""))
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1:8765") as client:
+        for headers, state in (({}, "needed"), (wrong, "needed"), (empty, "needed"), (right, "given")):
+            session = await client.get("/api/session", headers=headers)
+            assert session.json() == {"read_only": False, "token": state}
+            assert_hardened(session)
+        for method, path in routes_of(app):
+            if path in OPEN_PATHS or path == "/api/events":  # which does not end
+                continue
+            shown = method in {"GET", "HEAD"} and (path in SHOWN or path.startswith(("/static/", "/api/models/")))
+            for headers in ({}, wrong):
+                response = await client.request(method, path, headers=headers | {"accept": "text/html"})
+                assert (response.status_code != 401) == shown, (method, path)
+                if not shown:
+                    wanted = "Bearer" if path.startswith("/api/") else "Basic"
+                    assert response.headers["www-authenticate"].startswith(wanted)
+        for path in ("/api/models/%2e%2e/tools", "/static/%2e%2e/metrics"):
+            assert (await client.get(path)).status_code == 404
+        for path in ("/api/sessions", "/api/tools", "/metrics", "/static", "/api/models"):
+            assert (await client.get(path)).status_code == 401
+        for odd, status in (({"host": "evil.example"}, 421), ({"origin": "https://evil.example"}, 403)):
+            assert (await client.get("/", headers=odd)).status_code == status
+        assert (await client.get("/api/tools", headers=right)).status_code == 200
+    assert "its token; the page is open" in caplog.text and TOKEN[1:] not in caplog.text
+    parts.on_stop()
+
+
+@pytest.mark.anyio
+async def test_a_page_that_is_not_open_shows_nothing_and_opens_no_dialog_for_its_scripts(tmp_path: Path) -> None:
+    async with client_of(tmp_path, token=TOKEN) as client:
+        assert (await client.get("/")).status_code == 401
+        refused = await client.get("/api/status", headers={"accept": "text/html"})
+        assert refused.status_code == 401 and refused.headers["www-authenticate"].startswith("Bearer ")
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])  # noqa: S104
 def test_beyond_loopback_nothing_is_served_without_a_token(tmp_path: Path, host: str) -> None:
     command = [sys.executable, "-m", "bitlm_mcp", "serve", "--http", "--host", host, "--port", "0"]

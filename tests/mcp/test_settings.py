@@ -99,11 +99,15 @@ def test_a_certificate_needs_its_key_and_both_their_files(tmp_path: Path) -> Non
         (["--calls-per-second", "0"], "--calls-per-second"),
         (["--keep-last", "0"], "--keep-last"),
         (["--autosave-s", "-1"], "--autosave-s"),
+        (["--max-upload-mib", "0"], "--max-upload-mib"),
+        (["--open-page"], "--open-page is for a server with a token"),
     ],
     ids=repr,
 )
 def test_settings_that_cannot_be_are_refused_in_a_sentence(tmp_path: Path, options: list[str], expected: str) -> None:
-    found = CliRunner().invoke(cli.app, ["serve", "--http", "--port", "0", "--state-dir", str(tmp_path), *options])
+    found = CliRunner(env={"BITLM_TOKEN": None}).invoke(
+        cli.app, ["serve", "--http", "--port", "0", "--state-dir", str(tmp_path), *options]
+    )
     assert found.exit_code in (1, 2) and expected in found.stderr and "Traceback" not in found.stderr
 
 

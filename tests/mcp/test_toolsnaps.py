@@ -28,6 +28,7 @@ FIXED = {
     "calibrate_floors": {"quantile": 0.01, "wait_s": 20},
     "infer_long": {"ctx_bits": 4096, "overlap": 256, "wait_s": 20},
     "diffusion_sample": {"num_bytes": 32, "steps": 12, "schedule": "linear", "seed": 0},
+    "show_surprise": {"offset": 0, "num_bytes": 65_536, "cells": 256, "shown": 256, "wait_s": 20},
     "compress": {"wait_s": 20},
     "decompress": {"wait_s": 20},
     "repair": {"parity": False, "wait_s": 20},

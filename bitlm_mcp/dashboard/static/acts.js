@@ -1,8 +1,7 @@
 // What a person can do: the tools, as forms in tabs. The usual ones by name, and behind the last tab all that there are.
 
-import { DiffusionView } from "./diffusion.js";
 import { make } from "./dom.js";
-import { ToolForm, whole } from "./forms.js";
+import { ToolForm } from "./forms.js";
 import * as outcomes from "./outcomes.js";
 import { call, callToTheEnd } from "./server.js";
 
@@ -21,7 +20,7 @@ const USUAL = {
   train_step: { main: ["model_id", "dataset_id", "seconds", "steps", "text"], toggles: TRAINING_TOGGLES, show: outcomes.showBegun, asked: { wait_s: 0 } },
   infer: { main: ["model_id", "prompt", "max_new_bytes", "temperature", "safety", "seed"], show: outcomes.showGenerated },
   infer_long: { main: ["model_id", "prompt", "dataset_id", "ctx_bits", "overlap"], show: outcomes.showPredicted, takesLong: true },
-  diffusion_sample: { main: ["model_id", "template", "num_bytes", "prefix", "suffix", "steps", "temperature"] },
+  diffusion_sample: { main: ["model_id", "template", "num_bytes", "prefix", "suffix", "steps", "temperature"], show: outcomes.showFilled, asked: { trace: true } },
   show_surprise: { main: ["model_id", "dataset_id", "text"], show: outcomes.showSurprise, takesLong: true, asked: { cells: 1024, shown: 512 } },
   score: { main: ["model_id", "dataset_id", "text", "records", "adaptive"], show: outcomes.showScore, takesLong: true },
   compress: { main: ["model_id", "dataset_id", "text", "codec"], show: outcomes.showCompressed, takesLong: true },
@@ -52,7 +51,7 @@ function moved(list, event) {
 /** `new Acts(tabs, panels)`, then `load(tools)` once it is known who may act, and `refresh(state, chosen)` when there is news. */
 export class Acts {
   constructor(tabs, panels) {
-    Object.assign(this, { tabs, panels, forms: [], diffusion: null });
+    Object.assign(this, { tabs, panels, forms: [] });
     tabs.addEventListener("keydown", (event) => moved(tabs, event));
   }
 
@@ -70,8 +69,6 @@ export class Acts {
   refresh(state, chosen) {
     this.known = [state, chosen];
     for (const form of this.forms) form.refresh(state, chosen);
-    const job = this.diffusion && state.jobs.find(({ kind, status }) => kind === "diffusion_sample" && status === "running");
-    if (job?.preview) this.diffusion.live(job.preview);
   }
 
   choose(model) {
@@ -99,7 +96,6 @@ export class Acts {
   #form(tool) {
     const { main, toggles, show = outcomes.showFacts, asked, takesLong } = USUAL[tool.name] ?? {};
     const run = async (values, outcome) => {
-      if (tool.name === "diffusion_sample") return this.#diffuse(values, outcome);
       const told = outcomes.waiting(outcome, tool.title);
       try {
         const all = { ...asked, ...values };
@@ -115,22 +111,6 @@ export class Acts {
     this.forms.push(form);
     if (this.known) form.refresh(...this.known);
     return form;
-  }
-
-  /** Step by step as the server tells of it, and again afterwards. */
-  async #diffuse(values, outcome) {
-    outcome.replaceChildren();
-    this.diffusion = new DiffusionView(outcome);
-    try {
-      const found = await call("diffusion_sample", { ...values, trace: true });
-      this.diffusion.done(found);
-      outcome.append(whole(found));
-    } catch (error) {
-      outcome.replaceChildren();
-      throw error;
-    } finally {
-      this.diffusion = null;
-    }
   }
 
   /** Any other tool, by its name. */

@@ -209,9 +209,9 @@ export class Chart {
   }
 }
 
-/** Bars from the left, one a value: `new Bars(host, title)`, then `update([{name, value, text}])`; values from 0. */
+/** Bars from the left, one a value: `new Bars(host, {title})`, then `update([{name, value, text}])`; values from 0. */
 export class Bars {
-  constructor(host, title) {
+  constructor(host, { title }) {
     this.list = host.appendChild(make("ol", { class: "bars", "aria-label": title }));
   }
 

@@ -4,6 +4,7 @@
 
 import { Acts } from "./acts.js";
 import { drawArchitecture } from "./architecture.js";
+import { DiffusionView } from "./diffusion.js";
 import { make, write } from "./dom.js";
 import { bytes, count, decimal, duration, moment, NONE } from "./format.js";
 import { Live } from "./live.js";
@@ -23,6 +24,7 @@ const view = { state: null, chosen: null, session: null, settings: null, mayAct:
 const curve = { modelId: null, points: [], config: null };
 const training = new TrainingView(page("training"));
 const acts = new Acts(page("tabs"), page("panels"));
+const filling = new DiffusionView(page("filling"));
 const number = (name) => [name, "number"];
 const tables = {
   models: new Table("models", ["Model", "State", "Architecture", ...["Parameters", "Memory (estimate)", "Step", "Loss (nats)", "Bits per byte", "Mixed bits per byte"].map(number)]),
@@ -70,6 +72,13 @@ function showJobs(jobs) {
   page("jobs-more").hidden = more <= 0;
   write(page("jobs-more"), `${count(more)} older jobs are not shown.`);
   showJobLine(sorted[0]);
+  showFilling(sorted.find(({ preview }) => preview));
+}
+
+/** A diffusion as it happens, whoever asked for it. */
+function showFilling(job) {
+  page("filling").hidden = !job;
+  if (job) filling.live(job.preview);
 }
 
 function cancelling(job) {

@@ -2,6 +2,7 @@
 // records as tables, and all else as names and values.
 
 import { ByteStrip, legend } from "./bytes.js";
+import { DiffusionView } from "./diffusion.js";
 import { make } from "./dom.js";
 import { bytes, count, decimal, fromBase64, toBase64 } from "./format.js";
 import { facts, whole } from "./forms.js";
@@ -53,6 +54,12 @@ export function showPredicted(host, result) {
   }
   const row = (window) => [count(window.start_byte), count(window.num_bytes), ...["bits_per_byte", "accuracy", "k", "c", "s"].map((name) => decimal(window[name]))];
   host.append(grid("Windows", ["From byte", "Bytes", "Bits per byte", "Accuracy", "K", "C", "S"], (result.windows ?? []).map(row)), whole(result));
+}
+
+/** Pass by pass; while it happened, it stood with the jobs. */
+export function showFilled(host, result) {
+  new DiffusionView(host).done(result);
+  host.append(whole(result));
 }
 
 /** The map of all of it, and the bytes of the cell that is chosen. */

@@ -17,7 +17,7 @@ function fillCell(cell, value) {
   main.title = title;
   main.dataset.tone = tone;
   if (progress === null) drop(cell, "bar");
-  else fillBar(child(cell, "progress", "bar"), progress, text);
+  else Object.assign(child(cell, "progress", "bar"), { max: 1, value: progress, ariaLabel: text });
   if (note) write(child(cell, "small", "note"), note);
   else drop(cell, "note");
   if (actions.length) fillButtons(child(cell, "span", "actions"), actions);
@@ -40,12 +40,6 @@ function fillButtons(room, actions) {
       }
     };
   });
-}
-
-function fillBar(bar, progress, label) {
-  bar.max = 1;
-  bar.value = progress;
-  bar.setAttribute("aria-label", label);
 }
 
 function rowOf(heads) {

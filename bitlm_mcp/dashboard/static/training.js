@@ -37,21 +37,17 @@ export class TrainingView {
     this.tiles = host.appendChild(make("dl", { class: "tiles" }));
     this.empty = host.appendChild(make("p", { class: "empty" }, "No training step yet."));
     const charts = host.appendChild(make("div", { class: "charts" }));
-    const figure = (name, title, about) => {
+    const figure = (name, caption, about, View, options) => {
       const room = make("div", { id: `${name}-chart` });
-      const made = charts.appendChild(make("figure", { id: `${name}-figure`, hidden: true }, make("figcaption", {}, `${title} `, make("small", {}, about)), room));
-      return { made, room };
+      const made = make("figure", { id: `${name}-figure`, hidden: true }, make("figcaption", {}, `${caption} `, make("small", {}, about)), room);
+      charts.append(made);
+      return { made, view: new View(room, options) };
     };
-    this.bits = figure("bits", "Loss in bits per byte", "lower is better, 8 = nothing learned");
-    this.kcs = figure("kcs", "K, C, S", "how ordered, how incompressible, how familiar");
-    this.gradient = figure("gradient", "Gradient norm", "before clipping");
-    this.halting = figure("halting", "Halting", "mean probability to stop after each layer");
-    this.patches = figure("patches", "Patch lengths", "patches of so many bytes in the last batch measured");
-    this.bits.chart = new Chart(this.bits.room, { title: "Loss in bits per byte over steps" });
-    this.kcs.chart = new Chart(this.kcs.room, { title: "K, C and S over steps", range: [0, 1] });
-    this.gradient.chart = new Chart(this.gradient.room, { title: "Norm of the gradient over steps" });
-    this.halting.bars = new Bars(this.halting.room, "Mean halting probability by layer");
-    this.patches.bars = new Bars(this.patches.room, "Number of patches by length");
+    this.bits = figure("bits", "Loss in bits per byte", "lower is better, 8 = nothing learned", Chart, { title: "Loss in bits per byte over steps" });
+    this.kcs = figure("kcs", "K, C, S", "how ordered, how incompressible, how familiar", Chart, { title: "K, C and S over steps", range: [0, 1] });
+    this.gradient = figure("gradient", "Gradient norm", "before clipping", Chart, { title: "Norm of the gradient over steps" });
+    this.halting = figure("halting", "Halting", "mean probability to stop after each layer", Bars, { title: "Halting probability by layer" });
+    this.patches = figure("patches", "Patch lengths", "how many of so many bytes, in the last batch measured", Bars, { title: "Patches by length" });
     this.noticed = host.appendChild(make("section", { class: "noticed" }, make("h3", {}, "Drift alerts and the gate")));
     this.alerts = this.noticed.appendChild(make("ul", { class: "alerts" }));
     this.quiet = this.noticed.appendChild(make("p", { class: "empty" }, "No drift seen, and nothing that the gate failed."));
@@ -88,7 +84,7 @@ export class TrainingView {
 
   #figure(figure, there, update) {
     figure.made.hidden = !there;
-    if (there) update(figure.chart ?? figure.bars);
+    if (there) update(figure.view);
   }
 
   #showLists(model) {

@@ -108,6 +108,33 @@ def test_parity_is_computed_and_corrections_counted_or_read_as_it_comes(trained:
     assert len(wrong.bad_groups) == found.parity_corrections > 0
 
 
+def test_it_is_told_where_parity_was_read_out_wrong(trained: Engine) -> None:
+    template = Template.marked(b"The _____ of _____", prefix=b"so. ", suffix=b" it")
+    found, _ = filled(trained, template, seed=3)
+    assert len(found.parity_places) == found.parity_corrections
+    opened = [place for place, known in enumerate(template.known) if not known]
+    assert set(found.parity_places) <= set(opened)
+    if trained.model.predicts_parity:
+        read, _ = filled(trained, template, parity="read", seed=3)
+        wrong = bits_to_bytes(read.bits, errors="report").bad_groups
+        assert read.parity_places == found.parity_places == tuple(opened[group] for group in wrong) != ()
+
+
+@pytest.mark.parametrize("sampling", [{"remask": 0.5}, {"method": "flip"}, {"temperature": 0.0, "steps": 14}, {"steps": 3}])
+def test_a_byte_was_revealed_where_the_states_show_it_for_good(trained: Engine, sampling: dict[str, Any]) -> None:
+    size = trained.config.model.max_bytes
+    template = Template.marked(b"The ______ of __" + b" and" * (size // 4) + b"___", prefix=b"so. ")
+    found, states = filled(trained, template, seed=2, **sampling)
+    for place, told in enumerate(found.revealed_at):
+        final = [state.known[place] == 255 and state.data[place] == found.data[place] for state in states]
+        if template.known[place]:
+            assert told == 0 and all(final)
+        else:
+            assert told == len(final) - final[::-1].index(False) + 1 if False in final else 1
+    last = max(found.revealed_at)
+    assert found.windows == 2 and (last <= found.steps if found.order is None else last == found.steps)
+
+
 def test_what_was_drawn_is_judged_and_the_known_part_is_not(trained: Engine) -> None:
     engine = Engine(trained.config.model_copy(update={"floors": Floors(c=1.0)}))
     engine.model.load_state_dict(trained.model.state_dict())

@@ -22,6 +22,8 @@ def test_cells_keep_the_mean_and_the_largest_byte() -> None:
     assert cells.size == 3 and len(cells.mean) == len(cells.peak) == 2732 <= MAX_CELLS
     assert (cells.mean[0], cells.peak[0]) == (1.0, 2.0)
     assert (cells.mean[-1], cells.peak[-1]) == (8193.5, 8194.0)  # of two bytes
+    fewer = cells_of(np.arange(7, dtype=np.float32), 3)
+    assert (fewer.size, fewer.mean.tolist(), fewer.peak.tolist()) == (3, [1, 4, 6], [2, 5, 6])
 
 
 @pytest.mark.parametrize("length", [1, COLUMNS, MAX_CELLS, 10 * MAX_CELLS + 7])

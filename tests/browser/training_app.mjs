@@ -28,7 +28,7 @@ await scenario(async ({ open, complaints }) => {
     await until(() => text(frame, '#title'), (title) => title === `Training of ${given.model}`, 'the title');
     await until(async () => numberIn(await tile(frame, 'Step')), (step) => step > first, 'a later step');
     assert.equal(await text(frame, '#state'), 'training');
-    assert.ok(await frame.locator('#bits-chart .series-1').isVisible());
+    assert.ok(await frame.locator('#bits-chart .series').first().isVisible());
     assert.match(await frame.locator('#bits-chart desc').evaluate((node) => node.textContent), /at step 1,/);
     assert.ok(await frame.getByText('Memory in use').isVisible(), 'what the short answer leaves out');
     assert.deepEqual([...new Set(calls.map(({ name }) => name))], ['get_telemetry']);
@@ -88,6 +88,10 @@ await scenario(async ({ open, complaints }) => {
     await bridge.sendToolResult({ content: [], structuredContent: { ...told, model_id: '<img src=x onerror=alert(1)>' } });
     await until(() => text(frame, '#title'), (title) => title === 'Training of <img src=x onerror=alert(1)>', 'the name as it is');
     assert.equal(await frame.locator('img').count(), 0);
+    await bridge.sendToolResult({ content: started.content }); // of a host that keeps the data from pages
+    await until(() => text(frame, '#title'), (title) => title === `Training of ${given.model}`, 'what the text tells');
+    await bridge.sendToolResult({ content: [{ type: 'text', text: 'no model' }], isError: true });
+    await until(() => text(frame, '#line'), (line) => line === 'no model', 'the error');
     await bridge.teardownResource({});
     await page.context().close();
 
@@ -112,7 +116,7 @@ async function withoutCalls(open, address, client, result) {
   const { frame } = await show(page, { client, tool, arguments_, result, asks: false });
   await until(() => text(frame, '#line'), (line) => line.startsWith('So it stood when the tool was called'), 'that this is all');
   assert.equal(numberIn(await tile(frame, 'Step')), result.structuredContent.step);
-  assert.ok(await frame.locator('#bits-chart .series-1').isVisible());
+  assert.ok(await frame.locator('#bits-chart .series').first().isVisible());
   assert.equal(await frame.locator('#again').isVisible(), false);
   await page.context().close();
 }

@@ -132,12 +132,23 @@ export class Bridge {
   }
 }
 
-/** The structured content of a CallToolResult. Throws BridgeError with its text where it tells of an error or has none. */
+/** What a CallToolResult tells, as data or as text of the same. Throws BridgeError with its text where it tells of an error. */
 export function contentOf(result) {
   const { isError, structuredContent, content } = objectOr(result);
   if (!isError && isObject(structuredContent)) return structuredContent;
   const texts = Array.isArray(content) ? content.map((part) => objectOr(part).text) : [];
-  throw new BridgeError(shortText(texts.find((text) => typeof text === "string")) || "the tool has not told anything");
+  const text = texts.find((found) => typeof found === "string") ?? "";
+  const told = isError ? null : parsed(text);
+  if (isObject(told)) return told;
+  throw new BridgeError(shortText(text) || "the tool has not told anything");
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }
 
 function shortText(value) {

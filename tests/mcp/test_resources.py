@@ -38,6 +38,7 @@ async def test_everything_can_be_listed_and_read(client: Client) -> None:
     listed = (await client.list_resources()).resources
     assert {str(found.uri) for found in listed} == {
         "ui://bitlm/training.html",
+        "ui://bitlm/surprise.html",
         "bitlm://status",
         "bitlm://checkpoints",
         "bitlm://metrics-guide",

@@ -4,8 +4,9 @@
     ←─ read, not told ─→
 
 Everything is frozen, as in a score that does not adapt. The bytes before the excerpt are its context as they are in a score
-of the whole: the network's windows stand where they stand there, so that whoever looks closer sees the same numbers. Only
-a mixer reads less of what is far away than it would there; what it does not forget, `CONTEXT_BYTES` hold.
+of the whole: the network's windows stand where they stand there, so that whoever looks closer sees the same numbers. A
+frozen mixer looks back to a few bytes, the last word and the row above; where that is farther than `CONTEXT_BYTES`, as in rows
+of some kilobytes, its part may differ a little. Patches are cut from where the reading begins.
 """
 
 from __future__ import annotations

@@ -39,7 +39,11 @@ await scenario(async ({ open, complaints }) => {
     await bridge.sendHostContextChange({ theme: 'light' });
     await until(() => background(frame), (colour) => colour === 'rgb(255, 255, 255)', 'the light theme');
     assert.deepEqual(await stumbles(frame), []);
-    await bridge.sendHostContextChange({ styles: { variables: { '--color-background-primary': 'url(https://elsewhere.test/x)' } } });
+    for (const unusable of [{ '--color-background-primary': 'url(https://elsewhere.test/x)' }, { '--color-text-primary': '#ffffff' }]) {
+      await bridge.sendHostContextChange({ styles: { variables: { ...HOSTS, '--color-background-primary': undefined, '--font-sans': undefined, ...unusable } } });
+    }
+    await bridge.sendHostContextChange({ theme: 'light' });
+    assert.equal(await background(frame), 'rgb(255, 255, 255)');
     await bridge.sendHostContextChange({ theme: 'dark', styles: { variables: HOSTS } });
     await until(() => background(frame), (colour) => colour === 'rgb(16, 32, 48)', "the host's colours");
     assert.equal(await frame.evaluate(() => getComputedStyle(document.body).fontFamily), 'Georgia, serif');

@@ -42,9 +42,12 @@ function settle(rules, theme) {
 }
 
 function wearStyles(variables) {
-  for (const [theirs, ours] of Object.entries(COLOURS)) {
-    const value = variables[theirs];
-    if (usable("color", value)) document.documentElement.style.setProperty(ours, value);
+  const colour = (name) => usable("color", variables[name]);
+  // Their text may be as bright as our ground: both are theirs, or both are ours.
+  if (colour("--color-background-primary") && colour("--color-text-primary")) {
+    for (const [theirs, ours] of Object.entries(COLOURS)) {
+      if (colour(theirs)) document.documentElement.style.setProperty(ours, variables[theirs]);
+    }
   }
   // Their fonts' own files lie elsewhere, and this page asks nobody for anything.
   const font = variables["--font-sans"];

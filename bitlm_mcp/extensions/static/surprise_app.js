@@ -1,5 +1,6 @@
 // The page of show_surprise: the map and the bytes that the tool told; a chosen cell has its bytes asked for by the same tool.
 
+import { page, tell, tellCancelled } from "./app_page.js";
 import { Bridge, contentOf } from "./bridge.js";
 import { write } from "./dom.js";
 import { wear } from "./host_look.js";
@@ -9,18 +10,11 @@ const WAIT_S = 45;
 const MAX_WAITS = 20;
 const ONCE = "This host does not let the page ask for the bytes of other places.";
 
-const page = (id) => document.getElementById(id);
-const bridge = new Bridge("bitlm-surprise", { onInput, onResult, onContext: wear, onTeardown, onCancelled });
+const bridge = new Bridge("bitlm-surprise", { onInput, onResult, onContext: wear, onTeardown, onCancelled: tellCancelled });
 const view = new SurpriseView(page("view"), { onCell });
 let asked = null; // the arguments of the call, which say what was looked at
 let busy = false;
 let ended = false;
-
-function tell(text, tone = "") {
-  const line = page("line");
-  line.dataset.tone = tone;
-  write(line, text);
-}
 
 function show(result) {
   page("view").hidden = false;
@@ -44,10 +38,6 @@ function onCell(offset) {
     tell(`Asking for the bytes from offset ${offset.toLocaleString("en")} on.`);
     show(await finished(await bridge.callTool("show_surprise", { ...asked, shown_at: offset, wait_s: WAIT_S })));
   });
-}
-
-function onCancelled(reason) {
-  tell(reason ? `The call was cancelled: ${reason}` : "The call was cancelled.");
 }
 
 function onTeardown() {

@@ -1,6 +1,7 @@
 // The page of show_training: what the tool told, at once, and then what get_telemetry tells while the model is trained.
-// It asks every two seconds at most, and not at all while nobody looks, or once nothing is trained.
+// It reads the record once, then asks every two seconds, and not at all while nobody looks, or once nothing is trained.
 
+import { page, tell, tellCancelled } from "./app_page.js";
 import { Bridge, contentOf } from "./bridge.js";
 import { write } from "./dom.js";
 import { wear } from "./host_look.js";
@@ -13,19 +14,12 @@ const ONCE = "So it stood when the tool was called: this host does not let the p
 const IDLE = "Nothing is trained now.";
 const LIVE = "Live: looked at every 2 seconds while it is trained.";
 
-const page = (id) => document.getElementById(id);
-const bridge = new Bridge("bitlm-training", { onResult, onContext: wear, onTeardown, onCancelled });
+const bridge = new Bridge("bitlm-training", { onResult, onContext: wear, onTeardown, onCancelled: tellCancelled });
 const record = new TrainingRecord((asked) => bridge.callTool("get_telemetry", asked));
 const view = new TrainingView(page("view"));
 let modelId = null;
 let following = false;
 let ended = false;
-
-function tell(text, tone = "") {
-  const line = page("line");
-  line.dataset.tone = tone;
-  write(line, text);
-}
 
 function show(result, points) {
   const { model_id: id, state, quantized } = result;
@@ -46,10 +40,6 @@ function onResult(params) {
   } catch (error) {
     tell(error.message, "bad");
   }
-}
-
-function onCancelled(reason) {
-  tell(reason ? `The call was cancelled: ${reason}` : "The call was cancelled.");
 }
 
 function onTeardown() {

@@ -77,7 +77,7 @@ def test_tools_are_listed_before_torch_is_loaded(tmp_path: Path) -> None:
     with server(tmp_path) as wire:
         wire.send(id=1, method="tools/list")
         tools = wire.answer(1)["result"]["tools"]
-        assert len(tools) == 21
+        assert len(tools) == 22
         loaded = Path(f"/proc/{wire.process.pid}/maps").read_text()
         assert "libtorch" not in loaded and "llvmlite" not in loaded
         wire.call(2, "init_model", preset="tiny", context_mixing=False)

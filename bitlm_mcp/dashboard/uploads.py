@@ -70,7 +70,7 @@ class Uploads:
             await self._check_room(0, declared_bytes(request))
             with named_os_errors("the file"):
                 # It has no name, so nothing of it can stay, however this ends.
-                nameless = await off_loop(lambda: tempfile.TemporaryFile(dir=self._workspace.settings.state_dir))
+                nameless = await off_loop(self._nameless)
                 async with anyio.wrap_file(nameless) as file:
                     await self._write(request, file)
                     with tool_errors(tool.name):
@@ -78,6 +78,9 @@ class Uploads:
                         return both_channels(await off_loop(self._stored, nameless, filename, checked))
 
         return await self._calls.make(request, tool.name, arguments, PARAMETERS, act, 201)
+
+    def _nameless(self) -> IO[bytes]:
+        return tempfile.TemporaryFile(dir=self._workspace.settings.state_dir)
 
     async def _write(self, request: Request, file: anyio.AsyncFile[bytes]) -> None:
         """Write a body to a file as it comes."""

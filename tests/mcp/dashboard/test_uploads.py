@@ -31,9 +31,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield one
 
 
-@pytest.fixture
-def page(made: Server) -> Page:
+@pytest.fixture(scope="module")
+def one_page(made: Server) -> Page:
     return Page(made.workspace)
+
+
+@pytest.fixture
+def page(one_page: Page) -> Page:
+    """The page, before any call."""
+    one_page.calls.clear()
+    return one_page
 
 
 def left_behind(made: Server) -> list[Path]:

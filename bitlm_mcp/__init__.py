@@ -7,7 +7,8 @@
     the state       database  records: what is recorded, in one SQLite file
                     presence  leases: which servers share a directory, and which of them may write a model
                     datasets  dataset_files  data_files  job_files: bytes on the disk
-                    history  snapshot  events: what is known of each model; the one picture that everyone reads
+                    history  snapshot  activity  events: what is known of each model, what servers do; the one picture
+                    that everyone reads
     the work        jobs  runner  model_store  workspace  operations: begun, followed, recorded, shown
                     compute: the side that has torch, in a thread or in a process of its own
                     safety: gates of sessions, and outputs that wait for a person
@@ -23,7 +24,7 @@
                     patch_commands: a file cut into patches; compile_command: kernels, before they are needed
                     bench  bench_app  bench_reports  bench_commands  bench_compression  bench_codecs  bench_decoding
                     bench_diffusion  bench_samples  bench_safety  bench_repair  bench_patches  bench_growth
-                    bench_progressive  bench_distill  bench_quantize: measuring
+                    bench_progressive  bench_distill  bench_quantize  bench_pages  bench_page_readers: measuring
 
 Importing this package does nothing.
 """

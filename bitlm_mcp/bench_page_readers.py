@@ -1,8 +1,6 @@
 """Open pages for `bitlm bench pages`, in a process of their own, so that what reading costs is not counted with the server.
 
-    python -m bitlm_mcp.bench_page_readers PORT
-
-stdin:  a line with the number of streams to open, all at once; then an empty line: close them
+stdin:  a line with the port; then a line with the number of streams to open, all at once; then an empty line: close them, …
 stdout: `ready` when each has had its first event; then what was read meanwhile, as a line of JSON, see `Read`
 
 A stream is a plain socket whose bytes are thrown away; the first is looked through for the steps it tells of. One whose words
@@ -33,9 +31,10 @@ class Read:
     steps: dict[int, float] = field(default_factory=dict)
 
 
-def serve(port: int) -> None:
+def serve() -> None:
     """Do as stdin says until it ends."""
     orders = iter(sys.stdin)
+    port = int(next(orders))
     for line in orders:
         streams = [_opened(port) for _ in range(int(line))]
         _say("ready")
@@ -86,4 +85,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve()

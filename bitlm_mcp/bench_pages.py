@@ -46,11 +46,12 @@ FIRST_STEPS = 5
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn: steps trained, CPU seconds of the server with its training, seconds, and bytes that all pages read."""
+    """One turn: steps trained, CPU seconds of the server and of its training alone, seconds, and bytes that all pages read."""
 
     pages: int
     steps: int
     cpu_s: float
+    training_cpu_s: float
     wall_s: float
     bytes_read: int
 
@@ -60,6 +61,7 @@ class PagesReport:
     """Throughput with nobody looking on and with so many pages; what the pages cost, in percent of it.
 
     lost: of all turns together. The middle of the pairs of turns says the same, less moved by one turn that was disturbed.
+    beside: CPU of the server that is not its training, in percent of both: what other programs do moves it least.
     event_ms: from the moment a step could be seen by all to the read of the event that tells of it.
     """
 
@@ -73,6 +75,8 @@ class PagesReport:
     steps_per_s: float
     lost_wall_percent: float
     lost_wall_percent_median: float
+    beside_percent_alone: float
+    beside_percent: float
     event_ms_median: float
     event_ms_p95: float
     kilobytes_per_page_s: float
@@ -122,7 +126,7 @@ class _Clock(Changes):
 
 
 @contextmanager
-def _training(state: Path, preset: str) -> Iterator[tuple[_Clock, int]]:
+def _training(state: Path, preset: Preset) -> Iterator[tuple[_Clock, int]]:
     """A server with a training that lasts as long as the block, and its port."""
     settings = ServerSettings(state_dir=state, threads=1)
     workspace = Workspace(settings)
@@ -152,10 +156,11 @@ def _training(state: Path, preset: str) -> Iterator[tuple[_Clock, int]]:
 
 @contextmanager
 def _readers(port: int) -> Iterator[tuple[IO[str], IO[str]]]:
-    command = [sys.executable, "-m", "bitlm_mcp.bench_page_readers", str(port)]
+    command = [sys.executable, "-m", "bitlm_mcp.bench_page_readers"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603 - our own
         orders, answers = child.stdin, child.stdout
         assert orders is not None and answers is not None  # noqa: S101 - as asked for
+        _order(orders, f"{port}")
         try:
             yield orders, answers
         finally:
@@ -167,13 +172,21 @@ def _turn(clock: _Clock, orders: IO[str], answers: IO[str], looking: int, second
     _order(orders, f"{looking}")
     if answers.readline() != "ready\n":
         raise BenchError("the pages could not be opened: the log above says why")
-    steps, cpu, wall = clock.step, time.process_time(), time.monotonic()
+    before = _clocks(clock)
     time.sleep(seconds)
-    steps, cpu, wall = clock.step - steps, time.process_time() - cpu, time.monotonic() - wall
+    steps, cpu, training, wall = (b - a for a, b in zip(before, _clocks(clock), strict=True))
     _order(orders, "")
     read = json.loads(answers.readline())
     told_at |= {int(step): at for step, at in read["steps"].items()}
-    return Turn(looking, steps, cpu, wall, read["bytes_"])
+    return Turn(looking, int(steps), cpu, training, wall, read["bytes_"])
+
+
+def _clocks(clock: _Clock) -> tuple[float, float, float, float]:
+    """Steps, CPU seconds of this process and of the thread that trains in it, and seconds."""
+    ident = next(thread.ident for thread in threading.enumerate() if thread.name == "bitlm-compute")
+    assert ident is not None  # noqa: S101 - it trains
+    training = time.clock_gettime(time.pthread_getcpuclockid(ident))
+    return clock.step, time.process_time(), training, time.monotonic()
 
 
 def _report(count: int, turns: Sequence[Turn], event_ms: Sequence[float]) -> PagesReport:
@@ -194,10 +207,16 @@ def _report(count: int, turns: Sequence[Turn], event_ms: Sequence[float]) -> Pag
         steps_per_s=wall[1],
         lost_wall_percent=_lost(wall[0], wall[1]),
         lost_wall_percent_median=statistics.median(_lost(a.steps / a.wall_s, b.steps / b.wall_s) for a, b in pairs),
+        beside_percent_alone=_beside(alone),
+        beside_percent=_beside(seen),
         event_ms_median=statistics.median(event_ms),
         event_ms_p95=sorted(event_ms)[min(len(event_ms) - 1, int(0.95 * len(event_ms)))],
         kilobytes_per_page_s=sum(turn.bytes_read for turn in seen) / sum(turn.wall_s * turn.pages for turn in seen) / 1000,
     )
+
+
+def _beside(turns: Sequence[Turn]) -> float:
+    return 100 * (1 - sum(turn.training_cpu_s for turn in turns) / sum(turn.cpu_s for turn in turns))
 
 
 def _lost(alone: float, seen: float) -> float:

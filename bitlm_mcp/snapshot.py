@@ -266,11 +266,11 @@ class Snapshot:
     calls: tuple[Call, ...] = ()
 
     def summary(self) -> dict[str, Any]:
-        """The state without histories, servers and calls, as plain JSON values."""
+        """The state without histories, previews, servers and calls, as plain JSON values."""
         return {
             "version": self.version,
             "models": [model.summary() for model in self.models.values()],
-            "jobs": [plain(job) for job in self.jobs.values()],
+            "jobs": [_briefly(job) for job in self.jobs.values()],
             "datasets": [plain(dataset) for dataset in self.datasets.values()],
             "checkpoints": [plain(checkpoint) for checkpoint in self.checkpoints.values()],
         }
@@ -281,6 +281,12 @@ def plain(view: JobView | DatasetView | CheckpointView | Call | Mark) -> dict[st
     values = {name: getattr(view, name) for name in view.__slots__}
     if isinstance(view, JobView) and view.result is not None:
         values["result"] = {name: value for name, value in view.result.items() if not _is_long(value)}
+    return values
+
+
+def _briefly(job: JobView) -> dict[str, Any]:
+    values = plain(job)
+    del values["preview"]
     return values
 
 

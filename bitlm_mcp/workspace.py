@@ -126,8 +126,8 @@ class Workspace:
 
     def show_activity(self) -> None:
         """Take note of calls, and of leases that were taken or given back. Blocks: not for the event loop."""
+        activity = self._activity()  # before the lock: a training waits for that at every step, and must not for the disk
         with self._lock:
-            activity = self._activity()
             if any(activity[name] is not getattr(self.snapshot, name) for name in activity):
                 self._replace(**activity)
 

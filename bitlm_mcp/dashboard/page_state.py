@@ -39,9 +39,12 @@ class PageState:
 
 
 def whole(snapshot: Snapshot) -> dict[str, Any]:
-    """The state without histories: the summary, with marks, servers and calls."""
-    models = [_model(model) for model in snapshot.models.values()]
-    return snapshot.summary() | {"models": models} | {name: show(snapshot) for name, show in _ACTIVITY.items()}
+    """The state without histories: the summary, with marks, previews, servers and calls."""
+    told = {
+        "models": [_model(model) for model in snapshot.models.values()],
+        "jobs": [plain(job) for job in snapshot.jobs.values()],
+    }
+    return snapshot.summary() | told | {name: show(snapshot) for name, show in _ACTIVITY.items()}
 
 
 def change(before: Snapshot, now: Snapshot) -> dict[str, Any] | None:

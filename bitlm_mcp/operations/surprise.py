@@ -43,9 +43,8 @@ def show_surprise(
     command = commands.ShowSurprise(
         model=ref, data=part, offset=offset, num_bytes=num_bytes, cells=cells, shown_at=first, shown=shown
     )
-    told = (
-        f"dataset {source.dataset_id}, {'held out' if held_out else 'all of it'}" if source.dataset_id else "sent with the call"
-    )
+    looked_at = "held out" if held_out else "all of it"
+    told = f"dataset {source.dataset_id}, {looked_at}" if source.dataset_id else "sent with the call"
     job = Job("show_surprise", model_id, Urgency.READ, command, job_id=job_id, recorded=True)
     job.on_completed = lambda answer: _result(answer, model_id, told)
     return submit_recorded(workspace, job)

@@ -8,7 +8,7 @@ from mcp.server.mcpserver import Context
 from pydantic import Field
 
 from bitlm_core import SamplingConfig
-from bitlm_mcp.compute.answers import GenerationOutcome
+from bitlm_mcp.compute.answers import FillingOutcome, GenerationOutcome
 from bitlm_mcp.operations import reading as operations
 from bitlm_mcp.operations.data import Source
 from bitlm_mcp.results import Result
@@ -37,7 +37,7 @@ from bitlm_mcp.tools.parameters import (
     prompt_bytes,
     within_window,
 )
-from bitlm_mcp.tools.safety import answered, hand_over
+from bitlm_mcp.tools.safety import answered, hand_over, mark_failed
 from bitlm_mcp.tools.sources import given_data, given_long_input, unpacked
 from bitlm_mcp.tools.templates import (
     DEFAULT_GAP,
@@ -190,7 +190,9 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
             seed=seed,
         )
         job = operations.diffusion_sample(workspace, model_id, given, sampling, compress_output, traced=trace)
-        return filling_result(await answer(workspace, job, ctx))
+        found: FillingOutcome = await answer(workspace, job, ctx)
+        mark_failed(workspace, model_id, found)
+        return filling_result(found)
 
     return [
         ToolSpec(score, "Score", read_only=True, destructive=False, idempotent=True),

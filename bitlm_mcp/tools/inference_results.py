@@ -140,7 +140,7 @@ class InferLongResult(CompressedInput, CompressedOutput):
     job_id: str
     status: Status
     predicted_bits_base64: Annotated[str | None, Field(description="Nine bits a byte with parity, packed, base64.")] = None
-    returned_bits: int | None = None
+    returned_bits: Annotated[int | None, Field(description="Bits in it; what its last byte has beyond is padding.")] = None
     num_bits: int | None = None
     bits_per_byte: FiniteOrNone = None
     accuracy: FiniteOrNone = None

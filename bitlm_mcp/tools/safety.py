@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 
 from bitlm_core import SafetyGateError
 from bitlm_mcp.call_gate import client_of
-from bitlm_mcp.compute.answers import GenerationOutcome
+from bitlm_mcp.compute.answers import FillingOutcome, GenerationOutcome
 from bitlm_mcp.operations import safety as operations
 from bitlm_mcp.results import NeedsAnswer, Result
 from bitlm_mcp.safety import WITHHELD_S, Sample
@@ -63,6 +63,12 @@ async def hand_over(
         workspace.withheld.hold(sample)
         return await _asked(workspace, ctx, sample)
     return _pending(workspace, sample)
+
+
+def mark_failed(workspace: Workspace, model_id: str, found: FillingOutcome) -> None:
+    """Show on the model's curve that the gate failed what was drawn; it is handed over all the same."""
+    if found.verdict and found.verdict.reasons:
+        workspace.gate_marks.add(model_id, found.step, "an output failed", found.verdict.reasons)
 
 
 def answered(workspace: Workspace, ctx: Context[Any, Any]) -> Result | None:

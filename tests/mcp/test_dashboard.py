@@ -101,7 +101,7 @@ def test_status_is_the_summary_and_more(client: TestClient) -> None:
     body = response.json()
     assert response.headers["etag"] == f'"{body.pop("boot")}-7"'
     expected = snapshot().summary() | {"read_only": False}
-    expected["jobs"][0] |= {"bytes_per_second": None, "growths": []}  # infinite, and a tuple: JSON has neither
+    expected["jobs"][0] |= {"bytes_per_second": None, "growths": [], "preview": None}  # infinite, and a tuple: JSON has neither
     expected["models"][0]["marks"] = [{"step": 20, "kind": "drift", "text": "k drifted"}]
     expected["models"][1]["marks"] = []
     server = {"server_id": "ab", "pid": 7, "host": "here", "started": 1.0, "here": True}

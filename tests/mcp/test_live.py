@@ -27,6 +27,7 @@ from bitlm_mcp.operations.models import delete
 from bitlm_mcp.server import build_server
 from bitlm_mcp.snapshot import CheckpointView, Snapshot
 from bitlm_mcp.transports import WebServer, listen
+from tests.mcp.whole_server import web
 from tests.mcp.workspaces import Server, server, wait_until
 
 
@@ -53,7 +54,7 @@ class Page:
         while line := self.response.readline().decode():
             name, _, value = line.rstrip("\n").partition(": ")
             told |= {name: value} if name else {}
-            if line == "\n" and "data" in told:
+            if line == "\n" and "id" in told:
                 self.last = told["id"]
                 self.seen.append(told["event"])
                 self._take(told["event"], json.loads(told["data"]))
@@ -110,12 +111,12 @@ def served(state: Path) -> Iterator[Served]:
         routes = [*dashboard_routes(made.workspace), *live.routes()]
         app = build_app(build_server([]), made.workspace.settings, routes, [live.run])
         sock = listen("127.0.0.1", 0)
-        web = WebServer(app, made.workspace.settings, own_signals=False, on_leave=live.stop)
-        thread = threading.Thread(target=web.run, kwargs={"sockets": [sock]})
+        behind = WebServer(app, made.workspace.settings, own_signals=False, on_leave=live.stop)
+        thread = threading.Thread(target=behind.run, kwargs={"sockets": [sock]})
         thread.start()
-        found = Served(made, live, sock.getsockname()[1], web)
+        found = Served(made, live, sock.getsockname()[1], behind)
         try:
-            wait_until(lambda: web.started, "the server starts")
+            wait_until(lambda: behind.started, "the server starts")
             yield found
         finally:
             found.stop()
@@ -140,7 +141,7 @@ def status(at: Served) -> dict[str, Any]:
 def test_what_a_page_puts_together_is_what_the_server_says(tmp_path: Path) -> None:
     with served(tmp_path / "state") as at:
         page = at.page()
-        headers = at.pages[0].response.headers
+        headers = page.response.headers
         assert (headers["content-type"], headers["cache-control"]) == ("text/event-stream", "no-store")
         assert headers["x-accel-buffering"] == "no"
         assert page.read() and page.seen == ["state"]
@@ -191,6 +192,16 @@ def test_open_pages_end_with_the_server_and_are_not_waited_for(tmp_path: Path, c
         at.page()
 
 
+def test_who_asks_for_the_headers_alone_holds_no_stream(tmp_path: Path) -> None:
+    with server(tmp_path / "state") as made:
+        live = Live(made.workspace)
+        with TestClient(
+            build_app(build_server([]), made.workspace.settings, live.routes()), base_url="http://127.0.0.1"
+        ) as web:
+            found = web.head("/api/events")
+            assert (found.status_code, found.headers["content-type"], live._streams) == (200, "text/event-stream", 0)
+
+
 def test_no_more_pages_than_there_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "MAX_STREAMS", 1)
     with served(tmp_path / "state") as at:
@@ -205,19 +216,14 @@ def test_no_more_pages_than_there_may_be(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_settings_of_one_model(tmp_path: Path) -> None:
-    with server(tmp_path / "state") as made:
-        made.create("m")
-        routes = [*dashboard_routes(made.workspace), *Live(made.workspace).routes()]
-        with TestClient(build_app(build_server([]), made.workspace.settings, routes), base_url="http://127.0.0.1") as client:
-            found = client.get("/api/models/m").json()
-            assert found["config"] == made.workspace.model("m").config and found["model_id"] == "m"
-            assert (found["boot"], found["version"]) == (
-                client.get("/api/status").json()["boot"],
-                2 + 1 * (found["version"] - 2),
-            )
-            assert "points" in client.get("/api/models/m/history").json()
-            unknown = client.get("/api/models/none")
-            assert unknown.status_code == 404 and "known: m" in unknown.json()["error"]
+    with web(tmp_path / "state") as whole:
+        whole.prepared("m")
+        found, status = (whole.http.get(f"/api/{name}").json() for name in ("models/m", "status"))
+        assert (found["model_id"], found["boot"]) == ("m", status["boot"]) and found["version"] <= status["version"]
+        assert found["config"]["model"]["d_model"] == 32
+        assert "points" in whole.http.get("/api/models/m/history").json()
+        unknown = whole.http.get("/api/models/none")
+        assert unknown.status_code == 404 and "known: m" in unknown.json()["error"]
 
 
 def test_another_server_is_seen_with_its_jobs_calls_and_leases(tmp_path: Path) -> None:
@@ -276,6 +282,7 @@ class Fake:
 @asynccontextmanager
 async def running(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Live]:
     monkeypatch.setattr(room, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(room, "INTERVAL_PER_STREAM_S", 0.0)
     workspace: Any = fake
     live = Live(workspace)
     async with anyio.create_task_group() as group:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from bitlm_core import DiffusionSampling, Template
 from bitlm_mcp.compute.events import PREVIEWED_BYTES, Ended, Preview, Progress
 from bitlm_mcp.compute.isolated import Told
+from bitlm_mcp.jobs import Job
 from bitlm_mcp.operations.reading import diffusion_sample
 from tests.mcp.stages import client
 from tests.mcp.workspaces import Server, server
@@ -56,8 +58,18 @@ def test_what_is_shown_agrees_with_what_is_told_of_it(made: Server) -> None:
 
 
 def test_a_job_shows_it_while_it_runs_and_nothing_keeps_it(made: Server) -> None:
-    job = diffusion_sample(made.workspace, "m", Template.marked(b"a_"), DiffusionSampling(steps=1))
-    made.completed(job)
+    seen, published = list[Any](), made.workspace.runner._published
+
+    def see(job: Job) -> None:
+        published(job)
+        seen.append(made.workspace.snapshot.jobs[job.job_id].preview)
+
+    with patch.object(made.workspace.runner, "_published", see):
+        job = diffusion_sample(made.workspace, "m", Template.marked(b"a_bc"), DiffusionSampling(steps=1))
+        made.completed(job)
+    assert seen[0] is None and seen[-1] is None  # queued, and over; of the passes between the first is always told
+    data = base64.b64encode(job.answer.data).decode()  # type: ignore[union-attr]
+    assert seen[1] == {"data_base64": data, "known_base64": "/////w=="}
     job.status = "running"
     job.advance(Progress(share=0.5, preview=Preview(data=b"a\0", known=b"\xff\0")))
     assert job.view().preview == {"data_base64": "YQA=", "known_base64": "/wA="}

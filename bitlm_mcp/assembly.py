@@ -12,6 +12,7 @@ from bitlm_mcp.completions import register_completions
 from bitlm_mcp.dashboard.acts import act_routes
 from bitlm_mcp.dashboard.live import Live
 from bitlm_mcp.dashboard.routes import dashboard_routes
+from bitlm_mcp.extensions.apps import app_uri, apps
 from bitlm_mcp.extensions.job_tasks import POLICIES, job_tasks
 from bitlm_mcp.extensions.tasks import Tasks
 from bitlm_mcp.housekeeping import Housekeeper
@@ -64,7 +65,7 @@ def all_tools(workspace: Workspace) -> list[ToolSpec]:
         "telemetry": [*telemetry_tools(workspace), *patch_tools(workspace)],
         "checkpoints": checkpoint_tools(workspace),
     }
-    specs = [replace(spec, toolset=name) for name, found in sets.items() for spec in found]
+    specs = [replace(spec, toolset=name, ui=app_uri(spec.tool_name)) for name, found in sets.items() for spec in found]
     return [replace(spec, toolset="tuning") if spec.tool_name in TUNING else spec for spec in specs]
 
 
@@ -101,7 +102,7 @@ def assemble(settings: ServerSettings) -> Assembly:
         tools,
         register=[register_resources(workspace), register_prompts, register_completions(workspace), notifications.register],
         subscriptions=notifications.bus,
-        extensions=[Tasks(POLICIES, job_tasks(workspace))],
+        extensions=[Tasks(POLICIES, job_tasks(workspace)), *apps(tools)],
         middleware=[gate, prompt_errors],
     )
     housekeeper = Housekeeper(workspace, calls)

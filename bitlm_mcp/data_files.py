@@ -29,7 +29,7 @@ class DataFiles:
         Raises ConfigError for a path that does not exist or leads outside the allowed roots.
         """
         with named_os_errors(f"the path {path[:80]!r}"):
-            return map(file_chunks, self._files(path))
+            return map(_chunks, self._files(path))
 
     def _files(self, path: str) -> list[Path]:
         real = self._resolved(path)
@@ -76,8 +76,7 @@ def _hidden(file: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in file.relative_to(root).parts) or file.is_symlink()
 
 
-def file_chunks(file: Path) -> Iterator[bytes]:
-    """The bytes of a file, a chunk at a time."""
+def _chunks(file: Path) -> Iterator[bytes]:
     with file.open("rb") as stream:
         while chunk := stream.read(CHUNK):
             yield chunk

@@ -73,7 +73,8 @@ class DatasetStore:
         """
         self.check_free(dataset_id, overwrite)
         with named_os_errors("the data"):
-            scratch = self.new_scratch()
+            make_folder(self.root)
+            scratch = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.root))
             try:
                 free = shutil.disk_usage(self.root).free
                 about = store_bytes(documents, scratch, holdout_fraction, source, free, records)
@@ -93,12 +94,6 @@ class DatasetStore:
         for scratch in self.root.glob(".adding-*"):
             shutil.rmtree(scratch, ignore_errors=True)
         sweep_folders(self.root)
-
-    def new_scratch(self) -> Path:
-        """A new folder for what is being added; whoever asks for it removes it. Raises ConfigError where none can be made."""
-        with named_os_errors("the data"):
-            make_folder(self.root)
-            return Path(tempfile.mkdtemp(prefix=".adding-", dir=self.root))
 
     def check_free(self, dataset_id: str, overwrite: bool) -> None:
         """Raise UnknownHandleError for an id that cannot be, ConfigError for one that is taken and is not to be replaced."""

@@ -59,6 +59,8 @@ class ToolSpec:
     name: str = ""
     toolset: str = ""
     lists_rare: bool = False
+    ui: str = ""
+    """The `ui://` page that a host may show the result with; every other host shows the result itself."""
 
     @property
     def tool_name(self) -> str:
@@ -80,6 +82,11 @@ class ToolSpec:
             idempotent_hint=self.idempotent,
             open_world_hint=self.open_world,
         )
+
+    @property
+    def meta(self) -> dict[str, Any] | None:
+        """What hosts find the page by: the specification's name, and the flat one that hosts of its drafts look for."""
+        return {"ui": {"resourceUri": self.ui}, "ui/resourceUri": self.ui} if self.ui else None
 
 
 class StrictTool(Tool):
@@ -128,6 +135,7 @@ def build_tool(spec: ToolSpec) -> StrictTool:
         is_async=True,
         context_kwarg=context,
         annotations=spec.annotations,
+        meta=spec.meta,
         arguments_model=model,
         checked=checked,
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +16,7 @@ from bitlm_mcp.cli import app, bench
 from bitlm_mcp.host_config import Host
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.workspace import Workspace
+from tests.mcp.command_line import done
 
 ROOT = Path(__file__).parents[1]
 HOSTS = [["config", host] for host in get_args(Host)]
@@ -60,8 +59,7 @@ def test_the_files_it_names_exist() -> None:
 
 @pytest.mark.parametrize("command", [["serve", "--help"], ["demo", "--help"], ["bench", "--help"], ["--version"], *HOSTS])
 def test_its_commands_answer(command: list[str]) -> None:
-    found = subprocess.run([sys.executable, "-m", "bitlm_mcp", *command], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert found.returncode == 0 and found.stdout
+    assert done(*command)
 
 
 def test_options_it_names_are_real() -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.kernels.context_mixing import entry_points
 from bitlm_core.kernels.mixing_layout import BIG_ENDIAN, EXPERT_LIMIT, EXPERT_ONE, KIND, TOTAL, TRUST, Memory, new_scratch
+from bitlm_core.kernels.mixing_pass import pass_entry_point
 from bitlm_core.mixing.coding import ByteDecoder, ByteEncoder, put_back
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.profile import KINDS, Profile
@@ -75,7 +76,8 @@ class ContextMixer:
         _check_bytes(data)
         says = stretched(expert, (data.size, 8))
         out = np.zeros((data.size, 8), np.int32)
-        contiguous = np.ascontiguousarray(data)
+        contiguous = np.ascontiguousarray(data).view()
+        contiguous.flags.writeable = False  # whoever calls: the kernel is compiled once for each type
         entry_points().read(self._memory, tables(), new_scratch(), contiguous, says, int(expert is not None), learn, out)
         return out.astype(np.float32) / np.float32(OUTPUT_ONE)
 
@@ -165,6 +167,11 @@ class ContextMixer:
     def start_document(self) -> None:
         """An unrelated stream begins: forget the bytes read so far as context; keep all that was learned."""
         forget_context(self._memory)
+
+    def pass_over(self, data: NDArray[np.uint8]) -> None:
+        """Move the context past bytes [N], as `read` with `learn=False` would, without predicting them."""
+        _check_bytes(data)
+        pass_entry_point()(self._memory, tables(), np.ascontiguousarray(data))
 
     def copy(self) -> ContextMixer:
         """An independent mixer in the same state."""

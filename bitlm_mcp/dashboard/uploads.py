@@ -1,9 +1,9 @@
 """A file from the page as a dataset: PUT /api/datasets/{dataset_id}?filename&records&holdout_fraction&overwrite.
 
 The body is the file's bytes (application/octet-stream). All that can be refused is refused before it is read; then it goes
-into a file of the state directory as it comes, and from there the way of all datasets. Nothing of it stays in memory, and
-nothing on the disk when the page goes away, the disk is full, or it turns out too large. It is a call of add_dataset: the same
-checks, the same limit, the same record.
+into a file without a name in the state directory as it comes, and from there the way of all datasets. Nothing of it stays in
+memory, and nothing on the disk when the page goes away, the disk is full, or it turns out too large. It is a call of
+add_dataset: the same checks, the same limit, the same record.
 
 201 {"result": as add_dataset} | 422 {"error", "names"} | 413 | 415 | 403 with --read-only | 429
 """
@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
-from typing import Any
+import tempfile
+from contextlib import aclosing
+from functools import partial
+from typing import IO, Any
 
 import anyio
 from mcp.server.mcpserver import Context
@@ -28,13 +28,13 @@ from bitlm_mcp.arguments import ArgumentError, check_arguments, shown
 from bitlm_mcp.call_gate import storable
 from bitlm_mcp.dashboard.page_calls import PageCalls
 from bitlm_mcp.dashboard.wire import TooLargeError, declared_bytes, refused
-from bitlm_mcp.data_files import file_chunks, named_os_errors
+from bitlm_mcp.data_files import CHUNK, named_os_errors
 from bitlm_mcp.dataset_files import SPARE_DISK_BYTES
 from bitlm_mcp.errors import tool_errors
 from bitlm_mcp.operations.data import add_dataset
 from bitlm_mcp.results import both_channels
 from bitlm_mcp.schemas import StrictTool
-from bitlm_mcp.tools.data import dataset_result
+from bitlm_mcp.tools.data import DatasetResult, dataset_result
 from bitlm_mcp.tools.waiting import off_loop
 from bitlm_mcp.workspace import Workspace
 
@@ -67,29 +67,25 @@ class Uploads:
             with tool_errors(tool.name):
                 checked = _checked(request, tool, arguments)
                 await off_loop(self._workspace.datasets.check_free, checked["dataset_id"], checked["overwrite"])
-            async with self._received(request) as file:
-                with tool_errors(tool.name):
-                    return both_channels(await off_loop(self._stored, file, request.query_params.get("filename"), checked))
+            await self._check_room(0, declared_bytes(request))
+            with named_os_errors("the file"):
+                # It has no name, so nothing of it can stay, however this ends.
+                nameless = await off_loop(self._nameless)
+                async with anyio.wrap_file(nameless) as file:
+                    await self._write(request, file)
+                    with tool_errors(tool.name):
+                        filename = request.query_params.get("filename")
+                        return both_channels(await off_loop(self._stored, nameless, filename, checked))
 
         return await self._calls.make(request, tool.name, arguments, PARAMETERS, act, 201)
 
-    @asynccontextmanager
-    async def _received(self, request: Request) -> AsyncIterator[Path]:
-        """The body in a file, for as long as the block lasts."""
-        await self._check_room(0, declared_bytes(request))
-        scratch = await off_loop(self._workspace.datasets.new_scratch)
-        try:
-            with named_os_errors("the file"):
-                await self._write(request, scratch / "upload")
-            yield scratch / "upload"
-        finally:
-            with anyio.CancelScope(shield=True):
-                await off_loop(shutil.rmtree, scratch, ignore_errors=True)
+    def _nameless(self) -> IO[bytes]:
+        return tempfile.TemporaryFile(dir=self._workspace.settings.state_dir)
 
-    async def _write(self, request: Request, path: Path) -> None:
+    async def _write(self, request: Request, file: anyio.AsyncFile[bytes]) -> None:
         """Write a body to a file as it comes."""
         size = looked = 0
-        async with await anyio.open_file(path, "wb") as file, aclosing(request.stream()) as stream:
+        async with aclosing(request.stream()) as stream:
             while True:
                 with anyio.move_on_after(SILENCE_S) as waiting:
                     chunk = await anext(stream)
@@ -121,13 +117,12 @@ class Uploads:
                 limit=max(0, free // 2),
             )
 
-    def _stored(self, file: Path, filename: str | None, checked: dict[str, Any]) -> Any:
+    def _stored(self, file: IO[bytes], filename: str | None, checked: dict[str, Any]) -> DatasetResult:
+        file.seek(0)
         source = f"upload of {storable(filename, MAX_FILENAME)}" if filename else "upload"
-        names = ("dataset_id", *_ASKED)
-        view = add_dataset(
-            self._workspace, documents=[file_chunks(file)], source=source, **{name: checked[name] for name in names}
-        )
-        return dataset_result(view)
+        documents = [iter(partial(file.read, CHUNK), b"")]
+        settings = {name: checked[name] for name in ("dataset_id", *_ASKED)}
+        return dataset_result(add_dataset(self._workspace, documents=documents, source=source, **settings))
 
 
 def _asked(request: Request, tool: StrictTool) -> dict[str, Any]:

@@ -27,12 +27,14 @@ Attention = Annotated[
 ChunkSize = Annotated[int | None, Field(ge=1, le=131_072, description="Positions a chunk.")]
 Overlap = Annotated[int | None, Field(ge=0, le=131_072, description="Positions seen before the chunk.")]
 Reversible = Annotated[bool | None, Field(description="Memory flat in depth, half more time.")]
-UseCheckpoint = Annotated[bool | None, Field(description="Less memory, some more time.")]
+UseCheckpoint = Annotated[bool | None, Field(description="Less memory, some more time.", json_schema_extra=RARE)]
 UseAct = Annotated[bool | None, Field(description="Easy positions skip layers.")]
 ActThreshold = Annotated[float | None, Field(gt=0, lt=1, description="Sum of chances to stop.", json_schema_extra=RARE)]
 NgramRows = Annotated[int | None, Field(ge=0, le=1_048_576, description="Rows per n-gram table.")]
 Diffusion = Annotated[Literal["shared", "own"] | None, Field(description="Who fills gaps: this network, or its own.")]
-Position = Annotated[Literal["rotary", "sinusoidal"] | None, Field(description="How positions are encoded.")]
+Position = Annotated[
+    Literal["rotary", "sinusoidal"] | None, Field(description="How positions are encoded.", json_schema_extra=RARE)
+]
 Patching = Annotated[Literal["entropy", "space", "fixed"] | None, Field(description="Where a patch ends.")]
 MeanPatchSize = Annotated[float | None, Field(ge=1, le=1024, description="Bytes per patch: 4.")]
 EntropyThreshold = Annotated[float | None, Field(ge=-16, le=16, description="Bits; else by mean size.", json_schema_extra=RARE)]

@@ -1,4 +1,4 @@
-"""get_telemetry, set_telemetry: how a model is doing, and how it is watched."""
+"""get_telemetry, show_training, set_telemetry: how a model is doing, and how it is watched."""
 
 from __future__ import annotations
 
@@ -138,11 +138,13 @@ def telemetry_tools(workspace: Workspace) -> list[ToolSpec]:
         full: Annotated[bool, Field(description="All of it.")] = False,
     ) -> TelemetryResult:
         """Read a model's loss, bits per byte, K, C, S, their history and drift alerts."""
-        found = telemetry_result(workspace, model_id, last, since_step, full=full)
-        while not full and 0 < last <= USUAL_STEPS and len(text_of(found).encode()) > MAX_TEXT_BYTES:
-            last = max(0, last - 2)
-            found = telemetry_result(workspace, model_id, last, since_step)
-        return found
+        if full or last > USUAL_STEPS:
+            return telemetry_result(workspace, model_id, last, since_step, full=full)
+        return short_telemetry(workspace, model_id, last, since_step)
+
+    async def show_training(model_id: ModelId = "default") -> TelemetryResult:
+        """Show the user a model's training, as a live page where the host can; you read what get_telemetry tells."""
+        return short_telemetry(workspace, model_id)
 
     async def set_telemetry(
         ctx: Context[Any, Any],
@@ -170,6 +172,7 @@ def telemetry_tools(workspace: Workspace) -> list[ToolSpec]:
 
     return [
         ToolSpec(get_telemetry, "Read telemetry", read_only=True, destructive=False, idempotent=True),
+        ToolSpec(show_training, "Show training", read_only=True, destructive=False, idempotent=True),
         ToolSpec(set_telemetry, "Set telemetry", read_only=False, destructive=False, idempotent=True),
     ]
 
@@ -201,6 +204,17 @@ def telemetry_result(
         left_out=_left_out(model_id, {name: value for name, value in told.items() if value}, after, full=full),
         version=workspace.snapshot.version,
     )
+
+
+def short_telemetry(
+    workspace: Workspace, model_id: str, last: int = USUAL_STEPS, since_step: int | None = None
+) -> TelemetryResult:
+    """As `telemetry_result` in short, with as many of the `last` points as fit into a short text."""
+    found = telemetry_result(workspace, model_id, last, since_step)
+    while last > 0 and len(text_of(found).encode()) > MAX_TEXT_BYTES:
+        last = max(0, last - 2)
+        found = telemetry_result(workspace, model_id, last, since_step)
+    return found
 
 
 def _columns(points: Sequence[HistoryPoint]) -> dict[str, list[Any]]:

@@ -14,7 +14,7 @@ from tests.faults.story import TINY, Story
 from tests.faults.victims import CannotInstall, Fault, Gone, ReadOnly, Refused, SmallDisk, SmallFiles, Victim, victim
 
 
-@pytest.mark.parametrize("num_bytes", [120_000, 250_000, 600_000])
+@pytest.mark.parametrize("num_bytes", [120_000, pytest.param(250_000, marks=pytest.mark.slow), 600_000])
 def test_files_that_cannot_grow_lose_nothing(tmp_path: Path, num_bytes: int) -> None:
     story, state = Story(random.Random(num_bytes)), tmp_path / "state"
     refused = 0

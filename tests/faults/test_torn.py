@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,15 +53,18 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield state
 
 
-@pytest.mark.parametrize("pattern", USES)
-@pytest.mark.parametrize("damage", DAMAGES)
+def some_of_all() -> Iterator[Any]:
+    """Each way to damage the database and, of every other file, one: in turn, so that each way is met. The rest is slow."""
+    for number, pattern in enumerate(USES):
+        for turn, damage in enumerate(DAMAGES):
+            quick = pattern == "bitlm.db" or turn == number % len(DAMAGES)
+            yield pytest.param(pattern, damage, marks=() if quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("pattern", "damage"), list(some_of_all()))
 def test_one_spoiled_file_harms_nothing_else(kept: Path, tmp_path: Path, pattern: str, damage: str) -> None:
     shutil.copytree(kept, state := tmp_path / "state")
-    files = list(state.glob(pattern))
-    assert files, pattern
-    for file in files:
-        content = DAMAGES[damage](file.read_bytes())
-        file.unlink() if content is None else file.write_bytes(content)
+    spoil(state, pattern, damage)
     tool, arguments = USES[pattern]
     with victim(state) as server:
         spoiled = pattern.split("/")[0] in ("models", "checkpoints", "datasets")
@@ -73,6 +77,32 @@ def test_one_spoiled_file_harms_nothing_else(kept: Path, tmp_path: Path, pattern
         assert server.stop() == 0
     with victim(state) as server:  # and once more, with what the first server made of it
         others_are_whole(server)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_spoiled_together_harms_nothing_else(kept: Path, tmp_path: Path, damage: str) -> None:
+    shutil.copytree(kept, state := tmp_path / "state")
+    patterns = [pattern for pattern in USES if not pattern.startswith("bitlm.db")]
+    for pattern in patterns:
+        spoil(state, pattern, damage)
+    with victim(state) as server:
+        for folder, name, *_ in (pattern.split("/") for pattern in patterns):
+            tool, arguments = next(use for pattern, use in USES.items() if pattern.startswith(f"{folder}/"))
+            if folder in ("models", "checkpoints", "datasets"):
+                with pytest.raises(Refused, match=f"'{name}'"):
+                    server.call(tool, **arguments)
+            else:
+                server.call(tool, **arguments)
+        others_are_whole(server)
+        assert server.stop() == 0
+
+
+def spoil(state: Path, pattern: str, damage: str) -> None:
+    files = list(state.glob(pattern))
+    assert files, pattern
+    for file in files:
+        content = DAMAGES[damage](file.read_bytes())
+        file.unlink() if content is None else file.write_bytes(content)
 
 
 def others_are_whole(server: Victim) -> None:

@@ -72,7 +72,7 @@ async def follow_tasks(client: Client, mode: str, model: str) -> None:
     if mode == "legacy":
         return
     check(client.protocol_version == "2026-07-28", client.protocol_version)
-    arguments = {"model_id": model, "dataset_id": model, "seconds": 4}
+    arguments = {"model_id": model, "dataset_id": model, "seconds": 2.5}  # longer than what is quick
     task = await fastmcp_tasks.call_tool_task(client, "train_step", arguments)
     result = await task.result()
     check(result.structured_content["status"] == "completed", result)

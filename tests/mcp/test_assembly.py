@@ -17,6 +17,7 @@ READING = {
     *("list_models", "wait_job", "list_jobs", "read_output", "score", "infer", "infer_long", "diffusion_sample"),
     *("show_surprise", "compress"),
     "get_telemetry",
+    "show_training",
 }
 EVERYTHING = READING | {
     *("init_model", "delete", "add_dataset", "train_step", "cancel_job", "save_checkpoint", "load_checkpoint"),
@@ -32,7 +33,7 @@ TUNING = {"set_telemetry", "calibrate_floors", "inspect_patches", "scale_model",
         ({"read_only": True}, READING),
         ({"toolsets": ["all"]}, EVERYTHING | TUNING),
         ({"toolsets": ["tuning"], "tools": ["infer"]}, TUNING | {"infer"}),
-        ({"toolsets": ["data", "telemetry"]}, {"add_dataset", "get_telemetry"}),
+        ({"toolsets": ["data", "telemetry"]}, {"add_dataset", "get_telemetry", "show_training"}),
         ({"tools": ["infer"]}, {"infer"}),
         ({"toolsets": ["data"], "tools": ["infer", "delete"]}, {"add_dataset", "infer", "delete"}),
         (

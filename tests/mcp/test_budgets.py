@@ -119,6 +119,7 @@ async def test_default_answers_are_short(full: Server) -> None:
             ("decompress", {"job_id": packed.structured_content["job_id"]}),
             ("repair", {"text": "some text, " * 30, "places": ["100:40"]}),
             ("get_telemetry", {"model_id": WATCHED}),
+            ("show_training", {"model_id": WATCHED}),
             ("set_telemetry", model | {"lambda_k": 0.12345678, "floor_s": 0.12345678}),
             ("inspect_patches", {"text": LONG * 30, "adaptive": True, "max_patch_size": 16}),
             ("quantize_model", {"model_id": NAMES[1]}),

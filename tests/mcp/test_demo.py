@@ -18,8 +18,8 @@ def demo(*options: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_whole_day_on_a_file_of_the_user(tmp_path: Path, text: bytes) -> None:
     file = tmp_path / "mine.txt"
-    file.write_bytes(text[:30_000])
-    found = demo("--data", str(file), "--seconds", "2", "--state-dir", str(tmp_path / "state"))
+    file.write_bytes(text[:6_000])
+    found = demo("--data", str(file), "--seconds", "1", "--state-dir", str(tmp_path / "state"))
     assert found.returncode == 0, found.stderr
     for expected in (
         "xz -9e",

@@ -8,25 +8,24 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
 from dummy_process import ENV
 
-from bitlm_mcp.doctor import Finding, examine
+from bitlm_mcp import doctor
+from bitlm_mcp.doctor import Finding, examine, examine_state
 from bitlm_mcp.host_config import Host, Launch, snippet_for
 from bitlm_mcp.operations.models import save
+from tests.mcp.command_line import invoked
 from tests.mcp.workspaces import server
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-async def findings(state: Path) -> dict[str, Finding]:
-    return {finding.what: finding async for finding in examine(state, dict(os.environ) | ENV)}
 
 
 @pytest.mark.anyio
@@ -41,14 +40,21 @@ async def test_a_healthy_directory_is_well_and_left_alone(tmp_path: Path) -> Non
         return {path: path.read_bytes() for path in state.rglob("*") if path.is_file() and "bitlm.db-" not in path.name}
 
     before = content()
-    found = await findings(state)
+    found = {finding.what: finding async for finding in examine(state, dict(os.environ) | ENV)}
     assert all(finding.good for finding in found.values()), found
     assert {"server over stdio", "tools/list", "engine", "database", "models", "checkpoints", "datasets"} <= found.keys()
     assert found["models"].found == "1, all whole"
     assert content() == before
 
 
-def test_damage_is_named_and_the_exit_code_tells(tmp_path: Path) -> None:
+async def no_server(state_dir: Path, environment: dict[str, str]) -> AsyncIterator[Finding]:
+    """In the place of the one that is started to look at it: above it was found to be well."""
+    for finding in ():
+        yield finding
+
+
+def test_damage_is_named_and_the_exit_code_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_server", no_server)
     state = tmp_path / "state"
     with server(state) as made:
         made.data()
@@ -57,16 +63,14 @@ def test_damage_is_named_and_the_exit_code_tells(tmp_path: Path) -> None:
     for file in (*(state / "models" / "bad").glob("*.safetensors"), *(state / "datasets" / "data").glob("*.data")):
         file.write_bytes(file.read_bytes()[:-1] + b"\0")
     (state / "bitlm.db").write_bytes(b"noise" * 1000)
-    command = [sys.executable, "-m", "bitlm_mcp", "doctor", "--state-dir", str(state)]
-    ended = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=200, check=False)
-    assert ended.returncode == 1 and "not well: database, models, datasets" in ended.stderr
+    ended = invoked("doctor", "--state-dir", state)
+    assert ended.exit_code == 1 and "not well: database, models, datasets" in ended.stderr
     bad = [line for line in ended.stdout.splitlines() if line.startswith("BAD")]
     assert len(bad) == 3 and "2, damaged: bad" in bad[1] and "1, damaged: data" in bad[2] and "file is not a database" in bad[0]
 
 
-@pytest.mark.anyio
-async def test_an_empty_place_is_well(tmp_path: Path) -> None:
-    found = await findings(tmp_path / "not" / "yet")
+def test_an_empty_place_is_well(tmp_path: Path) -> None:
+    found = {finding.what: finding for finding in examine_state(tmp_path / "not" / "yet")}
     assert all(finding.good for finding in found.values()) and "not made yet" in found["state directory"].found
     assert not (tmp_path / "not").exists()
 

@@ -37,6 +37,8 @@ async def read(client: Client, uri: str) -> Any:
 async def test_everything_can_be_listed_and_read(client: Client) -> None:
     listed = (await client.list_resources()).resources
     assert {str(found.uri) for found in listed} == {
+        "ui://bitlm/training.html",
+        "ui://bitlm/surprise.html",
         "bitlm://status",
         "bitlm://checkpoints",
         "bitlm://metrics-guide",

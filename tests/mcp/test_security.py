@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx2
 import pytest
-from dummy_process import ENV
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -26,6 +23,7 @@ from bitlm_mcp.assembly import assemble
 from bitlm_mcp.security import OPEN_PATHS, Guard, split_host
 from bitlm_mcp.server import build_server
 from bitlm_mcp.settings import ServerSettings
+from tests.mcp.command_line import invoked
 
 TOKEN = "-".join(("correct", "horse", "battery", "staple"))
 ROUTES = ["/", "/api/status", "/mcp", "/sse", "/messages/", "/messages/?session_id=0", "/health", "/no/such/route"]
@@ -285,13 +283,10 @@ async def test_a_page_that_is_not_open_shows_nothing_and_opens_no_dialog_for_its
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])  # noqa: S104
-def test_beyond_loopback_nothing_is_served_without_a_token(tmp_path: Path, host: str) -> None:
-    command = [sys.executable, "-m", "bitlm_mcp", "serve", "--http", "--host", host, "--port", "0"]
-    environment = {name: value for name, value in ENV.items() if name != "BITLM_TOKEN"}
-    done = subprocess.run(
-        [*command, "--state-dir", str(tmp_path)], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 2 and "no token is set" in done.stderr and done.stdout == ""
+def test_beyond_loopback_nothing_is_served_without_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.delenv("BITLM_TOKEN", raising=False)
+    found = invoked("serve", "--http", "--host", host, "--port", "0", "--state-dir", tmp_path)
+    assert found.exit_code == 2 and "no token is set" in found.stderr and found.stdout == ""
     assert not list(tmp_path.iterdir())
 
 

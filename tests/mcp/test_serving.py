@@ -77,14 +77,14 @@ def test_tools_are_listed_before_torch_is_loaded(tmp_path: Path) -> None:
     with server(tmp_path) as wire:
         wire.send(id=1, method="tools/list")
         tools = wire.answer(1)["result"]["tools"]
-        assert len(tools) == 21
+        assert len(tools) == 22
         loaded = Path(f"/proc/{wire.process.pid}/maps").read_text()
         assert "libtorch" not in loaded and "llvmlite" not in loaded
         wire.call(2, "init_model", preset="tiny", context_mixing=False)
         assert "libtorch" in Path(f"/proc/{wire.process.pid}/maps").read_text()
 
 
-def test_a_training_s_stdout_is_json_and_its_progress_grows(tmp_path: Path) -> None:
+def test_a_training_s_stdout_is_json_its_progress_grows_and_at_the_end_of_stdin_it_ends(tmp_path: Path) -> None:
     with server(tmp_path) as wire:
         train_without_end(wire)
         messages = [json.loads(line) for line in wire.lines]
@@ -99,17 +99,15 @@ def test_a_training_s_stdout_is_json_and_its_progress_grows(tmp_path: Path) -> N
         process.stdin.close()
         for line in process.stdout.read().splitlines():
             json.loads(line)
+        assert process.wait(STOP_S) == 0
+        assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-@pytest.mark.parametrize("end", ["eof", "SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("end", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)])
 def test_it_ends_cleanly_while_it_computes(tmp_path: Path, end: str) -> None:
     with server(tmp_path) as wire:
         train_without_end(wire)
-        if end == "eof":
-            assert wire.process.stdin is not None
-            wire.process.stdin.close()
-        else:
-            wire.process.send_signal(getattr(signal, end))
+        wire.process.send_signal(getattr(signal, end))
         assert wire.process.wait(STOP_S) == 0
         assert "Traceback" not in (tmp_path / "log").read_text()
 

@@ -33,6 +33,7 @@ FIXED = {
     "decompress": {"wait_s": 20},
     "repair": {"parity": False, "wait_s": 20},
     "get_telemetry": {"last": 20},
+    "show_training": {"model_id": "default"},
     "set_telemetry": {"model_id": "default"},
     "inspect_patches": {"first": 6, "wait_s": 20},
     "quantize_model": {"mode": "int8", "model_id": "default", "overwrite": False, "qat_steps": 0, "wait_s": 20},

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +11,7 @@ import torch
 
 from bitlm_core import ConfigError, EngineConfig, LearnReport, MixingConfig, learn_steps, preset_config
 from bitlm_core.bench import learn
-
-ROOT = Path(__file__).parents[3]
+from tests.mcp.command_line import done, invoked
 
 
 def test_it_trains_on_the_first_part_and_scores_the_rest(config_of: Callable[..., EngineConfig], text: bytes) -> None:
@@ -69,10 +66,8 @@ def test_what_cannot_be_done_is_refused(config_of: Callable[..., EngineConfig]) 
 def test_its_last_line_is_flat_json(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "data").write_bytes(text[:10_000])
     options = ["--data", str(tmp_path / "data"), "--seconds", "1", "--preset", "tiny", "--no-mixing", "--optimizer", "adamw"]
-    command = [sys.executable, "-m", "bitlm_mcp", "bench", "learn", *options]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    report = json.loads(found.stdout.splitlines()[-1])
+    report = json.loads(done("bench", "learn", *options).splitlines()[-1])
     assert report["bpb_static"] == report["bpb_network"] == report["bpb_online"] < 8
     assert all(isinstance(value, int | float | str | None) for value in report.values())
-    refused = subprocess.run([*command, "--preset", "huge"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert refused.returncode == 2 and "small" in refused.stderr
+    refused = invoked("bench", "learn", *options, "--preset", "huge")
+    assert refused.exit_code == 2 and "small" in refused.stderr

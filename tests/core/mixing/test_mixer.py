@@ -11,6 +11,7 @@ from bitlm_core.errors import ConfigError, ModelStateError
 from bitlm_core.kernels.mixing_layout import HEAD, MATCH
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.mixer import ContextMixer
+from bitlm_core.mixing.profile import Profile
 from bitlm_core.mixing.tables import bit_histories
 
 SMALL = MixingConfig(memory_mib=8, history_bytes=1 << 16)
@@ -259,3 +260,18 @@ def test_bit_histories_fit_a_byte_and_count() -> None:
     for _ in range(100):
         state = int(following[state, 0])
     assert counts[state].tolist() == [12, 2]  # old evidence gives way
+
+
+@pytest.mark.parametrize("profile", [Profile(), Profile(kind="records", period=5), Profile(kind="words", stride=2)])
+def test_what_is_passed_over_is_context_as_if_it_were_read(text: bytes, profile: Profile) -> None:
+    data = np.frombuffer(text[:3000], np.uint8)
+    reading = ContextMixer(MixingConfig(memory_mib=8), profile)
+    reading.read(data[:1500])
+    passing = reading.copy()
+    reading.read(data[1000:2500], learn=False)
+    passing.pass_over(data[1000:2500])
+    for name, array in reading.state_arrays().items():
+        assert np.array_equal(array, passing.state_arrays()[name]), name
+    assert np.array_equal(reading.read(data[2500:], learn=False), passing.read(data[2500:], learn=False))
+    with pytest.raises(ConfigError):
+        passing.pass_over(np.zeros((2, 2), np.uint8))

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from bitlm_core import ConfigError, ContextMixer, Excerpt, MixingConfig, excerpt_steps, inspect_model_patches
+from bitlm_core.mixing.expert import expert_path_logits
+from bitlm_core.mixing.profile import Profile
 from bitlm_core.scoring.score import record_score_steps
 from tests.conftest import run
 from tests.core.models.networks import a_model
@@ -44,14 +46,27 @@ def test_an_excerpt_is_a_slice_of_the_score_of_the_whole(data: Any, mixer: Any, 
             assert found.bits_per_byte == pytest.approx(score.likelihood.bits_per_byte_static, rel=1e-5)
 
 
+@pytest.mark.parametrize("profile", [{"period": 7}, {}], ids=["rows", "places"])
+def test_a_mixer_knows_where_in_its_document_it_stands(text: bytes, profile: dict[str, int]) -> None:
+    """Rows and places are counted from the begin, and the first bytes of a document are met in all of it."""
+    rows = np.frombuffer(text[:21_000], np.uint8).reshape(7, 3000).T.ravel().copy()
+    mixer = ContextMixer(MixingConfig(memory_mib=8), Profile(kind="records", **profile))
+    mixer.read(rows[:3000])
+    score = run(record_score_steps(None, mixer, rows[:6000], np.array([[0, 10], [10, 6000]]), adaptive=False))
+    found = run(excerpt_steps(None, mixer, rows[:6000], np.array([[0, 10], [10, 6000]]), offset=5500, num_bytes=300))
+    assert np.array_equal(found.surprise, score.surprise[5500:5800])
+    alone = run(excerpt_steps(None, mixer, rows[4475:6000], np.array([[0, 1525]]), offset=1025, num_bytes=300))
+    assert not np.array_equal(found.surprise, alone.surprise)
+
+
 def test_what_is_read_before_is_bounded(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
 
-    def counted(*given: Any, **how: Any) -> Any:
-        read.append(len(given[2]))
-        return record_score_steps(*given, **how)
+    def counted(model: Any, part: Any, windows: Any) -> Any:
+        read.append(len(part))
+        return expert_path_logits(model, part, windows)
 
-    monkeypatch.setattr("bitlm_core.scoring.excerpt.record_score_steps", counted)
+    monkeypatch.setattr("bitlm_core.scoring.excerpt.expert_path_logits", counted)
     run(excerpt_steps(a_model("byte"), None, data, WHOLE, offset=2500, num_bytes=10))
     assert 1024 + 12 + 10 <= read[0] <= 1024 + 2 * 12 + 10  # windows of 24 bytes stand at multiples of 12
 

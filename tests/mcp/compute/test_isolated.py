@@ -38,13 +38,17 @@ def isolated(tmp_path: Path) -> Iterator[Server]:
         yield made
 
 
-def test_it_answers_as_a_thread_does(isolated: Server, straight: tuple[bytes, int]) -> None:
+def test_it_answers_as_a_thread_does_and_ends_with_its_server(isolated: Server, straight: tuple[bytes, int]) -> None:
     isolated.create(mixing=True)
     isolated.trained(steps=12)
     assert isolated.infer() == straight
     job = isolated.completed(score(isolated.workspace, "m", Source(dataset_id="data")))
     assert job.result is not None and job.result["num_bytes"] > 100
-    assert child_of(isolated) != os.getpid()
+    pid = child_of(isolated)
+    assert pid != os.getpid()
+    isolated.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_a_killed_child_costs_the_steps_since_the_last_save(isolated: Server, straight: tuple[bytes, int]) -> None:
@@ -64,14 +68,6 @@ def test_a_killed_child_costs_the_steps_since_the_last_save(isolated: Server, st
     isolated.until_step((view.saved_step or 0) + 2)
     cancel(isolated.workspace, job.job_id)
     assert isolated.ended(job.job_id).status == "cancelled"
-
-
-def test_the_child_ends_with_its_server(isolated: Server) -> None:
-    isolated.create()
-    pid = child_of(isolated)
-    isolated.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
 
 
 def test_a_resumed_training_in_a_child_is_exact(tmp_path: Path, straight: tuple[bytes, int]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
 import shutil
+import tempfile
 from collections import namedtuple
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,7 +17,6 @@ import pytest
 from starlette.types import Message
 
 from bitlm_mcp.dashboard import uploads
-from bitlm_mcp.datasets import DatasetStore
 from tests.mcp.pages import Page, body_of
 from tests.mcp.workspaces import Server, server
 
@@ -29,13 +31,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield one
 
 
-@pytest.fixture
-def page(made: Server) -> Page:
+@pytest.fixture(scope="module")
+def one_page(made: Server) -> Page:
     return Page(made.workspace)
 
 
+@pytest.fixture
+def page(one_page: Page) -> Page:
+    """The page, before any call."""
+    one_page.calls.clear()
+    return one_page
+
+
 def left_behind(made: Server) -> list[Path]:
-    return list((made.workspace.settings.state_dir / "datasets").glob(".*"))
+    state = made.workspace.settings.state_dir
+    return [*(state / "datasets").glob(".*"), *state.glob("tmp*")]
 
 
 async def unread() -> AsyncIterator[Message]:
@@ -63,16 +73,22 @@ def test_a_file_is_stored_as_add_dataset_stores_it(page: Page, made: Server) -> 
 
 
 @pytest.mark.anyio
-async def test_a_large_file_goes_to_the_disk_as_it_comes(page: Page, made: Server) -> None:
-    on_disk: list[int] = []
+async def test_a_large_file_goes_to_the_disk_as_it_comes(page: Page, made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_memory, files, real = [], [], tempfile.TemporaryFile
+
+    def opened(*arguments: Any, **options: Any) -> Any:
+        files.append(real(*arguments, **options))
+        return files[-1]
 
     def look(sent: int) -> None:
-        on_disk.append(sent - sum(file.stat().st_size for folder in left_behind(made) for file in folder.iterdir()))
+        in_memory.append(sent - os.fstat(files[-1].fileno()).st_size)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", opened)
 
     chunks = [bytes([number]) * 65_536 for number in range(24)]
     status, answer = await page.ask("PUT", "/api/datasets/large", body_of(*chunks, between=look), **BYTES)
     assert status == 201 and answer["result"]["bytes"] == 24 * 65_536
-    assert len(on_disk) == 24 and max(on_disk) < 200_000  # what is in memory at any time
+    assert len(in_memory) == 24 and max(in_memory) < 200_000 and len(files) == 1 and files[0].closed
     stored = made.workspace.datasets.part("large", holdout=None)
     assert stored.path.read_bytes() == b"".join(chunks) and not left_behind(made)
 
@@ -148,15 +164,19 @@ def test_a_dataset_is_replaced_where_that_is_asked_for(page: Page, made: Server)
     assert made.workspace.snapshot.datasets["again"].num_bytes == 14 and not left_behind(made)
 
 
+def refuse(*arguments: Any, **options: Any) -> Any:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_disk_without_room_is_told(page: Page, made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(uploads.SPARE_DISK_BYTES + len(TEXT) + 10))
     status, answer = put(page, "full")
     assert status == 413 and "no room for" in answer["error"] and not left_behind(made)
     monkeypatch.undo()
-    monkeypatch.setattr(DatasetStore, "new_scratch", lambda self: self.root / "gone")
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     status, answer = put(page, "full")
-    assert status == 422 and "No such file" in answer["error"] and "full" not in made.workspace.snapshot.datasets
+    assert status == 422 and "No space left" in answer["error"] and "full" not in made.workspace.snapshot.datasets
 
 
 def test_a_form_of_another_site_cannot_upload(page: Page, made: Server) -> None:

@@ -59,8 +59,8 @@ class Assembly:
     server: MCPServer[Any]
     routes: Sequence[BaseRoute] = ()
     background: Sequence[Background] = ()
-    on_leave: Callable[[], None] = _nothing
     on_stop: Callable[[], None] = _nothing
+    on_leave: Callable[[], None] = _nothing
 
 
 async def run_background(task: Background) -> None:

@@ -3,8 +3,8 @@
     whole    {boot, read_only, version, models, jobs, datasets, checkpoints, servers, calls}
     change   {version, and of these what changed; gone: the ids of what is no more}
 
-A model in a change has its new `points` besides. Views are replaced when they change, so that identity tells what has; each
-costs as much as it has changed, and what stays costs nothing.
+A model in a change has its new `points` besides; where it is `afresh`, its curve is to be asked for anew. Views are replaced
+when they change, so that identity tells what has; each costs as much as it has changed, and what stays costs nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import asdict
 from typing import Any
 
 from bitlm_mcp.dashboard.wire import to_json
-from bitlm_mcp.history import thinned
 from bitlm_mcp.snapshot import HistoryPoint, ModelView, Snapshot, plain
 from bitlm_mcp.workspace import Workspace
 
@@ -63,19 +62,14 @@ def change(before: Snapshot, now: Snapshot) -> dict[str, Any] | None:
     return {"version": now.version, **told} if told else None
 
 
-def new_points(before: Sequence[HistoryPoint], now: Sequence[HistoryPoint]) -> tuple[Sequence[HistoryPoint], bool]:
-    """The points since a record was what it was, and whether all of it is to be shown afresh: it is no continuation, or
-    there are too many new ones.
-    """
+def new_points(before: Sequence[HistoryPoint], now: Sequence[HistoryPoint]) -> Sequence[HistoryPoint] | None:
+    """The points since a record was what it was; None where it is no continuation, or has more new points than a few."""
     index = len(now)
-    last = before[-1] if before else None
-    while last is not None and index and now[index - 1].step > last.step:
+    while before and index and now[index - 1].step > before[-1].step:
         index -= 1
-    if last is None:
-        return (now, False) if len(now) <= MAX_NEW_POINTS else (thinned(now, MAX_NEW_POINTS), True)
-    if not index or now[index - 1] != last or len(now) - index > MAX_NEW_POINTS:
-        return thinned(now, MAX_NEW_POINTS), True
-    return now[index:], False
+    start = index if before else 0
+    continued = not before or (index > 0 and now[index - 1] == before[-1])
+    return now[start:] if continued and len(now) - start <= MAX_NEW_POINTS else None
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -87,9 +81,9 @@ def _model(model: ModelView) -> dict[str, Any]:
 
 
 def _model_change(before: ModelView | None, now: ModelView) -> dict[str, Any]:
-    points, afresh = new_points(before.history if before else (), now.history)
-    told = _model(now) | {"points": [point.plain() for point in points]}
-    return told | {"afresh": True} if afresh or before is None else told
+    points = new_points(before.history, now.history) if before else None
+    told = _model(now) | {"points": [point.plain() for point in points or ()]}
+    return told | {"afresh": True} if points is None else told
 
 
 _ACTIVITY: dict[str, Callable[[Snapshot], list[dict[str, Any]]]] = {

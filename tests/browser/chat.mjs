@@ -45,9 +45,10 @@ export async function hosting(play) {
 /**
  * Shows the page of a tool with what it was called with and what it answered.
  *
- * Returns the bridge to it, its frame, and `calls`, the tools that it called. `asks`: whether the host passes calls on.
+ * Returns the bridge to it, its frame, its sizes, and `calls`, the tools that it called. `asks`: whether the host passes calls on; `answer`: what
+ * answers them in the place of the server.
  */
-export async function show(page, { client, tool, arguments_, result, asks = true, context = {} }) {
+export async function show(page, { client, tool, arguments_, result, asks = true, context = {}, answer = (params) => client.callTool(params) }) {
   const { tools } = await client.listTools();
   const uri = tools.find(({ name }) => name === tool)._meta.ui.resourceUri;
   const [content] = (await client.readResource({ uri })).contents;
@@ -57,7 +58,7 @@ export async function show(page, { client, tool, arguments_, result, asks = true
   if (asks) {
     bridge.oncalltool = (params) => {
       calls.push(params);
-      return client.callTool(params);
+      return answer(params);
     };
   }
   const sizes = [];

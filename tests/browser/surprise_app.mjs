@@ -29,21 +29,23 @@ await scenario(async ({ open, complaints }) => {
     await frame.locator('.bytes .byte').first().hover();
     assert.ok((await text(frame, '.strip .read')).includes(`${first.toFixed(2)} bits`));
 
-    // A cell has its bytes shown, by the same call for another place; by the keyboard too.
+    // A cell has its bytes shown, by the same call for these alone; by the keyboard too. The map stays.
     const at = told.offset + 7 * told.cell_bytes;
     await frame.locator('.heat .cell').nth(7).click();
-    await until(() => calls.length, (made) => made === 1, 'the call');
-    assert.deepEqual({ name: calls[0].name, ...calls[0].arguments, wait_s: null }, { name: tool, ...arguments_, shown_at: at, wait_s: null });
+    await until(() => calls.length, (number) => number === 1, 'the call');
+    const { wait_s: _, ...made } = calls[0].arguments;
+    const wanted = { ...arguments_, offset: at, num_bytes: Math.min(512, told.num_bytes - 7 * told.cell_bytes), shown: 512 };
+    assert.deepEqual([calls[0].name, made], [tool, wanted]);
     await line(frame, `The bytes from offset ${at.toLocaleString('en')}`);
-    const there = (await call(tool, { ...arguments_, shown_at: at })).structuredContent;
-    const places = await frame.locator('.bytes .byte').evaluateAll((found) => found.map(({ className }) => className));
-    assert.equal(places.length, decoded(there.data_base64).length);
+    const there = (await call(tool, wanted)).structuredContent;
+    assert.equal(await bytesShown(frame), decoded(there.data_base64).length);
+    assert.equal(await frame.locator('.heat .cell').count(), decoded(told.peaks_base64).length);
     await frame.locator('.bytes .byte').first().hover();
     assert.ok((await text(frame, '.strip .read')).includes(`offset ${at.toLocaleString('en')}`));
     await frame.locator('.map .reader').focus();
     await page.keyboard.press('End');
     await page.keyboard.press('Enter');
-    await until(() => calls.length, (made) => made === 2, 'the call by the keyboard');
+    await until(() => calls.length, (number) => number === 2, 'the call by the keyboard');
     await line(frame, 'The bytes from offset');
 
     // The look, narrow and wide, dark and light.

@@ -100,6 +100,7 @@ await scenario(async ({ open, complaints }) => {
     await page.context().close();
 
     await withoutCalls(open, address, client, started);
+    await longRecords(open, address, client, started);
     await client.close();
     complaints.none();
   });
@@ -122,5 +123,41 @@ async function withoutCalls(open, address, client, result) {
   assert.equal(numberIn(await tile(frame, 'Step')), result.structuredContent.step);
   assert.ok(await frame.locator('#bits-chart .series').first().isVisible());
   assert.equal(await frame.locator('#again').isVisible(), false);
+  await page.context().close();
+}
+
+/** A record is read page by page, from its beginning again where another has taken its place, and no more is kept than there is. */
+async function longRecords(open, address, client, result) {
+  const record = { steps: 1700, loss: 2 };
+  const told = ({ since_step: since, last, full }) => {
+    assert.deepEqual([last, full], [500, true]);
+    const step = Array.from({ length: Math.min(last, record.steps - since) }, (_, i) => since + 1 + i);
+    const columns = { loss: step.map((at) => record.loss + 1 / at), bits_per_byte: step.map(() => record.loss) };
+    const left = record.steps - since - step.length;
+    const about = { model_id: given.model, state: 'idle', step: record.steps, alerts: [], history: { step, ...columns }, version: 1 };
+    return left ? { ...about, left_out: { steps: left, next: '' } } : about;
+  };
+  const answer = ({ arguments: asked }) => ({ content: [], structuredContent: told(asked) });
+  const page = await open({}, { address });
+  const { frame, calls } = await show(page, { client, tool, arguments_, result, answer });
+  const drawn = (steps) => until(
+    () => frame.locator('#bits-chart desc').evaluate((node) => node.textContent),
+    (desc) => desc.includes(`${record.loss.toFixed(3)} at step 1, `) && desc.includes(`at step ${steps.toLocaleString('en')}.`),
+    `a curve of ${steps} steps`,
+  );
+  const again = async (change) => {
+    Object.assign(record, change);
+    const before = calls.length;
+    await frame.getByRole('button', { name: 'Look again' }).click();
+    await drawn(record.steps);
+    return calls.slice(before).map(({ arguments: asked }) => asked.since_step);
+  };
+  await drawn(1700);
+  assert.deepEqual(calls.map(({ arguments: asked }) => asked.since_step), [0, 499, 998, 1497]);
+  assert.deepEqual(await again({ steps: 1750 }), [1699]);
+  assert.deepEqual(await again({ steps: 1800, loss: 3 }), [1749, 0, 499, 998, 1497], 'another model of that name');
+  assert.deepEqual(await again({ steps: 30, loss: 4 }), [1799, 0], 'one that is younger');
+  assert.equal((await again({ steps: 7000 })).length, 14);
+  assert.equal((await again({ steps: 7001 }))[0], 0, 'more than is kept: read anew');
   await page.context().close();
 }

@@ -46,8 +46,9 @@ class Stage:
                 await anyio.sleep(0)
 
     def state(self) -> Any:
-        """All that a refused call must leave alone: what everyone sees, and every file but the database's own."""
-        snapshot = replace(self.workspace.snapshot, version=0, jobs={})
+        """All that a refused call must leave alone: what everyone sees beside the call itself, and every file but the
+        database's own."""
+        snapshot = replace(self.workspace.snapshot, version=0, jobs={}, servers=(), calls=())
         state = self.workspace.settings.state_dir
         files = {
             path: path.stat().st_size for path in sorted(state.rglob("*")) if path.is_file() and "bitlm.db" not in path.name

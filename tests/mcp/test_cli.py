@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from bitlm_mcp import cli
+from bitlm_mcp.dashboard.live import Live
+from bitlm_mcp.settings import ServerSettings
 
 
 def test_the_state_lives_where_the_convention_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -32,3 +35,14 @@ def test_what_torch_compiles_stays_in_the_state_directory(monkeypatch: pytest.Mo
     assert CliRunner().invoke(cli.app, ["serve", "--state-dir", str(tmp_path)]).exit_code == 0
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "compiled")
     os.environ.pop("TORCHINDUCTOR_CACHE_DIR")
+
+
+def test_open_pages_are_told_that_the_server_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(cli, "run_http", lambda app, settings, **hooks: given.update(hooks))
+    cli._serve_http(ServerSettings(state_dir=tmp_path))
+    live = given["on_leave"].__self__
+    assert isinstance(live, Live) and not live._stopping
+    given["on_leave"]()
+    assert live._stopping
+    given["on_stop"]()

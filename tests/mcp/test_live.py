@@ -40,6 +40,7 @@ class Page:
     """A page that reads its stream by hand, and puts together what it is told."""
 
     def __init__(self, port: int, known: str = "") -> None:
+        self.port = port
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         self.connection.request("GET", "/api/events", headers={"last-event-id": known} if known else {})
         self.response = self.connection.getresponse()
@@ -77,8 +78,11 @@ class Page:
         keys = {"models": "model_id", "jobs": "job_id", "datasets": "dataset_id", "checkpoints": "name"}
         for model in told.get("models", ()):
             points = model.pop("points")
-            known = [] if model.pop("afresh", False) else self.points.get(model["model_id"], [])
-            self.points[model["model_id"]] = known + points
+            known = self.points.get(model["model_id"], [])
+            if model.pop("afresh", False):
+                known = asked(self.port, f"models/{model['model_id']}/history")["points"]
+            since = known[-1]["step"] if known else 0
+            self.points[model["model_id"]] = known + [point for point in points if point["step"] > since]
         for kind, key in keys.items():
             gone, new = told.get("gone", {}).get(kind, ()), {one[key]: one for one in told.get(kind, ())}
             kept = {one[key]: one for one in self.state[kind] if one[key] not in gone}
@@ -131,8 +135,12 @@ def ordered(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def status(at: Served) -> dict[str, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", at.port, timeout=30)
-    connection.request("GET", "/api/status")
+    return asked(at.port, "status")
+
+
+def asked(port: int, what: str) -> dict[str, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", f"/api/{what}")
     found: dict[str, Any] = json.loads(connection.getresponse().read())
     connection.close()
     return found

@@ -57,7 +57,7 @@ def test_a_model_is_told_with_its_new_points_and_marks() -> None:
     assert [point["step"] for point in told["models"][0]["points"]] == [3, 4]
     assert told["models"][0]["marks"] == [{"step": 2, "kind": "gate", "text": "withheld"}]
     told = change(replace(FULL, models={}), FULL)
-    assert told is not None and told["models"][0]["afresh"] and len(told["models"][0]["points"]) == 2
+    assert told is not None and told["models"][0]["afresh"] and told["models"][0]["points"] == []
 
 
 def test_all_is_the_summary_with_marks_servers_and_calls() -> None:
@@ -67,28 +67,25 @@ def test_all_is_the_summary_with_marks_servers_and_calls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "steps", "afresh"),
+    ("before", "now", "steps"),
     [
-        ((), (), [], False),
-        ((), points(1, 2), [1, 2], False),
-        (points(1, 2), points(1, 2), [], False),
-        (points(1, 2), points(1, 2, 3), [3], False),
-        (points(1, 2, 3), points(1, 3, 4), [4], False),  # thinned meanwhile
-        (points(1, 2), points(1), [1], True),  # undone
-        (points(1, 2), (*points(1, 2, loss=9.0), *points(3)), [1, 2, 3], True),  # another one
-        (points(5), points(1, 2), [1, 2], True),
-        (points(5), (), [], True),
-        (points(1), points(*range(1, 12)), None, True),  # too many
+        ((), (), []),
+        ((), points(1, 2), [1, 2]),
+        (points(1, 2), points(1, 2), []),
+        (points(1, 2), points(1, 2, 3), [3]),
+        (points(1, 2, 3), points(1, 3, 4), [4]),  # thinned meanwhile
+        (points(1, 2), points(1), None),  # undone
+        (points(1, 2), (*points(1, 2, loss=9.0), *points(3)), None),  # another one
+        (points(5), points(1, 2), None),
+        (points(5), (), None),
+        (points(1), points(*range(1, 11)), list(range(2, 11))),
+        (points(1), points(*range(1, 12)), None),  # too many
+        ((), points(*range(10)), None),
     ],
 )
 def test_points_that_are_new(
-    before: tuple[HistoryPoint, ...],
-    now: tuple[HistoryPoint, ...],
-    steps: list[int] | None,
-    afresh: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    before: tuple[HistoryPoint, ...], now: tuple[HistoryPoint, ...], steps: list[int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page_state, "MAX_NEW_POINTS", 9)
-    found, told_afresh = new_points(before, now)
-    assert told_afresh is afresh
-    assert [point.step for point in found] == steps if steps is not None else len(found) == 9
+    found = new_points(before, now)
+    assert (None if found is None else [point.step for point in found]) == steps

@@ -66,10 +66,10 @@ export function showFilled(host, result) {
 export function showSurprise(host, result, values) {
   const failed = make("p", { class: "error", role: "alert" });
   const view = new SurpriseView(host, {
-    onCell: async (offset) => {
+    onCell: async (where) => {
       failed.textContent = "";
       try {
-        view.show(await callToTheEnd("show_surprise", { ...values, shown_at: offset }));
+        view.look(await callToTheEnd("show_surprise", { ...values, ...where }));
       } catch (error) {
         if (!(error instanceof ServerError)) throw error;
         failed.textContent = error.message;

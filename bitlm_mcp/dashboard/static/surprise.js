@@ -6,8 +6,12 @@ import { bytes, count, decimal, fromBase64 } from "./format.js";
 
 const COLUMNS = 64;
 const CELL = 10;
+const MAX_LOOK = 512; // bytes that are shown one by one
 
-/** `new SurpriseView(host, {onCell})`, then `show(result)` of show_surprise; `onCell(offset)` asks for the bytes of a cell. */
+/**
+ * `new SurpriseView(host, {onCell})`, then `show(result)` of show_surprise; `onCell(where)` asks the same of a cell alone, whose
+ * bytes `look(result)` shows below the map.
+ */
 export class SurpriseView {
   constructor(host, { onCell }) {
     this.onCell = onCell;
@@ -25,6 +29,10 @@ export class SurpriseView {
     const part = result.num_bytes < result.total_bytes ? ` of ${bytes(result.total_bytes)}, from ${count(result.offset)} on` : "";
     write(this.about, `${result.source}: ${bytes(result.num_bytes)}${part}, ${decimal(result.bits_per_byte)} bits a byte.`);
     this.#drawMap();
+    this.look(result);
+  }
+
+  look(result) {
     this.strip.show({
       data: fromBase64(result.data_base64),
       surprise: fromBase64(result.surprise_base64),
@@ -76,6 +84,9 @@ export class SurpriseView {
 
   #choose(target) {
     const cell = target.closest(".cell");
-    if (cell) this.onCell(this.result.offset + Number(cell.dataset.at) * this.result.cell_bytes);
+    if (!cell) return;
+    const { offset, num_bytes: all, cell_bytes: size } = this.result;
+    const begin = Number(cell.dataset.at) * size;
+    this.onCell({ offset: offset + begin, num_bytes: Math.min(all - begin, MAX_LOOK), shown: MAX_LOOK });
   }
 }

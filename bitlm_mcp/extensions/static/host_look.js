@@ -15,29 +15,11 @@ const MAX_VALUE = 300;
 
 /** Takes on what a host context tells; what it leaves out stays as it is. */
 export function wear({ theme, styles, safeAreaInsets }) {
-  if (theme === "light" || theme === "dark") wearTheme(theme);
+  if (theme === "light" || theme === "dark") document.documentElement.style.colorScheme = theme;
   wearStyles(styles?.variables ?? {});
   for (const side of ["top", "right", "bottom", "left"]) {
     const inset = safeAreaInsets?.[side];
     if (Number.isFinite(inset) && inset >= 0) document.body.style.setProperty(`--inset-${side}`, `${Math.min(inset, 200)}px`);
-  }
-}
-
-// The page's style follows the reader's system; here the host decides, so its conditions on the system's scheme are settled.
-function wearTheme(theme) {
-  document.documentElement.style.colorScheme = theme;
-  for (const sheet of document.styleSheets) settle(sheet.cssRules, theme);
-}
-
-const settled = new WeakMap(); // media rule -> the scheme that it was written for
-
-function settle(rules, theme) {
-  for (const rule of rules) {
-    if (!(rule instanceof CSSMediaRule)) continue;
-    const scheme = settled.get(rule) ?? /prefers-color-scheme:\s*(light|dark)/.exec(rule.media.mediaText)?.[1];
-    if (!scheme) continue;
-    settled.set(rule, scheme);
-    rule.media.mediaText = scheme === theme ? "all" : "not all";
   }
 }
 

@@ -20,7 +20,11 @@ function show(result) {
   page("view").hidden = false;
   write(page("title"), `What surprises ${result.model_id}`);
   view.show(result);
-  tell(bridge.canCall ? `The bytes from offset ${result.shown_at.toLocaleString("en")} on.` : ONCE);
+  tellPlace(result);
+}
+
+function tellPlace({ shown_at: place }) {
+  tell(bridge.canCall ? `The bytes from offset ${place.toLocaleString("en")} on.` : ONCE);
 }
 
 function onInput(arguments_) {
@@ -31,12 +35,15 @@ function onResult(params) {
   work(async () => show(await finished(contentOf(params))));
 }
 
-function onCell(offset) {
+function onCell(where) {
   if (!bridge.canCall) return tell(ONCE);
   if (asked === null) return tell("The host has not told what was looked at, so no other place of it can be asked for.", "bad");
   return work(async () => {
-    tell(`Asking for the bytes from offset ${offset.toLocaleString("en")} on.`);
-    show(await finished(await bridge.callTool("show_surprise", { ...asked, shown_at: offset, wait_s: WAIT_S })));
+    tell(`Asking for the bytes from offset ${where.offset.toLocaleString("en")} on.`);
+    const { shown_at: _, ...data } = asked;
+    const result = await finished(await bridge.callTool("show_surprise", { ...data, ...where, wait_s: WAIT_S }));
+    view.look(result);
+    tellPlace(result);
   });
 }
 

@@ -21,7 +21,7 @@ from tests.mcp.whole_server import Web, web
 from tests.mcp.workspaces import Server, server
 
 WAIT = {"wait_s": 40}
-VARYING = {"job_id", "model_id", "next", "seconds", "bytes_per_second", "memory_bytes"}
+VARYING = {"job_id", "model_id", "next", "version", "seconds", "bytes_per_second", "memory_bytes"}
 """What two calls that do the same do not have in common."""
 
 

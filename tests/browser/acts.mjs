@@ -142,7 +142,7 @@ async function withheld(page) {
   await fill(watch, { floor_k: 1, floor_c: 1, floor_s: 1 });
   await watch.locator('button[type=submit]').click();
   await until(() => page.locator('#watch-line').innerText(), (text) => text.includes('Saved'), 'the floors are saved');
-  const kept = await act(page, 'infer', { model_id: MODEL, prompt: 'The ', prompt_bits: '', max_new_bytes: 16, safety: 'strict' });
+  const kept = await act(page, 'infer', { model_id: MODEL, prompt: 'The ', prompt_bits: '', max_new_bytes: 128, safety: 'strict' });
   const [sample] = kept.match(/sample-[\w-]+/) ?? [];
   assert.ok(sample, `nothing was withheld: ${kept}`);
   await refused(page, 'approve_sample', { sample_id: 'sample-none', approve: 'true' }, null, /sample-none/);

@@ -1,9 +1,10 @@
 // The form that says how a model is watched: {address, model, other}, of two idle models.
 //
-// It shows what the server has, saves what is set and nothing else, keeps it over a reload, tells what the server refuses beside
-// the control, stops what cannot be, and goes along when another model is chosen.
+// It shows what the server has, sends what is set and nothing else, keeps it over a reload, moves with its sliders, tells what the
+// server refuses beside the control, and goes along when another model is chosen.
 import assert from 'node:assert/strict';
 import { given, live, scenario, served, until } from './browser.mjs';
+import { blamed, errorsOf, fill, send } from './forms.mjs';
 
 const { model, other } = given;
 
@@ -11,64 +12,65 @@ await scenario(async ({ open, complaints }) => {
   const page = await open();
   const posted = [];
   page.on('request', (request) => request.method() === 'POST' && posted.push(request.postDataJSON()));
-  const line = page.locator('#watch-line');
-  const field = (name) => page.locator(`#watch-form [name="${name}"]`);
-  const value = (name) => field(name).inputValue();
-  const save = () => page.locator('#watch-form button').click();
-  const kept = async () => (await served(page, `/api/models/${model}/settings`)).settings;
-  const told = (text) => until(() => line.innerText(), (line) => line.includes(text), `the line says ${text}`);
+  const form = page.locator('#watch-form');
+  const field = (name) => form.locator(`[name="${name}"]`);
+  const kept = async () => (await served(page, `/api/models/${model}`)).config;
+  const told = (text) => until(() => page.locator('#watch-line').allInnerTexts(), ([line = '']) => line.includes(text), `the line says ${text}`);
+  const valuesOf = (names) => Promise.all(names.map((name) => field(name).inputValue().then(Number)));
   const shown = (wanted) =>
-    until(async () => JSON.stringify(await Promise.all(Object.keys(wanted).map(value))), (found) => found === JSON.stringify(Object.values(wanted)), JSON.stringify(wanted));
-  const choose = async () => {
+    until(() => valuesOf(Object.keys(wanted)), (found) => `${found}` === `${Object.values(wanted)}`, JSON.stringify(wanted));
+  const choose = async (id) => {
     await live(page);
-    await page.selectOption('#choice', model);
-    await page.locator('#watch summary').click();
+    await page.selectOption('#choice', id);
+    await page.locator('#watch').evaluate((fold) => (fold.open = true));
     await field('lambda_k').waitFor();
   };
 
-  await choose();
-  await shown({ lambda_k: '1', floor_c: '0.3', telemetry_every: '10' });
-  await save();
+  await choose(model);
+  await shown({ lambda_k: 1, floor_c: 0.3, telemetry_every: 10, drift_window: 10 });
+  await send(form);
   await told('Nothing was changed');
   assert.deepEqual(posted, []);
 
-  await field('lambda_k').fill('2.5');
-  await field('floor_c').fill('0.25');
-  await field('telemetry_every').fill('3');
-  await field('composite_loss').fill('0.01');
-  await field('halt_on_drift').check();
-  await save();
+  await fill(form, { lambda_k: 2.5, telemetry_every: 3, composite_loss: 0.01, halt_on_drift: true });
+  const slider = field('floor_c').locator('xpath=..').locator('input[type=range]');
+  await slider.fill('0.25');
+  await shown({ floor_c: 0.25 });
+  await field('floor_k').fill('0.5');
+  assert.equal(await field('floor_k').locator('xpath=..').locator('input[type=range]').inputValue(), '0.5');
+  await field('floor_k').fill('0');
+  await send(form);
   await told('Saved with the model');
-  assert.deepEqual(posted, [{ lambda_k: 2.5, floor_c: 0.25, telemetry_every: 3, composite_loss: 0.01, halt_on_drift: true }]);
-  const { lambda_k, floor_c, halt_on_drift } = await kept();
-  assert.deepEqual([lambda_k, floor_c, halt_on_drift], [2.5, 0.25, true]);
+  assert.deepEqual(await errorsOf(form), []);
+  const changed = { lambda_k: 2.5, floor_c: 0.25, telemetry_every: 3, composite_loss: 0.01, halt_on_drift: true };
+  assert.deepEqual(posted, [{ model_id: model, ...changed }]);
+  const { telemetry, floors } = await kept();
+  assert.deepEqual([telemetry.lambda_k, floors.c, telemetry.halt_on_drift], [2.5, 0.25, true]);
 
-  await page.selectOption('#choice', other);
-  await shown({ lambda_k: '1', floor_c: '0.3' });
-  assert.equal(await field('halt_on_drift').isChecked(), false);
+  await choose(other);
+  await shown({ lambda_k: 1, floor_c: 0.3 });
+  assert.equal(await field('halt_on_drift').inputValue(), 'false');
 
   await page.reload();
-  await choose();
-  await shown({ lambda_k: '2.5', floor_c: '0.25', telemetry_every: '3' });
-  assert.equal(await field('halt_on_drift').isChecked(), true);
+  await choose(model);
+  await shown({ lambda_k: 2.5, floor_c: 0.25, telemetry_every: 3 });
+  assert.equal(await slider.inputValue(), '0.25');
+  assert.equal(await field('halt_on_drift').inputValue(), 'true');
 
-  // What cannot be is stopped before it is sent; what only the server knows comes back as its word.
-  posted.length = 0;
-  await field('drift_window').fill('0');
-  await save();
-  await page.waitForFunction(() => document.querySelector('#watch-form [name=drift_window]').validity.rangeUnderflow);
-  assert.deepEqual(posted, []);
-  await field('drift_window').fill('10');
-  for (const name of ['lambda_k', 'lambda_c', 'lambda_s', 'composite_loss']) await field(name).fill('0');
-  await save();
-  await told('lambda_k, lambda_c and lambda_s are all 0');
-  assert.equal((await kept()).lambda_k, 2.5);
-  assert.equal(complaints.forgive(/status of 400/), 1);
+  // What cannot be is told beside its control, and changes nothing.
+  await fill(form, { drift_window: 0 });
+  await send(form);
+  assert.match(await blamed(form, 'drift_window'), /drift_window=0/);
+  await fill(form, { drift_window: 10, lambda_k: 0, lambda_c: 0, lambda_s: 0, composite_loss: 0 });
+  await send(form);
+  assert.match(await blamed(form, 'lambda_k'), /lambda_k, lambda_c and lambda_s are all 0/);
+  assert.equal((await kept()).telemetry.lambda_k, 2.5);
+  assert.equal(complaints.forgive(/status of 422/), 2);
 
-  await field('lambda_k').fill('2.5');
-  await field('profile').selectOption('legacy');
-  await save();
+  await fill(form, { lambda_k: 2.5, profile: 'legacy' });
+  await send(form);
   await told('Saved with the model');
-  assert.equal((await kept()).profile, 'legacy');
-  await shown({ floor_c: '0.3' }); // another profile begins with its floors
+  assert.deepEqual(await errorsOf(form), []);
+  assert.equal((await kept()).telemetry.profile, 'legacy');
+  await shown({ floor_c: 0.3 }); // another profile begins with its floors
 });

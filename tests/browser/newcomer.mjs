@@ -6,7 +6,7 @@ import { act, errorsOf, formOf, outcomeOf, send, set } from './forms.mjs';
 await scenario(async ({ open }) => {
   const page = await open();
   await live(page);
-  await page.locator('#start').getByText('Choose a file').waitFor();
+  await page.locator('#start a[href="#upload-card"]').waitFor();
   const upload = page.locator('form[data-upload]');
   await set(upload, 'file', given.file);
   await send(upload);

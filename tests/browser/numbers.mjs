@@ -1,7 +1,8 @@
 // Field by field: every number that the page shows is the one that the tools tell: {address}, of an idle server.
 //
 // Asks for: facts = {created, telemetry, jobs, datasets, checkpoints, calls}: of each model what init_model and get_telemetry
-// (full) say, of each job what wait_job says, of datasets and checkpoints what made them, and which tools were called.
+// (full) say, the jobs that list_jobs tells, of datasets and checkpoints what made them, and which tools were called; then for
+// jobs {ids}: what wait_job says of each.
 import assert from 'node:assert/strict';
 import { ask, live, measured, scenario, until } from './browser.mjs';
 
@@ -113,7 +114,10 @@ await scenario(async ({ open }) => {
     'Bits per byte': told.bits_per_byte,
     'Mixed bits per byte': told.bits_per_byte_mixed,
   }));
-  await compare(page, 'jobs', (row, told) => row.note.includes(told.job_id), facts.jobs, (told, row) => {
+  const ids = (await rowsOf(page, 'jobs')).map(({ note }) => note.match(/job-[\w-]+/)[0]);
+  for (const id of facts.jobs) assert.ok(ids.includes(id), `the page does not show ${id}`);
+  const jobs = await ask('jobs', { ids });
+  await compare(page, 'jobs', (row, told) => row.note.includes(told.job_id), jobs, (told, row) => {
     assert.equal(row.Status, told.status);
     agrees(row.Progress, Math.floor(told.progress * 100), 'progress');
     const done = told.steps_done || null;

@@ -39,7 +39,7 @@ def remember(state: Path, model_id: str) -> None:
     row = records.models()[model_id]
     row.facts["step"] = POINTS
     with records.transaction() as transaction:
-        records.save_model(transaction, row, map(point, range(1, POINTS + 1)), (), afresh=False)
+        records.save_model(transaction, row, map(point, range(1, POINTS + 1)), (), (), afresh=False)
     database.close()
 
 

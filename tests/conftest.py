@@ -86,6 +86,7 @@ def byte_engine(config_of: Callable[..., EngineConfig], training_data: ByteData)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--judges", choices=["none", "python", "all"], default="none", help="outside judges that are installed")
+    parser.addoption("--browser", action="store_true", help="also the page in a browser, which is installed")
     parser.addoption("--calls", type=int, default=4000, help="how many tool calls are made up from the schemas")
     parser.addoption("--kills", type=int, default=10, help="how many servers are killed with SIGKILL at random moments")
     parser.addoption("--faults-seed", type=int, default=1, help="where the random faults begin")

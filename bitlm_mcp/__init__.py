@@ -24,7 +24,7 @@
                     patch_commands: a file cut into patches; compile_command: kernels, before they are needed
                     bench  bench_app  bench_reports  bench_commands  bench_compression  bench_codecs  bench_decoding
                     bench_diffusion  bench_samples  bench_safety  bench_repair  bench_patches  bench_growth
-                    bench_progressive  bench_distill  bench_quantize  bench_pages  bench_page_readers: measuring
+                    bench_progressive  bench_distill  bench_quantize  bench_pages  open_pages: measuring
 
 Importing this package does nothing.
 """

@@ -156,7 +156,7 @@ def _training(state: Path, preset: Preset) -> Iterator[tuple[_Clock, int]]:
 
 @contextmanager
 def _readers(port: int) -> Iterator[tuple[IO[str], IO[str]]]:
-    command = [sys.executable, "-m", "bitlm_mcp.bench_page_readers"]
+    command = [sys.executable, "-m", "bitlm_mcp.open_pages"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603 - our own
         orders, answers = child.stdin, child.stdout
         assert orders is not None and answers is not None  # noqa: S101 - as asked for

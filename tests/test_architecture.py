@@ -104,7 +104,7 @@ SERVER = [
     "bench_growth",
     "bench_progressive",
     "bench_quantize",
-    "bench_page_readers",
+    "open_pages",
     "bench_pages",
     "host_config",
     "options",

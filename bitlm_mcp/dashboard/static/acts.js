@@ -14,18 +14,33 @@ const TRAINING_TOGGLES = [
 /** The usual acts in the order of a first visit: arguments that stand open, others that are asked, what shows the answer. */
 const USUAL = {
   init_model: {
-    main: ["model_id", "architecture", "preset", "max_seq_len", "attention", "chunk_size", "overlap", "diffusion", "context_mixing"],
-    show: outcomes.showFacts,
+    main: [
+      ...["model_id", "architecture", "preset", "context_mixing", "diffusion"],
+      ...["max_seq_len", "attention", "chunk_size", "overlap"],
+    ],
   },
-  train_step: { main: ["model_id", "dataset_id", "seconds", "steps", "text"], toggles: TRAINING_TOGGLES, show: outcomes.showBegun, asked: { wait_s: 0 } },
+  train_step: {
+    main: ["model_id", "dataset_id", "seconds", "steps", "text"],
+    toggles: TRAINING_TOGGLES,
+    asked: { wait_s: 0 },
+  },
   infer: { main: ["model_id", "prompt", "max_new_bytes", "temperature", "safety", "seed"], show: outcomes.showGenerated },
   infer_long: { main: ["model_id", "prompt", "dataset_id", "ctx_bits", "overlap"], show: outcomes.showPredicted, takesLong: true },
-  diffusion_sample: { main: ["model_id", "template", "num_bytes", "prefix", "suffix", "steps", "temperature"], show: outcomes.showFilled, asked: { trace: true } },
-  show_surprise: { main: ["model_id", "dataset_id", "text"], show: outcomes.showSurprise, takesLong: true, asked: { cells: 1024, shown: 512 } },
+  diffusion_sample: {
+    main: ["model_id", "template", "num_bytes", "prefix", "suffix", "steps", "temperature"],
+    show: outcomes.showFilled,
+    asked: { trace: true },
+  },
+  show_surprise: {
+    main: ["model_id", "dataset_id", "text"],
+    show: outcomes.showSurprise,
+    takesLong: true,
+    asked: { cells: 1024, shown: 512 },
+  },
   score: { main: ["model_id", "dataset_id", "text", "records", "adaptive"], show: outcomes.showScore, takesLong: true },
   compress: { main: ["model_id", "dataset_id", "text", "codec"], show: outcomes.showCompressed, takesLong: true },
-  save_checkpoint: { main: ["model_id", "name", "overwrite"], show: outcomes.showFacts },
-  load_checkpoint: { main: ["name", "model_id", "overwrite"], show: outcomes.showFacts },
+  save_checkpoint: { main: ["model_id", "name", "overwrite"] },
+  load_checkpoint: { main: ["name", "model_id", "overwrite"] },
 };
 
 /** Tabs as the ARIA practices have them: arrow keys move, one is in the order of the Tab key. */
@@ -115,7 +130,8 @@ export class Acts {
 
   /** Any other tool, by its name. */
   #others(tools) {
-    const choice = make("select", { id: "tool" }, ...tools.map(({ name, title }) => make("option", { value: name }, `${title} (${name})`)));
+    const options = tools.map(({ name, title }) => make("option", { value: name }, title));
+    const choice = make("select", { id: "tool" }, ...options);
     const room = make("div");
     const forms = new Map();
     const open = () => {

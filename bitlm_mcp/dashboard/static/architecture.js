@@ -8,8 +8,8 @@ const MAX_STRIPES = 24;
 function stage(title, details, layers = 0) {
   const stripes = Array.from({ length: Math.min(layers, MAX_STRIPES) }, () => make("i"));
   const stack = layers ? [make("span", { class: "stack", "aria-hidden": true }, ...stripes)] : [];
-  const times = layers ? ` × ${layers}` : "";
-  return make("li", {}, make("b", {}, `${title}${times}`), ...stack, ...details.filter(Boolean).map((text) => make("span", {}, text)));
+  const lines = details.filter(Boolean).map((text) => make("span", {}, text));
+  return make("li", {}, make("b", {}, layers ? `${title} × ${layers}` : title), ...stack, ...lines);
 }
 
 function attentionOf({ attention, nhead, chunk_size: chunk, overlap, position }) {
@@ -17,7 +17,7 @@ function attentionOf({ attention, nhead, chunk_size: chunk, overlap, position })
   return `${attention} attention, ${nhead} heads${chunks}, ${position}`;
 }
 
-function blocksOf(network, title, layers) {
+function blocksOf(network, title) {
   return stage(
     title,
     [
@@ -27,36 +27,33 @@ function blocksOf(network, title, layers) {
       network.act_threshold && `positions halt at ${network.act_threshold}`,
       network.quantized && `weights ${network.quantized}`,
     ],
-    layers,
+    network.num_layers,
   );
 }
 
-const UNITS = { byte: "bytes", bit: "bits, nine a byte", patch: "bytes" };
-
 function networkOf(network) {
-  const { architecture, patch } = network;
-  const input = stage("Input", [`${count(network.max_seq_len)} ${UNITS[architecture]} at once`, network.ngram_rows && `n-grams, ${count(network.ngram_rows)} rows a table`]);
-  const output = stage("Output", ["one decision a bit, along the byte's tree", network.diffusion && `diffusion: ${network.diffusion}`]);
-  if (architecture !== "patch") return [input, blocksOf(network, "Blocks", network.num_layers), output];
+  const { architecture, patch, ngram_rows: rows } = network;
+  const unit = architecture === "bit" ? "bits, nine a byte," : "bytes";
+  const input = stage("Input", [`${count(network.max_seq_len)} ${unit} at once`, rows && `n-grams, ${count(rows)} rows a table`]);
+  const diffusion = network.diffusion && `diffusion: ${network.diffusion}`;
+  const output = stage("Output", ["a decision a bit, along the byte's tree", diffusion]);
+  if (architecture !== "patch") return [input, blocksOf(network, "Blocks"), output];
+  const width = `over bytes, width ${count(patch.local_width)}`;
   return [
     input,
-    stage("Encoder", ["over bytes"], patch?.encoder_layers ?? 1),
-    stage("Patches", [patchesOf(patch)]),
-    blocksOf(network, "Global blocks", network.num_layers),
-    stage("Decoder", ["over bytes"], patch?.decoder_layers ?? 1),
+    stage("Encoder", [width], patch.encoder_layers),
+    stage("Patches", [patchesOf(patch.patching)]),
+    blocksOf(network, "Global blocks"),
+    stage("Decoder", [width], patch.decoder_layers),
     output,
   ];
 }
 
-function patchesOf(patch) {
-  const { scheme = "entropy", mean_patch_size: mean, stride } = patch?.patching ?? patch ?? {};
-  const size = scheme === "fixed" ? stride : mean;
-  return `${scheme}${size ? `, about ${size} bytes` : ""}`;
-}
+const patchesOf = ({ scheme, mean_patch_size: mean, stride }) => `${scheme}, about ${scheme === "fixed" ? stride : mean} bytes`;
 
 /** Draws `config`, a model's whole configuration, into an ordered list. */
-export function drawArchitecture(list, config) {
-  const network = config.model.architecture === "mix" ? [stage("Input", ["all bytes before"])] : networkOf(config.model);
-  const mixing = config.mixing ? [stage("Context mixing", [`statistics of contexts, ${count(config.mixing.memory_mib)} MiB`, "learns from each byte it reads"])] : [];
-  list.replaceChildren(...network, ...mixing);
+export function drawArchitecture(list, { model, mixing }) {
+  const network = model.architecture === "mix" ? [stage("Input", ["all bytes before"])] : networkOf(model);
+  const facts = () => [`statistics, ${count(mixing.memory_mib)} MiB`, "learns from each byte it reads"];
+  list.replaceChildren(...network, ...(mixing ? [stage("Context mixing", facts())] : []));
 }

@@ -34,8 +34,8 @@ export function legend() {
 }
 
 /**
- * `new ByteStrip(host, title)`, then `show({data, surprise, offset, patches, parity, hidden, from})`: data is a Uint8Array; surprise
- * one of sixteenths of bits or null; patches, parity: places within it; hidden: a place is unknown yet; from: where colours begin.
+ * `new ByteStrip(host, title)`, then `show({data, surprise, offset, patches, parity, hidden, from})`: data is a Uint8Array;
+ * surprise one of sixteenths of bits; patches, parity: places in it; hidden(place): it is unknown yet; from: where colours begin.
  */
 export class ByteStrip {
   constructor(host, title) {
@@ -43,7 +43,8 @@ export class ByteStrip {
     this.text = make("code", { class: "bytes" });
     this.read = make("p", { class: "read" });
     this.reader = makeReader(`${title}: read byte by byte`, (place) => this.#point(place));
-    this.host = host.appendChild(make("div", { class: "strip", role: "group", "aria-label": title }, this.text, this.reader, this.read));
+    const strip = make("div", { class: "strip", role: "group", "aria-label": title }, this.text, this.reader, this.read);
+    host.append(strip);
     this.text.addEventListener("pointermove", ({ target }) => target !== this.text && this.#point(Number(target.dataset.at)));
     this.given = { data: new Uint8Array() };
   }

@@ -50,7 +50,7 @@ function extent(columns) {
  * null, and perhaps a floor; a mark is `{step, kind, text}`.
  */
 export class Chart {
-  constructor(host, { title, range = null }) {
+  constructor(host, { title, range }) {
     this.range = range;
     this.title = title;
     this.xs = [];
@@ -159,10 +159,11 @@ export class Chart {
     for (const { step, kind, text } of this.marks) {
       if (step < this.xs[0] || step > this.xs.at(-1)) continue;
       const x = this.toX(step);
-      const shape = kind === "gate" ? `M${x} ${top - r}l${r} ${r}l${-r} ${r}l${-r} ${-r}z` : `M${x - r} ${top - r}h${2 * r}l${-r} ${1.7 * r}z`;
+      const diamond = `M${x} ${top - r}l${r} ${r}l${-r} ${r}l${-r} ${-r}z`;
+      const triangle = `M${x - r} ${top - r}h${2 * r}l${-r} ${1.7 * r}z`;
       const group = add(this.signs, "g", { class: `mark mark-${kind}` }, draw("title", {}, text));
       add(group, "line", { x1: x, x2: x, y1: top, y2: bottom });
-      add(group, "path", { d: shape });
+      add(group, "path", { d: kind === "gate" ? diamond : triangle });
     }
   }
 

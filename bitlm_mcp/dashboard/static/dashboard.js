@@ -25,13 +25,16 @@ const curve = { modelId: null, points: [], config: null };
 const training = new TrainingView(page("training"));
 const acts = new Acts(page("tabs"), page("panels"));
 const filling = new DiffusionView(page("filling"));
-const number = (name) => [name, "number"];
+const numbers = (...names) => names.map((name) => [name, "number"]);
 const tables = {
-  models: new Table("models", ["Model", "State", "Architecture", ...["Parameters", "Memory (estimate)", "Step", "Loss (nats)", "Bits per byte", "Mixed bits per byte"].map(number)]),
-  jobs: new Table("jobs", ["Job", "Model", "Status", "Progress", ...["Steps", "Speed", "Time left"].map(number)]),
-  datasets: new Table("datasets", ["Dataset", ...["Size", "To train", "Held out"].map(number), "SHA-256", "Source"]),
-  checkpoints: new Table("checkpoints", ["Checkpoint", "Model", ...["Step", "Size"].map(number), "Saved", "SHA-256", "State"]),
-  calls: new Table("calls", ["When", "Tool", "Outcome", number("Took"), "By"]),
+  models: new Table("models", [
+    ...["Model", "State", "Architecture"],
+    ...numbers("Parameters", "Memory (estimate)", "Step", "Loss (nats)", "Bits per byte", "Mixed bits per byte"),
+  ]),
+  jobs: new Table("jobs", ["Job", "Model", "Status", "Progress", ...numbers("Steps", "Speed", "Time left")]),
+  datasets: new Table("datasets", ["Dataset", ...numbers("Size", "To train", "Held out"), "SHA-256", "Source"]),
+  checkpoints: new Table("checkpoints", ["Checkpoint", "Model", ...numbers("Step", "Size"), "Saved", "SHA-256", "State"]),
+  calls: new Table("calls", ["When", "Tool", "Outcome", ...numbers("Took"), "By"]),
   servers: new Table("servers", ["Server", "Host", "Since", "Writes"]),
 };
 
@@ -39,10 +42,13 @@ const tables = {
 
 const digest = (sha256) => (sha256 ? { text: sha256.slice(0, 12), title: sha256, tone: "code" } : NONE);
 const acting = (label, about, run) => (view.mayAct ? [{ label, about, run }] : []);
+const opening = (label, about, tool, values) => acting(label, about, async () => acts.open(tool, values));
+
+const showing = (id) => ({ label: "Show", about: `Show ${id}`, run: async () => choose(id) });
 
 function showModels(models) {
   const row = (model) => [
-    { text: model.model_id, tone: "long", actions: model.model_id === view.chosen ? [] : [{ label: "Show", about: `Show ${model.model_id}`, run: () => choose(model.model_id) }] },
+    long(model.model_id, model.model_id === view.chosen ? [] : [showing(model.model_id)]),
     { text: model.state, tone: model.state, note: model.holder ? `by ${model.holder}` : "" },
     model.quantized ? `${model.architecture}, ${model.quantized}` : model.architecture,
     count(model.num_parameters),
@@ -65,7 +71,7 @@ function showJobs(jobs) {
     { text: `${Math.floor(job.progress * 100)} %`, progress: job.progress },
     job.steps_done ? `${count(job.steps_done)}${job.steps_total ? ` of ${count(job.steps_total)}` : ""}` : NONE,
     job.bytes_per_second === null ? NONE : `${bytes(job.bytes_per_second)}/s`,
-    { text: FINAL.includes(job.status) ? NONE : duration(job.eta_s), note: job.result?.ratio ? `${decimal(job.result.ratio, 2)} : 1` : "" },
+    FINAL.includes(job.status) ? { text: NONE, note: ratioOf(job) } : duration(job.eta_s),
   ];
   tables.jobs.fill(sorted.slice(0, MAX_JOBS_SHOWN).map(row));
   const more = sorted.length - MAX_JOBS_SHOWN;
@@ -80,6 +86,8 @@ function showFilling(job) {
   page("filling").hidden = !job;
   if (job) filling.live(job.preview);
 }
+
+const ratioOf = ({ result }) => (result?.ratio ? `${decimal(1 / result.ratio, 2)} : 1` : "");
 
 function cancelling(job) {
   if (FINAL.includes(job.status)) return [];
@@ -98,9 +106,11 @@ function showJobLine(job) {
   write(page("job-line"), job ? `${job.kind}: ${job.status}${share}.` : "");
 }
 
+const DAMAGED = { text: "damaged", tone: "failed", note: "save it again under this name" };
+
 function showStores({ datasets, checkpoints }) {
   const dataset = (set) => [
-    { text: set.dataset_id, tone: "long", actions: [...acting("Train", `Train on ${set.dataset_id}`, async () => acts.open("train_step", { dataset_id: set.dataset_id })), ...surprising(set)] },
+    long(set.dataset_id, [...trainingOn(set), ...surprising(set)]),
     bytes(set.num_bytes),
     bytes(set.train_bytes),
     bytes(set.holdout_bytes),
@@ -108,22 +118,26 @@ function showStores({ datasets, checkpoints }) {
     long(set.source),
   ];
   const checkpoint = (saved) => [
-    { text: saved.name, tone: "long", actions: saved.damaged ? [] : acting("Load", `Load ${saved.name}`, async () => acts.open("load_checkpoint", { name: saved.name, model_id: saved.model_id })) },
+    long(saved.name, saved.damaged ? [] : loading(saved)),
     long(saved.model_id || NONE),
     saved.damaged ? NONE : count(saved.step),
     saved.damaged ? NONE : bytes(saved.num_bytes),
     moment(saved.saved_at),
     digest(saved.sha256),
-    saved.damaged ? { text: "damaged", tone: "failed", note: "save it again under this name" } : saved.pinned ? "readable, pinned" : "readable",
+    saved.damaged ? DAMAGED : saved.pinned ? "readable, pinned" : "readable",
   ];
   tables.datasets.fill(datasets.map(dataset));
   tables.checkpoints.fill([...checkpoints].sort((a, b) => (a.saved_at < b.saved_at ? 1 : -1)).map(checkpoint));
 }
 
+const trainingOn = ({ dataset_id }) => opening("Train", `Train on ${dataset_id}`, "train_step", { dataset_id });
+const loading = ({ name, model_id }) => opening("Load", `Load ${name}`, "load_checkpoint", { name, model_id });
+
 /** The heat map of a dataset under the model that is shown. */
 function surprising({ dataset_id: id }) {
   if (view.chosen === null) return [];
-  return acting("Surprise", `Show the surprise of ${id}`, async () => acts.open("show_surprise", { model_id: view.chosen, dataset_id: id }).form.requestSubmit());
+  const values = { model_id: view.chosen, dataset_id: id };
+  return acting("Surprise", `Show the surprise of ${id}`, async () => acts.open("show_surprise", values).form.requestSubmit());
 }
 
 function showActivity({ calls, servers }) {

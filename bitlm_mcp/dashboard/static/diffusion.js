@@ -39,7 +39,8 @@ export class DiffusionView {
     this.passes.hidden = last === 0;
     const wrong = this.parity.length ? ` ${this.parity.length} parity bits were read wrong and set right.` : "";
     const warned = result.warning ? ` ${result.warning}` : "";
-    this.told = `${result.num_drawn} bytes drawn in ${result.steps} passes, ${result.rehidden} hidden again on the way.${wrong}${warned}`;
+    const drawn = `${result.num_drawn} bytes drawn in ${result.steps} passes, ${result.rehidden} hidden again on the way.`;
+    this.told = `${drawn}${wrong}${warned}`;
     this.#pass(last);
   }
 

@@ -19,7 +19,8 @@ function bounds({ type, minimum, maximum, exclusiveMinimum, exclusiveMaximum, de
 }
 
 function choices(values, blank) {
-  return [...(blank ? [make("option", { value: "" }, "—")] : []), ...values.map((value) => make("option", { value }, String(value)))];
+  const options = values.map((value) => make("option", { value }, value));
+  return blank ? [make("option", { value: "" }, "—"), ...options] : options;
 }
 
 /** The control of one argument; `list`: the kind of thing that it names, where that exists already. */
@@ -39,7 +40,7 @@ function controlOf(name, node, list) {
   if (type === "file" || name.endsWith("_base64")) return make("input", { name, type: "file" });
   if (type === "array") return make("textarea", { name, rows: 2 });
   if ((node.maxLength ?? 0) > LONG_TEXT) return make("textarea", { name, rows: 3, spellcheck: "false" });
-  return make("input", { name, type: "text", placeholder: usual, autocomplete: "off", spellcheck: "false", autocapitalize: "none" });
+  return make("input", { name, placeholder: usual, autocomplete: "off", spellcheck: "false", autocapitalize: "none" });
 }
 
 const encoded = async (file) => file && toBase64(new Uint8Array(await file.arrayBuffer()));
@@ -57,7 +58,8 @@ async function valueOf(control, { type, default: usual }, known = usual) {
 
 /** A slider beside a number: each moves the other. A number beyond the slider's end stays as it is written. */
 function sliderOf(control, end) {
-  const slider = make("input", { type: "range", min: 0, max: end, step: end / 100, "aria-label": `${sentence(control.name)}, slider` });
+  const about = `${sentence(control.name)}, slider`;
+  const slider = make("input", { type: "range", min: 0, max: end, step: end / 100, "aria-label": about });
   slider.addEventListener("input", () => (control.value = slider.value));
   control.addEventListener("input", () => (slider.value = control.value));
   return slider;
@@ -199,12 +201,14 @@ export class ToolForm {
 
 /** Names and values as a list; what is no plain value is left to the whole answer below it. */
 export function facts(result) {
-  const plain = Object.entries(result).filter(([, value]) => value !== null && typeof value !== "object" && `${value}`.length < 300);
+  const plain = Object.entries(result).filter(([, value]) => typeof value !== "object" && `${value}`.length < 300);
   const text = (value) => (typeof value === "number" ? value.toLocaleString("en", { maximumFractionDigits: 4 }) : String(value));
-  return make("dl", { class: "facts" }, ...plain.map(([name, value]) => make("div", {}, make("dt", {}, sentence(name)), make("dd", {}, text(value)))));
+  const fact = ([name, value]) => make("div", {}, make("dt", {}, sentence(name)), make("dd", {}, text(value)));
+  return make("dl", { class: "facts" }, ...plain.map(fact));
 }
 
 /** The whole answer, folded away. */
 export function whole(result) {
-  return make("details", { class: "whole" }, make("summary", {}, "The whole answer"), make("pre", { tabindex: 0 }, JSON.stringify(result, null, 2)));
+  const text = make("pre", { tabindex: 0 }, JSON.stringify(result, null, 2));
+  return make("details", { class: "whole" }, make("summary", {}, "The whole answer"), text);
 }

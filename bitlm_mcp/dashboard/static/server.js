@@ -2,6 +2,7 @@
 
 const TIMEOUT_MS = 120_000; // longer than any answer is waited for on the other side
 const KEY = "bitlm-token";
+const ENDED = ["failed", "cancelled", "interrupted"];
 
 /** No usable answer. `names`: the arguments that the server's text speaks of. */
 export class ServerError extends Error {
@@ -22,7 +23,8 @@ async function answered(response) {
   try {
     body = await response.json();
   } catch {
-    throw new ServerError(response.ok ? "the answer was cut off: try again" : `the server answers with ${response.status}`, response.status);
+    const { ok, status } = response;
+    throw new ServerError(ok ? "the answer was cut off: try again" : `the server answers with ${status}`, status);
   }
   if (response.ok) return body;
   const asked = response.status === 401 ? "the server asks for its token: give it at the top of this page" : body.error;
@@ -59,7 +61,7 @@ export async function callToTheEnd(tool, values, told = () => {}, signal = undef
   while (["queued", "running"].includes(found.status)) {
     told(found);
     const job = await call("wait_job", { job_id: found.job_id, wait_s: 5 }, signal);
-    if (["failed", "cancelled", "interrupted"].includes(job.status)) throw new ServerError(job.error ?? `${tool} was ${job.status}: call it again`);
+    if (ENDED.includes(job.status)) throw new ServerError(job.error ?? `${tool} was ${job.status}: call it again`);
     found = job.status === "completed" ? { job_id: job.job_id, status: job.status, ...job.result } : job;
   }
   return found;

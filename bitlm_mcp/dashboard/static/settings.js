@@ -12,7 +12,8 @@ const SLIDERS = { lambda_k: WEIGHTS, lambda_c: WEIGHTS, lambda_s: WEIGHTS, floor
 export class Settings {
   constructor(host, tool) {
     const { model_id: _, ...properties } = tool.schema.properties;
-    const form = new ToolForm({ ...tool, schema: { properties } }, { sliders: SLIDERS, label: "Save", run: (values, outcome) => this.#save(values, outcome) });
+    const run = (values, outcome) => this.#save(values, outcome);
+    const form = new ToolForm({ ...tool, schema: { properties } }, { sliders: SLIDERS, label: "Save", run });
     form.form.id = "watch-form";
     Object.assign(this, { host, form, modelId: null });
     host.replaceChildren(form.element);

@@ -45,15 +45,17 @@ export class SurpriseView {
     const rows = Math.ceil(this.peaks.length / COLUMNS);
     const columns = Math.min(this.peaks.length, COLUMNS);
     const title = freshId("map");
-    const svg = draw("svg", { class: "heat", viewBox: `0 0 ${columns * CELL} ${rows * CELL}`, role: "img", "aria-labelledby": title });
+    const viewBox = `0 0 ${columns * CELL} ${rows * CELL}`;
+    const svg = draw("svg", { class: "heat", viewBox, role: "img", "aria-labelledby": title });
     const odd = this.peaks.indexOf(Math.max(...this.peaks));
-    svg.append(draw("title", { id: title }, `Surprise over the data in ${count(this.peaks.length)} cells. The most surprising: ${this.#tell(odd)}.`));
+    svg.append(draw("title", { id: title }, `Surprise in ${count(this.peaks.length)} cells. Most: ${this.#tell(odd)}.`));
     this.peaks.forEach((peak, i) => svg.append(this.#cell(i, bitsOf(peak), bitsOf(this.means[i]))));
     svg.addEventListener("click", ({ target }) => this.#choose(target));
     svg.addEventListener("pointermove", ({ target }) => this.#point(target));
-    this.reader = makeReader("Surprise over the data: read cell by cell, Enter shows the bytes", (i) => this.#point(svg.children[i + 1]));
+    const cell = (i) => svg.children[i + 1]; // after the title
+    this.reader = makeReader("Surprise: read cell by cell, Enter shows the bytes", (i) => this.#point(cell(i)));
     this.reader.max = this.peaks.length - 1;
-    this.reader.addEventListener("keydown", (event) => event.key === "Enter" && this.#choose(svg.children[Number(this.reader.value) + 1]));
+    this.reader.addEventListener("keydown", ({ key }) => key === "Enter" && this.#choose(cell(Number(this.reader.value))));
     this.map.replaceChildren(svg, this.reader);
     write(this.read, `Most surprising: ${this.#tell(odd)}. Colour: largest byte; bar: mean. Choose a cell to see its bytes.`);
   }

@@ -45,8 +45,8 @@ function fillButtons(room, actions) {
 function rowOf(heads) {
   const cell = ({ name, number }, i) => {
     // The label is shown beside the value where the table is folded into cards.
-    const attributes = { role: i ? "cell" : "rowheader", scope: i ? null : "row", class: number ? "number" : null, "data-label": name };
-    return make(i ? "td" : "th", attributes);
+    const kind = i ? { role: "cell" } : { role: "rowheader", scope: "row" };
+    return make(i ? "td" : "th", { ...kind, class: number && "number", "data-label": name });
   };
   return make("tr", { role: "row" }, ...heads.map(cell));
 }
@@ -61,9 +61,10 @@ export class Table {
     this.heads = heads.map((head) => (Array.isArray(head) ? { name: head[0], number: true } : { name: head, number: false }));
     this.empty = card.querySelector(".empty");
     this.body = make("tbody", { role: "rowgroup" });
-    const named = ({ name, number }) => make("th", { role: "columnheader", scope: "col", class: number ? "number" : null }, name);
+    const named = ({ name, number }) => make("th", { role: "columnheader", scope: "col", class: number && "number" }, name);
     const head = make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...this.heads.map(named)));
-    this.table = make("table", { id, role: "table", hidden: true, "aria-labelledby": card.getAttribute("aria-labelledby") }, head, this.body);
+    const about = card.getAttribute("aria-labelledby");
+    this.table = make("table", { id, role: "table", hidden: true, "aria-labelledby": about }, head, this.body);
     this.empty.after(this.table);
   }
 
@@ -75,4 +76,4 @@ export class Table {
 }
 
 /** A text that may be long and without spaces. */
-export const long = (text) => ({ text, tone: "long" });
+export const long = (text, actions = []) => ({ text, tone: "long", actions });

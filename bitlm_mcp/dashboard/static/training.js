@@ -13,16 +13,22 @@ const RARE = [
   ["Composite", "composite"],
   ["Attention entropy (nats)", "attention_entropy"],
   ["Layers per position", "mean_layers"],
-  ...["raw", "compressed", "direct"].flatMap((way) => [[`Loss, ${way} (nats)`, `loss_${way}`], [`Right, ${way}`, `accuracy_${way}`]]),
   ["Memory in use", "memory_bytes", bytes],
+  // Of trainings that show windows in several ways.
+  ...["raw", "compressed", "direct"].flatMap((way) => [
+    [`Loss, ${way} (nats)`, `loss_${way}`],
+    [`Right, ${way}`, `accuracy_${way}`],
+  ]),
 ];
 
 function facts(model) {
   const told = ([name, key, text = decimal]) => [name, text(model[key])];
   const bits = model.bits_per_byte_mixed ?? model.bits_per_byte;
   const ratio = ["Compression ratio", bits ? `${decimal(8 / bits, bits < 0.08 ? 0 : 2)} : 1` : NONE];
-  const patches = model.patch_mean === undefined ? [] : [["Bytes per patch", `${decimal(model.patch_mean)} ± ${decimal(model.patch_spread)}`]];
-  return [...USUAL.map(told), ratio, ...SIGNALS.map(told), ...RARE.filter(([, key]) => model[key] !== undefined).map(told), ...patches];
+  const rare = RARE.filter(([, key]) => model[key] !== undefined).map(told);
+  const { patch_mean: mean, patch_spread: spread } = model;
+  if (mean !== undefined) rare.push(["Bytes per patch", `${decimal(mean)} ± ${decimal(spread)}`]);
+  return [...USUAL.map(told), ratio, ...SIGNALS.map(told), ...rare];
 }
 
 const column = (rows, name) => rows.map((point) => point[name] ?? null);
@@ -37,17 +43,17 @@ export class TrainingView {
     this.tiles = host.appendChild(make("dl", { class: "tiles" }));
     this.empty = host.appendChild(make("p", { class: "empty" }, "No training step yet."));
     const charts = host.appendChild(make("div", { class: "charts" }));
-    const figure = (name, caption, about, View, options) => {
+    const figure = (View, name, title, about, range) => {
       const room = make("div", { id: `${name}-chart` });
-      const made = make("figure", { id: `${name}-figure`, hidden: true }, make("figcaption", {}, `${caption} `, make("small", {}, about)), room);
+      const made = make("figure", { hidden: true }, make("figcaption", {}, `${title} `, make("small", {}, about)), room);
       charts.append(made);
-      return { made, view: new View(room, options) };
+      return { made, view: new View(room, { title, range }) };
     };
-    this.bits = figure("bits", "Loss in bits per byte", "lower is better, 8 = nothing learned", Chart, { title: "Loss in bits per byte over steps" });
-    this.kcs = figure("kcs", "K, C, S", "how ordered, how incompressible, how familiar", Chart, { title: "K, C and S over steps", range: [0, 1] });
-    this.gradient = figure("gradient", "Gradient norm", "before clipping", Chart, { title: "Norm of the gradient over steps" });
-    this.halting = figure("halting", "Halting", "mean probability to stop after each layer", Bars, { title: "Halting probability by layer" });
-    this.patches = figure("patches", "Patch lengths", "how many of so many bytes, in the last batch measured", Bars, { title: "Patches by length" });
+    this.bits = figure(Chart, "bits", "Loss in bits per byte", "lower is better, 8 = nothing learned");
+    this.kcs = figure(Chart, "kcs", "K, C, S", "how ordered, how incompressible, how familiar", [0, 1]);
+    this.gradient = figure(Chart, "gradient", "Gradient norm", "before clipping");
+    this.halting = figure(Bars, "halting", "Halting", "mean probability to stop after each layer");
+    this.patches = figure(Bars, "patches", "Patch lengths", "how many of so many bytes, in the last batch measured");
     this.noticed = host.appendChild(make("section", { class: "noticed" }, make("h3", {}, "Drift alerts and the gate")));
     this.alerts = this.noticed.appendChild(make("ul", { class: "alerts" }));
     this.quiet = this.noticed.appendChild(make("p", { class: "empty" }, "No drift seen, and nothing that the gate failed."));
@@ -76,7 +82,8 @@ export class TrainingView {
     const gradient = column(points, "grad_norm");
     // Most steps measure no K, C, S: those are no gaps, only rare points.
     const rows = points.filter(({ k, c, s }) => (k ?? c ?? s ?? null) !== null);
-    const kcs = ["k", "c", "s"].map((name) => ({ name: name.toUpperCase(), values: column(rows, name), floor: model.floors?.[name] }));
+    const signal = (name) => ({ name: name.toUpperCase(), values: column(rows, name), floor: model.floors?.[name] });
+    const kcs = ["k", "c", "s"].map(signal);
     this.#figure(this.bits, points.length > 0, (chart) => chart.update(steps, bits, marks));
     this.#figure(this.kcs, rows.length > 0, (chart) => chart.update(column(rows, "step"), kcs, marks));
     this.#figure(this.gradient, measured(gradient), (chart) => chart.update(steps, [{ name: "gradient", values: gradient }], []));

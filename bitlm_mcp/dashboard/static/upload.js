@@ -21,7 +21,8 @@ async function store({ file, dataset_id: name, ...settings }, outcome, done) {
   const tell = (text) => outcome.replaceChildren(make("p", { class: "about" }, text));
   tell(`Sending ${bytes(file.size)} …`);
   const about = new URLSearchParams({ filename: file.name, ...settings });
-  const options = { method: "PUT", headers: { "Content-Type": "application/octet-stream" }, body: file, signal: AbortSignal.timeout(DAY_MS) };
+  const headers = { "Content-Type": "application/octet-stream" };
+  const options = { method: "PUT", headers, body: file, signal: AbortSignal.timeout(DAY_MS) };
   try {
     const { result } = await ask(`api/datasets/${encodeURIComponent(name)}?${about}`, options);
     tell(`Stored as ${result.dataset_id}: ${bytes(result.train_bytes)} to learn from, ${bytes(result.holdout_bytes)} held out.`);
@@ -37,7 +38,8 @@ async function store({ file, dataset_id: name, ...settings }, outcome, done) {
 export function makeUpload(host, { schema }, done) {
   const { dataset_id, records, holdout_fraction, overwrite } = schema.properties;
   const properties = { file: FILE, dataset_id, records, holdout_fraction, overwrite };
-  const tool = { name: "upload", title: "Store it", description: "A file of this computer becomes a dataset.", schema: { properties } };
+  const description = "A file of this computer becomes a dataset.";
+  const tool = { name: "upload", title: "Store it", description, schema: { properties } };
   const stored = (dataset) => {
     form.form.reset();
     done(dataset);

@@ -27,7 +27,7 @@ const at = async (page, chart) => numberIn((await page.locator(`#${chart} .at`).
 /** The value that the chart's legend shows of its first series, and the record's at the same step. */
 async function agrees(page, points) {
   const step = await at(page, 'bits-chart');
-  const value = Number(await page.locator('#bits-chart .key-1 b').innerText());
+  const value = Number(await page.locator('#bits-chart .legend .key >> nth=0 >> b').innerText());
   const point = points.find((one) => one.step === step);
   assert.ok(point, `the record has no step ${step}`);
   assert.ok(Math.abs(value - point.bits_per_byte) <= 0.0005001, `${value} at step ${step} is not ${point.bits_per_byte}`);

@@ -1,6 +1,6 @@
-// Pictures of the page: {address, model, folder, readme}, while the model is trained: three sizes in both schemes into the folder,
-// and the two that the README shows into the other one.
-import { given, live, scenario } from './browser.mjs';
+// Pictures of the page: {address, model, dataset, folder, readme}, while the model is trained, until it asks for rest: three sizes in both schemes into the folder,
+// and those that the README shows into the other one.
+import { ask, given, live, scenario } from './browser.mjs';
 import { act, formOf, outcomeOf } from './forms.mjs';
 
 const SIZES = [[360, 800], [1280, 900], [3840, 2160]];
@@ -22,16 +22,18 @@ await scenario(async ({ open }) => {
     }
   }
 
-  const training = await show(1280, 1100, 'light');
-  await training.locator('#selected').scrollIntoViewIfNeeded();
-  await training.screenshot({ path: `${given.readme}/training.png` });
-  await training.context().close();
-
-  const surprise = await show(1280, 1000, 'dark');
-  await act(surprise, 'show_surprise', { model_id: given.model, dataset_id: 'python-reference' });
-  const outcome = outcomeOf(await formOf(surprise, 'show_surprise'));
+  for (const [scheme, name] of [['light', 'training'], ['dark', 'training-dark']]) {
+    const page = await show(1280, 1150, scheme);
+    await page.locator('#selected').evaluate((node) => node.scrollIntoView());
+    await page.screenshot({ path: `${given.readme}/${name}.png` });
+    await page.context().close();
+  }
+  await ask('rest');
+  const page = await show(1280, 900, 'light');
+  await act(page, 'show_surprise', { model_id: given.model, dataset_id: given.dataset });
+  const outcome = outcomeOf(await formOf(page, 'show_surprise'));
   await outcome.locator('svg.heat .cell').first().waitFor();
-  await surprise.locator('#acts').scrollIntoViewIfNeeded();
-  await surprise.screenshot({ path: `${given.readme}/surprise.png` });
-  await surprise.context().close();
+  await outcome.evaluate((node) => node.scrollIntoView());
+  await page.screenshot({ path: `${given.readme}/surprise.png` });
+  await page.context().close();
 });

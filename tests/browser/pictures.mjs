@@ -1,5 +1,6 @@
-// Pictures of the page: {address, model, dataset, folder, readme}, while the model is trained, until it asks for rest: three sizes in both schemes into the folder,
-// and those that the README shows into the other one.
+// Pictures of the page: {address, model, dataset, folder, readme}, while the model is trained, until it asks for rest.
+//
+// Three sizes in both schemes go into the folder, and those that the README shows into the other one.
 import { ask, given, live, scenario } from './browser.mjs';
 import { act, formOf, outcomeOf } from './forms.mjs';
 

@@ -79,9 +79,8 @@ async def test_pictures_in_three_sizes(server: Server, play: Play) -> None:
     async with agent(server) as tools:
         await tools("add_dataset", dataset_id=DATASET, text=default_text().decode())
         await tools("init_model", model_id="reference", preset="tiny", mixing_memory_mib=32)
-        started = await tools(
-            "train_step", model_id="reference", dataset_id=DATASET, seconds=SECONDS, validate_every=20, wait_s=0
-        )
+        learning = {"model_id": "reference", "dataset_id": DATASET, "validate_every": 20, "wait_s": 0}
+        started = await tools("train_step", seconds=SECONDS, **learning)
         status: object = "running"
         while status == "running":
             status = (await tools("wait_job", job_id=started["job_id"], wait_s=45))["status"]

@@ -81,6 +81,12 @@ async function compareSelected(page, model, told) {
     assert.ok(name in TILES, `nobody tells what is right for the figure ${name}`);
     agrees(text, TILES[name](told), `${model}, ${name}`);
   }
+  // Each value of a curve is seen, those too that stand alone between gaps.
+  const unseen = await page.locator('#selected .chart path.series').evaluateAll((paths) => paths.flatMap((path) => {
+    const points = [...path.getAttribute('d').matchAll(/M([-\d.]+) ([-\d.]+)/g)].map(([, x, y]) => new DOMPoint(x, y));
+    return points.filter((point) => !path.isPointInStroke(point)).map(({ x, y }) => `${path.getAttribute('class')} at ${x} ${y}`);
+  }));
+  assert.deepEqual(unseen, [], `${model}: points that are not painted`);
   // The curves, read with the keyboard from the end to the beginning.
   const { history } = told;
   const read = { 'bits-chart': ['bits_per_byte', 'bits_per_byte_mixed'], 'gradient-chart': ['grad_norm'], 'kcs-chart': ['k', 'c', 's'] };

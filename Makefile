@@ -35,7 +35,7 @@ judges: $(READY) $(JUDGES)/.venv/.ready $(JUDGES)/node_modules/.ready  ## client
 
 browser: $(READY) $(BROWSER)/node_modules/.ready  ## the page in Debian's Chromium: every control, and all that can happen under it; the last lines have the measurements
 	$(BROWSER)/chromium.sh
-	$(BIN)/python -m pytest --browser $(BROWSER)
+	$(BIN)/python -m pytest --browser --timeout 900 $(BROWSER)
 
 faults: $(READY)  ## servers killed, starved, confused and crowded: nothing acknowledged may be lost (make faults KILLS=1000 SEED=7)
 	$(BIN)/python -m pytest --slow --kills $(KILLS) --faults-seed $(SEED) --numprocesses auto --maxprocesses 8 --dist worksteal tests/faults tests/soak

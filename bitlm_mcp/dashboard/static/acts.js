@@ -43,6 +43,8 @@ const USUAL = {
   load_checkpoint: { main: ["name", "model_id", "overwrite"] },
 };
 
+const MAKING = ["init_model", "load_checkpoint"];
+
 /** Tabs as the ARIA practices have them: arrow keys move, one is in the order of the Tab key. */
 function select(list, chosen, { focus = false } = {}) {
   for (const tab of list.children) {
@@ -63,10 +65,10 @@ function moved(list, event) {
   select(list, tabs[(to + tabs.length) % tabs.length], { focus: true });
 }
 
-/** `new Acts(tabs, panels)`, then `load(tools)` once it is known who may act, and `refresh(state, chosen)` when there is news. */
+/** `new Acts(tabs, panels, made)`, which hears of models that were made, then `load(tools)` once it is known who may act, and `refresh(state, chosen)` when there is news. */
 export class Acts {
-  constructor(tabs, panels) {
-    Object.assign(this, { tabs, panels, forms: [] });
+  constructor(tabs, panels, made) {
+    Object.assign(this, { tabs, panels, made, forms: [] });
     tabs.addEventListener("keydown", (event) => moved(tabs, event));
   }
 
@@ -81,13 +83,13 @@ export class Acts {
     if (this.tabs.firstElementChild) select(this.tabs, this.tabs.firstElementChild);
   }
 
+  /** The model that the page shows is the one that is meant, until another is chosen in a form. */
   refresh(state, chosen) {
+    for (const form of this.forms) {
+      form.refresh(state, chosen);
+      if (chosen !== this.known?.[1]) form.choose(chosen);
+    }
     this.known = [state, chosen];
-    for (const form of this.forms) form.refresh(state, chosen);
-  }
-
-  choose(model) {
-    for (const form of this.forms) form.choose(model);
   }
 
   /** Opens the form of a tool, filled in so far. */
@@ -116,6 +118,7 @@ export class Acts {
         const all = { ...asked, ...values };
         const found = await (takesLong ? callToTheEnd(tool.name, all, told) : call(tool.name, all));
         outcome.replaceChildren();
+        if (MAKING.includes(tool.name)) this.made(found.model_id);
         return await show(outcome, found, all);
       } catch (error) {
         outcome.replaceChildren();

@@ -172,8 +172,8 @@ export class Chart {
     let pen = "M";
     values.forEach((value, i) => {
       const at = value === null ? "" : `${this.toX(this.xs[i]).toFixed(1)} ${this.toY(value).toFixed(1)}`;
-      // h0 makes a point between two gaps visible: a round cap needs a line, even one without length.
-      if (at) path += pen === "M" ? `M${at}h0` : `L${at}`;
+      // h.01 makes a point between two gaps visible: a round cap needs a line, a dash one with length.
+      if (at) path += pen === "M" ? `M${at}h.01` : `L${at}`;
       pen = at ? "L" : "M";
     });
     return path;

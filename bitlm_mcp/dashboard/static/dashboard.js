@@ -20,10 +20,10 @@ const MAX_JOBS_SHOWN = 10;
 const FINAL = ["completed", "failed", "cancelled", "interrupted"];
 
 const page = (id) => document.getElementById(id);
-const view = { state: null, chosen: null, session: null, settings: null, mayAct: false, drawn: false };
+const view = { state: null, chosen: null, wanted: null, session: null, settings: null, mayAct: false, drawn: false };
 const curve = { modelId: null, points: [], config: null };
 const training = new TrainingView(page("training"));
-const acts = new Acts(page("tabs"), page("panels"));
+const acts = new Acts(page("tabs"), page("panels"), choose);
 const filling = new DiffusionView(page("filling"));
 const numbers = (...names) => names.map((name) => [name, "number"]);
 const tables = {
@@ -44,11 +44,9 @@ const digest = (sha256) => (sha256 ? { text: sha256.slice(0, 12), title: sha256,
 const acting = (label, about, run) => (view.mayAct ? [{ label, about, run }] : []);
 const opening = (label, about, tool, values) => acting(label, about, async () => acts.open(tool, values));
 
-const showing = (id) => ({ label: "Show", about: `Show ${id}`, run: async () => choose(id) });
-
 function showModels(models) {
   const row = (model) => [
-    long(model.model_id, model.model_id === view.chosen ? [] : [showing(model.model_id)]),
+    long(model.model_id),
     { text: model.state, tone: model.state, note: model.holder ? `by ${model.holder}` : "" },
     model.quantized ? `${model.architecture}, ${model.quantized}` : model.architecture,
     count(model.num_parameters),
@@ -160,9 +158,9 @@ function showActivity({ calls, servers }) {
 
 // The selected model
 
+/** Shows a model, as soon as it is there. */
 function choose(modelId) {
-  view.chosen = modelId;
-  acts.choose(modelId);
+  view.wanted = modelId;
   schedule();
 }
 
@@ -172,10 +170,9 @@ function settle(models) {
   if ([...choice.options].map(({ value }) => value).join("\n") !== ids.join("\n")) {
     choice.replaceChildren(...ids.map((id) => make("option", { value: id }, id)));
   }
-  if (!ids.includes(view.chosen)) {
-    view.chosen = (models.find(({ state }) => state === "training") ?? models[0])?.model_id ?? null;
-    if (view.chosen !== null) acts.choose(view.chosen);
-  }
+  const busy = models.find(({ state }) => state === "training")?.model_id;
+  view.chosen = [view.wanted, view.chosen, busy, ids[0]].find((id) => ids.includes(id)) ?? null;
+  if (view.chosen === view.wanted) view.wanted = null;
   if (view.chosen !== null) choice.value = view.chosen;
 }
 

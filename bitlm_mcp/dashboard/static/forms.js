@@ -104,7 +104,8 @@ export class ToolForm {
   refresh(state, chosen) {
     for (const control of this.form.querySelectorAll("select[data-list]")) {
       const ids = state[control.dataset.list].map((item) => item[control.name]);
-      const blank = control.name !== "model_id" && !this.schema.required?.includes(control.name);
+      const { required = [], properties } = this.schema;
+      const blank = !required.includes(control.name) && properties[control.name].default === undefined;
       if (control.dataset.ids === ids.join("\n")) continue;
       const kept = control.value || chosen;
       control.dataset.ids = ids.join("\n");
@@ -123,15 +124,14 @@ export class ToolForm {
     }
   }
 
-  /** The model that the page shows is the one that is meant, until another is chosen here. */
   choose(model) {
     const control = this.controls.model_id;
-    if (control?.dataset.list && [...control.options].some(({ value }) => value === model)) control.value = model;
+    if (control?.dataset.ids?.split("\n").includes(model)) control.value = model;
   }
 
   #field(name, node) {
     const [id, help, error] = [freshId(name), freshId("help"), freshId("error")];
-    const list = node.pattern ? undefined : LISTS[name];
+    const list = node.pattern || this.schema.properties.kind ? undefined : LISTS[name]; // kind: the name is of any kind
     const control = controlOf(name, node, list);
     control.id = id;
     control.setAttribute("aria-describedby", `${help} ${error}`);

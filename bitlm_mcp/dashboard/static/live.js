@@ -10,12 +10,7 @@ export class Live {
   constructor({ changed, connection }) {
     Object.assign(this, { changed, connection, state: null, last: null, source: null, heard: 0 });
     document.addEventListener("visibilitychange", () => (document.hidden ? this.#close() : this.#open()));
-    setInterval(() => this.source && performance.now() - this.heard > SILENCE_MS && this.#again(), SILENCE_MS / 4);
-    if (!document.hidden) this.#open();
-  }
-
-  #again() {
-    this.#close();
+    setInterval(() => this.source && performance.now() - this.heard > SILENCE_MS && this.#renew(), SILENCE_MS / 4);
     if (!document.hidden) this.#open();
   }
 
@@ -38,6 +33,11 @@ export class Live {
     if (source.readyState !== EventSource.CLOSED || source !== this.source) return;
     this.source = null;
     setTimeout(() => document.hidden || this.#open(), 3000);
+  }
+
+  #renew() {
+    this.#close();
+    this.#open();
   }
 
   #close() {

@@ -3,8 +3,9 @@
     whole    {boot, read_only, version, models, jobs, datasets, checkpoints, servers, calls}
     change   {version, and of these what changed; gone: the ids of what is no more}
 
-A model in a change has its new `points` besides; where it is `afresh`, its curve is to be asked for anew. Views are replaced
-when they change, so that identity tells what has; each costs as much as it has changed, and what stays costs nothing.
+A model in a change has its new `points` besides; where it is `afresh`, its curve and its settings are to be asked for anew. Views
+are replaced when they change, so that identity tells what has; each costs as much as it has changed, and what stays costs
+nothing.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def _model(model: ModelView) -> dict[str, Any]:
 
 
 def _model_change(before: ModelView | None, now: ModelView) -> dict[str, Any]:
-    points = new_points(before.history, now.history) if before else None
+    points = new_points(before.history, now.history) if before and before.config == now.config else None
     told = _model(now) | {"points": [point.plain() for point in points or ()]}
     return told | {"afresh": True} if points is None else told
 

@@ -56,8 +56,9 @@ def test_a_model_is_told_with_its_new_points_and_marks() -> None:
     assert told is not None and "afresh" not in told["models"][0]
     assert [point["step"] for point in told["models"][0]["points"]] == [3, 4]
     assert told["models"][0]["marks"] == [{"step": 2, "kind": "gate", "text": "withheld"}]
-    told = change(replace(FULL, models={}), FULL)
-    assert told is not None and told["models"][0]["afresh"] and told["models"][0]["points"] == []
+    for other in ({}, {"m": replace(before, config={"floors": {"k": 0.5}})}):  # of another model nothing is known to go on from
+        told = change(replace(FULL, models=other), FULL)
+        assert told is not None and told["models"][0]["afresh"] and told["models"][0]["points"] == []
 
 
 def test_all_is_the_summary_with_marks_servers_and_calls() -> None:

@@ -3,9 +3,9 @@
     whole    {boot, read_only, version, models, jobs, datasets, checkpoints, servers, calls}
     change   {version, and of these what changed; gone: the ids of what is no more}
 
-A model in a change has its new `points` besides; where it is `afresh`, its curve and its settings are to be asked for anew. Views
-are replaced when they change, so that identity tells what has; each costs as much as it has changed, and what stays costs
-nothing.
+A model in a change has its new `points` besides; where it is `afresh`, its curve and its settings are to be asked for anew.
+Views are replaced when they change, so that identity tells what has; each costs as much as it has changed, and what stays
+costs nothing.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ import { make, makeReader, write } from "./dom.js";
 
 /** Levels of colour, by bits: 8 are what a byte costs of which nothing is known. */
 const BITS = [1, 2, 4, 6, 8, 10, 13];
-export const LEVELS = BITS.length + 1;
+const LEVELS = BITS.length + 1;
 export const level = (bits) => (BITS.findIndex((bound) => bits < bound) + LEVELS) % LEVELS;
 /** A surprise as it travels: sixteenths of a bit. */
 export const bitsOf = (coded) => coded / 16;

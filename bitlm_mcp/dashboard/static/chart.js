@@ -7,7 +7,7 @@ const TICKS_Y = 5;
 const EM_PER_TICK_X = 6; // room that the label of one tick needs
 
 /** Round values within [low, high], about `count` of them; `smallest` bounds their distance from below. */
-export function niceTicks(low, high, count, smallest = 0) {
+function niceTicks(low, high, count, smallest = 0) {
   const rough = Math.max((high - low) / Math.max(count, 1), smallest, Number.MIN_VALUE);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999) * power;
@@ -18,7 +18,7 @@ export function niceTicks(low, high, count, smallest = 0) {
 }
 
 /** The position in the sorted `xs` that lies nearest to `x`. */
-export function nearest(xs, x) {
+function nearest(xs, x) {
   const after = xs.findIndex((value) => value >= x);
   if (after < 0) return xs.length - 1;
   return after && x - xs[after - 1] <= xs[after] - x ? after - 1 : after;

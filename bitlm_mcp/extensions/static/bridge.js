@@ -14,7 +14,7 @@ const isObject = (value) => typeof value === "object" && value !== null && !Arra
 const objectOr = (value) => (isObject(value) ? value : {});
 
 /** What the host or a tool answers in place of a result; the message is for the user. */
-export class BridgeError extends Error {}
+class BridgeError extends Error {}
 
 export class Bridge {
   #name;

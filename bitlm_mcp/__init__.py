@@ -5,6 +5,7 @@
                     silent_dispatch: calls without a client to talk back to
                     server  server_internals: all of that in one MCP server of the SDK
     the state       database  records: what is recorded, in one SQLite file
+                    outbox: what waits to be recorded
                     presence  leases: which servers share a directory, and which of them may write a model
                     datasets  dataset_files  data_files  job_files: bytes on the disk
                     history  snapshot  activity  events: what is known of each model, what servers do; the one picture

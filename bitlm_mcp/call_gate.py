@@ -6,9 +6,8 @@ the client gives itself. Names can be chosen freely, so this bounds mistakes and
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from mcp_types import CallToolResult, TextContent
 
 from bitlm_core import BitLMError
 from bitlm_mcp.activity import Call
+from bitlm_mcp.outbox import Outbox
 
 MAX_CLIENTS = 10_000
 MAX_WAITING_CALLS = 10_000
@@ -93,24 +93,11 @@ class CallGate:
             self._observed(Call(began, name, tool, model_id, duration_ms, outcome, message))
 
 
-class CallLog:
-    """Calls that wait to be recorded; when nobody fetches them, the oldest make room."""
+class CallLog(Outbox[Call]):
+    """Calls that wait to be recorded."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._calls: deque[Call] = deque(maxlen=MAX_WAITING_CALLS)
-
-    def add(self, call: Call) -> None:
-        """Keep a call until it is fetched."""
-        with self._lock:
-            self._calls.append(call)
-
-    def take(self) -> list[Call]:
-        """All calls since this was asked last."""
-        with self._lock:
-            taken = list(self._calls)
-            self._calls.clear()
-        return taken
+        super().__init__(MAX_WAITING_CALLS)
 
 
 def client_of(ctx: ServerRequestContext[Any, Any]) -> tuple[str, str]:

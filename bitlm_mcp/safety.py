@@ -9,13 +9,14 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bitlm_core import Gate, GateState
 from bitlm_mcp.compute.answers import GenerationOutcome
 from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.outbox import Outbox
 from bitlm_mcp.snapshot import Mark
 
 MAX_SESSIONS = 1000
@@ -63,25 +64,16 @@ class Sample:
     since: float = field(default_factory=time.monotonic)
 
 
-class GateMarks:
-    """What the gate did to models and is not recorded yet; where nobody records, the oldest make room."""
+class GateMarks(Outbox[tuple[str, Mark]]):
+    """What the gate did to models and is not recorded yet, with their names."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._marks: deque[tuple[str, Mark]] = deque(maxlen=MAX_WAITING_MARKS)
+        super().__init__(MAX_WAITING_MARKS)
 
-    def add(self, model_id: str, step: int, what: str, reasons: Iterable[str]) -> None:
+    def note(self, model_id: str, step: int, what: str, reasons: Iterable[str]) -> None:
         """Keep what happened to an output of that model at that step until it is fetched."""
         text = f"{what}: {'; '.join(reasons)}"[:MAX_MARK_TEXT]
-        with self._lock:
-            self._marks.append((model_id, Mark(step, "gate", text)))
-
-    def take(self) -> list[tuple[str, Mark]]:
-        """All since this was asked last, with their models."""
-        with self._lock:
-            taken = list(self._marks)
-            self._marks.clear()
-        return taken
+        self.add((model_id, Mark(step, "gate", text)))
 
 
 class Withheld:

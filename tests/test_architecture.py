@@ -53,6 +53,7 @@ SERVER = [
     "history",
     "compute",
     "events",
+    "outbox",
     "database",
     "presence",
     "leases",

@@ -55,7 +55,7 @@ async def hand_over(
     gate = workspace.sessions.observe(client_of(ctx.request_context)[0], model_id, found)
     reasons = (*(found.verdict.reasons if found.verdict else ()), *gate.reasons)
     if reasons:
-        workspace.gate_marks.add(model_id, found.step, "an output was withheld" if strict else "an output failed", reasons)
+        workspace.gate_marks.note(model_id, found.step, "an output was withheld" if strict else "an output failed", reasons)
     if not strict or not reasons:
         return infer_result(found, gate)
     sample = Sample(model_id, found, gate, reasons)
@@ -68,7 +68,7 @@ async def hand_over(
 def mark_failed(workspace: Workspace, model_id: str, found: FillingOutcome) -> None:
     """Show on the model's curve that the gate failed what was drawn; it is handed over all the same."""
     if found.verdict and found.verdict.reasons:
-        workspace.gate_marks.add(model_id, found.step, "an output failed", found.verdict.reasons)
+        workspace.gate_marks.note(model_id, found.step, "an output failed", found.verdict.reasons)
 
 
 def answered(workspace: Workspace, ctx: Context[Any, Any]) -> Result | None:
@@ -124,7 +124,7 @@ def _pending(workspace: Workspace, sample: Sample) -> PendingResult:
 
 
 def _released(workspace: Workspace, sample: Sample) -> Result:
-    workspace.gate_marks.add(sample.model_id, sample.found.step, "an output was released", sample.reasons)
+    workspace.gate_marks.note(sample.model_id, sample.found.step, "an output was released", sample.reasons)
     return infer_result(sample.found, sample.gate, approved=True)
 
 

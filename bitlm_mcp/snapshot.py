@@ -278,14 +278,17 @@ class Snapshot:
 
 def plain(view: JobView | DatasetView | CheckpointView | Call | Mark) -> dict[str, Any]:
     """The fields of a flat view. It is immutable, so nothing need be copied, which is most of what `asdict` does."""
-    values = {name: getattr(view, name) for name in view.__slots__}
-    if isinstance(view, JobView) and view.result is not None:
-        values["result"] = {name: value for name, value in view.result.items() if not _is_long(value)}
-    return values
+    return {name: getattr(view, name) for name in view.__slots__}
+
+
+def listed(job: JobView) -> dict[str, Any]:
+    """A job among others: of its result, what is not long."""
+    result = job.result and {name: value for name, value in job.result.items() if not _is_long(value)}
+    return plain(job) | {"result": result}
 
 
 def _briefly(job: JobView) -> dict[str, Any]:
-    values = plain(job)
+    values = listed(job)
     del values["preview"]
     return values
 

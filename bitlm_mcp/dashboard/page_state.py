@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bitlm_mcp.dashboard.wire import to_json
-from bitlm_mcp.snapshot import HistoryPoint, ModelView, Snapshot, plain
+from bitlm_mcp.snapshot import HistoryPoint, ModelView, Snapshot, listed, plain
 from bitlm_mcp.workspace import Workspace
 
 MAX_NEW_POINTS = 1000
@@ -42,7 +42,7 @@ def whole(snapshot: Snapshot) -> dict[str, Any]:
     """The state without histories: the summary, with marks, previews, servers and calls."""
     told = {
         "models": [_model(model) for model in snapshot.models.values()],
-        "jobs": [plain(job) for job in snapshot.jobs.values()],
+        "jobs": [listed(job) for job in snapshot.jobs.values()],
     }
     return snapshot.summary() | told | {name: show(snapshot) for name, show in _ACTIVITY.items()}
 
@@ -51,7 +51,7 @@ def change(before: Snapshot, now: Snapshot) -> dict[str, Any] | None:
     """What is different now; None where that is nothing but the version."""
     told: dict[str, Any] = {
         "models": [_model_change(before.models.get(name), view) for name, view in _changed(before.models, now.models)],
-        "jobs": [plain(view) for _, view in _changed(before.jobs, now.jobs)],
+        "jobs": [listed(view) for _, view in _changed(before.jobs, now.jobs)],
         "datasets": [plain(view) for _, view in _changed(before.datasets, now.datasets)],
         "checkpoints": [plain(view) for _, view in _changed(before.checkpoints, now.checkpoints)],
     }

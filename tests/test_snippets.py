@@ -30,6 +30,7 @@ MODULES = ("bitlm_", "tests.", "pytest", "venv", "build", "torch.distributed.run
 OTHERS = {"curl", "docker", "git", "pip", "sbatch", "kubectl", "nginx", "caddy", "npx", "export", "cd"}
 """Programs whose options are theirs; what is said with curl is run by tests/mcp/test_journey.py."""
 PLACEHOLDER = r"'[A-Z][A-Z_/:]*'"
+COMMAND = get_command(app)
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
@@ -42,7 +43,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Strict
 
 def take(words: list[str], *, whole: bool) -> None:
     """Parse a command line after `bitlm`. `whole`: arguments may not be missing; else a command may be named alone."""
-    command: Any = get_command(app)
+    command: Any = COMMAND
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
     if hasattr(command, "commands"):
@@ -108,7 +109,7 @@ def test_commands_within_sentences_are_taken(path: str) -> None:
 
 
 def test_options_that_are_named_are_real() -> None:
-    waiting, told = [get_command(app)], {"--help"}
+    waiting, told = [COMMAND], {"--help"}
     while waiting:
         command: Any = waiting.pop()
         waiting += getattr(command, "commands", {}).values()

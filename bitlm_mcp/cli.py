@@ -31,7 +31,7 @@ from bitlm_mcp.database import DatabaseError
 from bitlm_mcp.demo import DemoError, DemoSettings, run_demo
 from bitlm_mcp.doctor import examine
 from bitlm_mcp.errors import PortError
-from bitlm_mcp.guide_commands import guide, tools
+from bitlm_mcp.guide_commands import print_page, print_tools
 from bitlm_mcp.host_config import Host, Launch, snippet_for
 from bitlm_mcp.logs import log_to_stderr
 from bitlm_mcp.patch_commands import patches
@@ -54,8 +54,8 @@ app.command()(repair)
 app.command()(patches)
 app.command()(sample)
 app.command()(train)
-app.command()(guide)
-app.command()(tools)
+app.command("guide")(print_page)
+app.command("tools")(print_tools)
 app.command("compile")(compile_kernels)
 
 

@@ -18,7 +18,7 @@ from bitlm_mcp.workspace import Workspace
 Topic = Annotated[str | None, typer.Argument(metavar="[TOPIC]", help="The page to print.", show_default="all titles")]
 
 
-def guide(topic: Topic = None) -> None:
+def print_page(topic: Topic = None) -> None:
     """Print a page of the guide, in Markdown, or what pages there are."""
     with one_line():
         if topic is not None:
@@ -28,7 +28,7 @@ def guide(topic: Topic = None) -> None:
         typer.echo(f"{found.topic:12} {found.about}")
 
 
-def tools() -> None:
+def print_tools() -> None:
     """Print a table of all tools, in Markdown: the set, the name, what it does, and whether it changes anything."""
     # Tools belong to a workspace; this one is empty, and gone in a moment.
     with TemporaryDirectory() as state:

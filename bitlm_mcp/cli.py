@@ -47,6 +47,8 @@ from bitlm_mcp.transports import claim_stdio, run_http, run_stdio
 app = typer.Typer(name="bitlm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(bench)
 app.add_typer(telemetry)
+app.command("guide")(print_page)
+app.command("tools")(print_tools)
 app.command()(score)
 app.command()(compress)
 app.command()(decompress)
@@ -54,8 +56,6 @@ app.command()(repair)
 app.command()(patches)
 app.command()(sample)
 app.command()(train)
-app.command("guide")(print_page)
-app.command("tools")(print_tools)
 app.command("compile")(compile_kernels)
 
 

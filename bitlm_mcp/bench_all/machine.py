@@ -11,9 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import bitlm_mcp
-from bitlm_mcp.server import package_version
 
-LIBRARIES = ("torch", "numpy", "numba", "mcp")
+VERSIONS = ("bitlm", "torch", "numpy", "numba", "mcp")
 _CODE = Path(bitlm_mcp.__file__).parents[1]
 _PACKAGES = ("bitlm_core", "bitlm_mcp")
 _CPUINFO = Path("/proc/cpuinfo")
@@ -34,7 +33,7 @@ def describe_machine() -> dict[str, str | int]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
-    return found | {name: _version(name) for name in LIBRARIES} | {"bitlm": package_version()}
+    return found | {name: _version(name) for name in VERSIONS}
 
 
 def code_commit() -> str:

@@ -136,7 +136,8 @@ def _section(name: str, told: Mapping[str, Any]) -> list[str]:
     ]
     instead = f" Learned here: {told['learned_instead']}, for which there are no bounds." if told["learned_instead"] else ""
     beside = "another case beside it" if told["beside"] else "alone"
-    run = f"{told['cpu_seconds']} CPU-s, {told['wall_seconds']} s, {beside}, load {told['load']}, {told['peak_mib']:,} MiB"
+    took = f"{told['cpu_seconds']:.0f} CPU-s, {told['wall_seconds']:.0f} s"
+    run = f"{took}, {beside}, load {told['load']}, {told['peak_mib']:,} MiB"
     return [
         f"## {name}", "", told["measures"] + instead, "",
         "| figure | value | limit | goal |", "|---|---:|---|---|", *rows, "",

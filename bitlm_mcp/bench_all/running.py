@@ -30,9 +30,9 @@ from bitlm_mcp.bench_all.records import CaseRecord, key_of, read_record, write_r
 
 PROGRAM = (sys.executable, "-m", "bitlm_mcp", "bench")
 LANES = 2
-PATIENCE = 8
-"""A case that takes so many times as long as planned, and two minutes more, hangs."""
-GRACE_S = 120
+PATIENCE = 10
+"""A case that takes so many times as long as planned, and ten minutes more, hangs: the machine may be busy."""
+GRACE_S = 600
 _STOP_S = 5.0
 _TOLD_OF_ERRORS = 400
 _KIB_PER_MIB = 1024
@@ -139,7 +139,7 @@ class _Runs:
         record = CaseRecord(
             case=job.case.name, key=job.key, command=job.shown, data=job.data, figures={},
             exit_code=code, error="" if code == 0 else lamented[-_TOLD_OF_ERRORS:] or f"ended with {code} and without a word",
-            wall_seconds=round(time.perf_counter() - began, 1), cpu_seconds=round(usage.ru_utime + usage.ru_stime, 1),
+            wall_seconds=round(time.perf_counter() - began, 2), cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
             peak_mib=usage.ru_maxrss // _KIB_PER_MIB, load=round(load, 1), beside=beside,
             date=date.strftime("%Y-%m-%d %H:%M"), commit=self._bench.commit, machine=self._bench.machine,
         )  # fmt: skip
@@ -170,10 +170,11 @@ def _signal(group: int, number: int) -> None:
 
 
 def _with_figures(record: CaseRecord, case: Case, said: str) -> CaseRecord:
-    """With what its last line tells, and what follows from it; one that tells nothing has failed."""
+    """With what its last line tells, and what follows from it; one without its headline has failed."""
     try:
         figures = flat(json.loads(said.splitlines()[-1]))
         figures |= case.derive(figures) if case.derive else {}
+        headline = figures[case.figures[0].name]
     except (ValueError, IndexError, KeyError, AttributeError) as error:
         return replace(record, error=f"its last line is not the JSON that was expected ({type(error).__name__}: {error})")
-    return replace(record, figures=figures)
+    return replace(record, figures=figures, error="" if headline is not None else f"{case.figures[0].name} was not measured")

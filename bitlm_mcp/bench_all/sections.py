@@ -23,89 +23,102 @@ class SectionError(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """A row of README's table. Texts name figures in braces, as the report does; `case` is whose command is shown."""
+    """A row of README's table, with the command of `case`.
+
+    Texts name figures in braces, as the report does. `beside`: with what that compares; what was not measured is left out.
+    """
 
     case: str
     what: str
     measured: str
-    beside: str
+    beside: tuple[str, ...] = ()
 
 
 ROWS = (
     Row(
         "learn-text",
-        "bits per byte of the last tenth of Python's language reference, the rest learned for 60 CPU seconds",
+        "the last tenth of Python's language reference, the rest learned for 60 CPU seconds on one thread: bits per byte",
         "{learn-text.bpb_online} adapting, {learn-text.bpb_static} frozen",
-        "xz {learn-text.bpb_xz}, bzip2 {learn-text.bpb_bzip2}, given the rest",
+        ("xz {learn-text.bpb_xz}, bzip2 {learn-text.bpb_bzip2}, given the rest",),
     ),
     Row(
         "learn-180",
         "the same of tinyshakespeare after 180",
         "{learn-180.bpb_online} adapting, {learn-180.bpb_static} frozen",
-        "xz {learn-180.bpb_xz}, bzip2 {learn-180.bpb_bzip2}; 2.739, nanoGPT's, after {learn-180.seconds_to_2739_mixed} s",
+        (
+            "xz {learn-180.bpb_xz}, bzip2 {learn-180.bpb_bzip2}",
+            "where nanoGPT's CPU recipe is then, 2.739, after {learn-180.seconds_to_2739_mixed} s",
+        ),
     ),
     Row(
         "compress",
         "27 files compressed without a model: geometric mean of bits per byte",
-        "{compress.geometric_mean_bpb}, {compress.ratio_to_lpaq1} × lpaq1",
-        "xz {compress.peers.xz.geometric_mean_bpb}, zstd {compress.peers.zstd.geometric_mean_bpb}",
+        "{compress.geometric_mean_bpb}",
+        (
+            "xz {compress.peers.xz.geometric_mean_bpb}",
+            "zstd -22 {compress.peers.zstd.geometric_mean_bpb}",
+            "{compress.ratio_to_lpaq1} × lpaq1",
+        ),
     ),
     Row(
         "records-hdfs",
-        "log lines coded alone, in whole bytes, the mixer having learned others",
-        "{records-hdfs.bpb} bits/byte",
-        "{records-hdfs.bytes_per_second} bytes per CPU second",
+        "log lines coded alone, in whole bytes, by what others taught: bits per byte",
+        "{records-hdfs.bpb}",
+        ("{records-hdfs.bytes_per_second} bytes per CPU second",),
     ),
     Row(
         "anomaly-modbus",
-        "network packets with one to three bytes changed: area under the ROC curve",
+        "network packets of which one to three bytes were changed: area under the ROC curve",
         "{anomaly-modbus.auroc} frozen, {anomaly-modbus.streaming_auroc} learning on",
-        "by length alone {anomaly-modbus.length_auroc}",
+        ("by length alone {anomaly-modbus.length_auroc}",),
     ),
     Row(
         "generate",
         "bytes decoded per second in int8 on one thread, by 0.8, 5 and 25 million parameters",
         "{generate.bytes_per_second_int8_0.8M}, {generate.bytes_per_second_int8_5M}, {generate.bytes_per_second_int8_25M}",
-        "PyTorch fp32 {generate.bytes_per_second_torch_0.8M}, {generate.bytes_per_second_torch_5M}, "
-        "{generate.bytes_per_second_torch_25M}",
+        (
+            "PyTorch in fp32 {generate.bytes_per_second_torch_0.8M}, {generate.bytes_per_second_torch_5M}, "
+            "{generate.bytes_per_second_torch_25M}",
+        ),
     ),
     Row(
         "repair-text",
-        "damaged bytes of a text restored at known places",
+        "damaged bytes of a text that come back: at known places",
         "{repair-text.exact}",
-        "at unknown places precision {repair-text.precision}, recall {repair-text.recall}",
+        ("at unknown ones precision {repair-text.precision}, recall {repair-text.recall}",),
     ),
     Row(
         "diffusion",
-        "masked diffusion of tinyshakespeare, 180 CPU seconds: upper bound on bits per byte",
+        "tinyshakespeare by masked diffusion after 180 CPU seconds: upper bound on bits per byte",
         "{diffusion.bpb_bound}",
-        "holes of 1, 2 and 4 bytes restored: {diffusion.holes_1}, {diffusion.holes_2}, {diffusion.holes_4}",
+        ("holes of 1, 2 and 4 bytes restored {diffusion.holes_1}, {diffusion.holes_2}, {diffusion.holes_4}",),
     ),
     Row(
         "quantize",
-        "a model's file in int8 and int4, as shares of fp32",
+        "the file of a model in int8 and in int4, as a share of that in fp32",
         "{quantize.file_ratio_int8}, {quantize.file_ratio_int4}",
-        "costs {quantize.cost_int8} and {quantize.cost_int4} bits/byte",
+        ("for {quantize.cost_int8} and {quantize.cost_int4} bits per byte more",),
     ),
     Row(
         "telemetry",
-        "K, C and S at every step: share of the step",
+        "K, C and S measured at every step: share of the step's time",
         "{telemetry.kcs_share}",
-        "attention {telemetry.attention_share}",
+        ("looks at attention {telemetry.attention_share}",),
     ),
     Row(
         "serve",
-        "a tool call beyond the SDK's own empty tool",
-        "{serve.overhead_ms} CPU-ms",
-        "start, tools/list and end {serve.start_to_end_cpu_s} CPU-s",
+        "a tool call beyond the SDK's own empty tool, CPU milliseconds",
+        "{serve.overhead_ms}",
+        ("start, tools/list and end {serve.start_to_end_cpu_s} CPU-s",),
     ),
     Row(
         "pages",
-        "from a step of training to 50 open pages",
-        "{pages.event_ms_median} ms, p95 {pages.event_ms_p95}",
-        "training lost {pages.lost_cpu_percent_median} % of CPU",
+        "milliseconds from a step of a training until 50 open pages hear of it",
+        "{pages.event_ms_median}, p95 {pages.event_ms_p95}",
+        ("the training is {pages.lost_cpu_percent_median} % slower by CPU time",),
     ),
 )
+"""Which figures matter to a user, in this order."""
 
 
 def readme_section(report: Report) -> str:
@@ -116,10 +129,10 @@ def readme_section(report: Report) -> str:
     ]
     lines += ["| what | measured | beside it | command |", "|---|---|---|---|"]
     for row in ROWS:
-        cells = [_filled(text, report["figures"]) for text in (row.measured, row.beside)]
-        told = report["cases"].get(row.case, {})
-        if all(cells) and told.get("state") == "measured" and not told["learned_instead"]:
-            lines.append(f"| {row.what} | {cells[0]} | {cells[1]} | `{_short(told['command'])}` |")
+        told, measured = report["cases"].get(row.case, {}), _filled(row.measured, report["figures"])
+        if measured and told.get("state") == "measured" and not told["learned_instead"]:
+            beside = "; ".join(filter(None, (_filled(part, report["figures"]) for part in row.beside)))
+            lines.append(f"| {row.what} | {measured} | {beside} | `{_short(told['command'])}` |")
     return "\n".join(lines)
 
 

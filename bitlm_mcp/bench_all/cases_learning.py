@@ -57,6 +57,20 @@ LEARNING: tuple[Case, ...] = (
         SHAKESPEARE,
     ),
     Case(
+        "learn-nanogpt",
+        "learn",
+        "The network alone beside nanoGPT's CPU recipe, 60 CPU seconds each, on the same bytes.",
+        (
+            low("bpb_network", "bitlm", BPB),
+            low("peer_bpb", "nanoGPT", BPB),
+            Figure("steps", "steps"),
+            Figure("peer_steps", "its steps"),
+        ),
+        160,
+        "--seconds 60 --no-mixing --peer nanogpt --peer-path {nanoGPT}",
+        SHAKESPEARE,
+    ),
+    Case(
         "halting",
         "halting",
         "Positions that halt early beside those that never do, six layers, 60 steps.",

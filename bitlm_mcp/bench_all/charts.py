@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-WIDTH, LEFT, RIGHT, TOP = 720, 190, 70, 58
+WIDTH, LEFT, RIGHT, TOP = 720, 200, 70, 58
+LONGEST = 28
+"""Letters of a name beside bars."""
 ROW, BAR, GAP, LINES_HEIGHT, FOOT = 15, 11, 9, 260, 46
 SERIES = 6
 _STYLE = """
@@ -56,7 +58,7 @@ def draw_bars(chart: Bars) -> str:
     low = min(values) / 3 if chart.logarithmic else 0.0
     parts, y = list[str](), TOP + 18.0
     for group, bars in chart.groups.items():
-        parts.append(_text(LEFT - 8, y + ROW * len(bars) / 2 + 4, group, end=True))
+        parts.append(_text(LEFT - 8, y + ROW * len(bars) / 2 + 4, _short(group), end=True))
         for name, value in bars.items():
             length = (WIDTH - LEFT - RIGHT) * _share(value, low, max(values), chart.logarithmic)
             tip = f"<title>{_plain(f'{group}, {name}: {value:,.4g}')}</title>"
@@ -96,7 +98,7 @@ def draw_lines(chart: Lines) -> str:
             dot = f"<circle class='c{index % SERIES}' cx='{at[0]:.1f}' cy='{at[1]:.1f}' r='3.5'/>"
             tip = f"<title>{_plain(f'{name}, {point[0]:g}: {point[1]:,.4g}')}</title>"
             parts.append(f"<g>{tip}{dot}</g>" + _text(at[0] + 7, at[1] - 6, _number(point[1]), soft=True))
-    parts.append(_text(LEFT, bottom + 34, f"{chart.x_axis}, on a logarithmic scale; upwards {chart.axis}", soft=True))
+    parts.append(_text(12, bottom + 34, f"{chart.x_axis}, on a logarithmic scale; upwards {chart.axis}", soft=True))
     return _picture(chart.title, chart.alt, bottom + FOOT, [_key(list(chart.series)), *parts])
 
 
@@ -123,6 +125,10 @@ def _share(value: float, low: float, high: float, logarithmic: bool) -> float:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
 
 
 def _text(x: float, y: float, text: str, *, end: bool = False, soft: bool = False) -> str:

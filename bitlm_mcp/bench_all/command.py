@@ -16,7 +16,7 @@ from bitlm_mcp.bench_all import sections
 from bitlm_mcp.bench_all.cases import PLAN
 from bitlm_mcp.bench_all.inputs import Inputs
 from bitlm_mcp.bench_all.machine import code_commit, describe_machine
-from bitlm_mcp.bench_all.plan import Case
+from bitlm_mcp.bench_all.plan import LANES, Case
 from bitlm_mcp.bench_all.plots import draw_all
 from bitlm_mcp.bench_all.records import read_record
 from bitlm_mcp.bench_all.reporting import Report, bounds_of, markdown, report_of, states_of
@@ -105,7 +105,7 @@ def _run(bench: Bench, jobs: Sequence[Job]) -> None:
 
 
 def _minutes(jobs: Sequence[Job]) -> float:
-    return sum(job.case.seconds / (1 if job.case.alone else 2) for job in jobs) / 60
+    return sum(job.case.seconds / (1 if job.case.alone else LANES) for job in jobs) / 60
 
 
 @contextmanager

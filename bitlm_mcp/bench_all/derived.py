@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from statistics import geometric_mean
 from typing import Any
@@ -13,12 +14,14 @@ _MIB = 1 << 20
 
 
 def flat(told: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """What is told in levels, in one: `files.obj2.bpb`. Whatever is neither number, text nor nothing is left out."""
+    """What is told in levels, in one: `files.obj2.bpb`. Lists are left out, and what is no finite number is nothing."""
     found: dict[str, Any] = {}
     for name, value in told.items():
         if isinstance(value, Mapping):
             found |= flat(value, f"{before}{name}.")
-        elif value is None or isinstance(value, bool | int | float | str):
+        elif isinstance(value, float) and not math.isfinite(value):
+            found[before + name] = None
+        elif value is None or isinstance(value, int | float | str):
             found[before + name] = value
     return found
 

@@ -1,6 +1,6 @@
 """The files that benchmarks learn and code: found by name in a folder, or cut from what is found there.
 
-A reference is a file's name, `obj2`, or a name and a part of it:
+A reference is the name of a file, `obj2`, or of a folder of programs, `nanoGPT`, or the name of a file and a part of it:
 
     HDFS_2k.log:first    the first half of its lines; `:second` the other
     modbus_a.pcap:first  the same of the packets of a capture, which stays one
@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -30,22 +31,31 @@ class Inputs:
     def __init__(self, folder: Path | None, scratch: Path) -> None:
         self._folder, self._scratch = folder, scratch
 
+    @cached_property
+    def _names(self) -> dict[str, Path]:
+        """All that lies below the folder, looked through once."""
+        paths = sorted(self._folder.rglob("*"), reverse=True) if self._folder else []
+        return {path.name: path for path in paths}
+
     def path(self, reference: str) -> Path | None:
-        """The file, None where there is none of this name. Two of one name: the first by its path."""
+        """The file or folder, None where there is none of this name. Two of one name: the first by its path."""
         name, _, part = reference.partition(":")
-        found = sorted(path for path in self._folder.rglob(name) if path.is_file()) if self._folder else []
-        if not found or not part:
-            return found[0] if found else None
-        target = self._scratch / f"{found[0].stem}-{part}{found[0].suffix}"
+        found = self._names.get(name)
+        if found is None or not part:
+            return found
+        target = self._scratch / f"{found.stem}-{part}{found.suffix}"
         if not target.exists():
             self._scratch.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(PARTS[part](found[0]))
+            target.write_bytes(PARTS[part](found))
         return target
 
     def digest(self, reference: str) -> str:
-        """The beginning of its SHA-256, of a file that there is."""
+        """The beginning of the SHA-256 of a file that there is, or of the programs of a folder; nothing where there is none."""
         path = self.path(reference)
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path else ""
+        if path is None:
+            return ""
+        parts = sorted(path.glob("*.py")) if path.is_dir() else [path]
+        return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:16]
 
     def remove_parts(self) -> None:
         """Leave nothing behind."""

@@ -11,6 +11,8 @@ Found = Mapping[str, Any]
 """Figures by their names."""
 TEXT = "Python's language reference"
 """What is learned where the wanted file is absent: every machine has it."""
+LANES = 2
+"""Cases that may run beside each other."""
 SHAKESPEARE = "tinyshakespeare.txt"
 BPB, BYTES_S, SHARE = "bits/byte", "bytes/s", "share"
 """Units."""

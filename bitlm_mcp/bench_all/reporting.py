@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bitlm_mcp.bench_all.plan import TEXT, Case, Figure
+from bitlm_mcp.bench_all.plan import LANES, TEXT, Case, Figure
 from bitlm_mcp.bench_all.records import CaseRecord
 
 Report = Mapping[str, Any]
-LANES_TOLD = 2
 _OF_RUNS = ("command", "wall_seconds", "cpu_seconds", "peak_mib", "load", "beside", "date", "commit")
 
 
@@ -18,33 +17,34 @@ def report_of(
 ) -> Report:
     """What was found. absent: of cases that cannot run, the files they need.
 
+    Figures of two machines, or of other versions of what computes, are not told as one: the newest record says which count.
     `figures` holds everything told, as `CASE.FIGURE`. Each of `cases` has a `state`: measured, failed or not run, and why.
     """
     records = {case.name: record_of(case) for case in plan}
-    good = [record for record in records.values() if record is not None and record.good]
     newest = max((record for record in records.values() if record is not None), key=lambda record: record.date, default=None)
+    machine = dict(newest.machine) if newest else {}
+    good = [record for record in records.values() if record is not None and record.good and record.machine == machine]
     return {
-        "machine": dict(newest.machine) if newest else {},
+        "machine": machine,
         "dates": sorted({record.date[:10] for record in good}),
         "commits": sorted({record.commit for record in good}),
         "core_seconds": round(sum(record.cpu_seconds for record in good)),
-        "wall_seconds": round(sum(record.wall_seconds / (LANES_TOLD if record.beside else 1) for record in good)),
-        "cases": {case.name: _told(case, records[case.name], absent.get(case.name, ())) for case in plan},
+        "wall_seconds": round(sum(record.wall_seconds / (LANES if record.beside else 1) for record in good)),
+        "cases": {case.name: _told(case, records[case.name], absent.get(case.name, ()), machine) for case in plan},
         "figures": {f"{record.case}.{name}": value for record in good for name, value in record.figures.items()},
     }
 
 
-def _told(case: Case, record: CaseRecord | None, absent: Sequence[str]) -> dict[str, Any]:
+def _told(case: Case, record: CaseRecord | None, absent: Sequence[str], machine: Mapping[str, Any]) -> dict[str, Any]:
     about = {"benchmark": case.benchmark, "measures": case.measures}
     if record is None:
         why = f"needs {', '.join(absent)}: name a folder that has it with --data" if absent else "not asked for yet"
         return about | {"state": "not run", "why": why}
+    if record.machine != machine:
+        return about | {"state": "not run", "why": "measured on another machine, or with other versions: run it again"}
     on_text = bool(case.data) and case.data not in record.data
-    run = {
-        name: getattr(record, name)
-        for name in ("command", "wall_seconds", "cpu_seconds", "peak_mib", "load", "beside", "date", "commit")
-    }
-    run |= {"processor": record.machine.get("processor", ""), "learned_instead": TEXT if on_text else ""}
+    run = {name: getattr(record, name) for name in _OF_RUNS}
+    run["learned_instead"] = TEXT if on_text else ""
     if not record.good:
         return about | {"state": "failed", "why": record.error, "exit_code": record.exit_code} | run
     shown = [_figure(figure, record.figures.get(figure.name), bounded=not on_text) for figure in case.figures]
@@ -53,13 +53,8 @@ def _told(case: Case, record: CaseRecord | None, absent: Sequence[str]) -> dict[
 
 def _figure(figure: Figure, value: Any, *, bounded: bool) -> dict[str, Any]:
     """A figure with its bounds, and whether they are met; bounds for one file say nothing about another."""
-    told: dict[str, Any] = {
-        "name": figure.name,
-        "label": figure.label,
-        "unit": figure.unit,
-        "better": figure.better,
-        "value": value,
-    }
+    told: dict[str, Any] = {name: getattr(figure, name) for name in ("name", "label", "unit", "better")}
+    told["value"] = value
     for name, bound in (("limit", figure.limit), ("goal", figure.goal)):
         if bounded and bound is not None and isinstance(value, int | float):
             told |= {name: bound, f"{name}_met": figure.reaches(bound, value)}

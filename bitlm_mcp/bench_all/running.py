@@ -25,16 +25,14 @@ from typing import Any
 from bitlm_mcp.bench_all.derived import flat
 from bitlm_mcp.bench_all.inputs import Inputs
 from bitlm_mcp.bench_all.machine import usable_cores
-from bitlm_mcp.bench_all.plan import Case
+from bitlm_mcp.bench_all.plan import LANES, Case
 from bitlm_mcp.bench_all.records import CaseRecord, key_of, read_record, write_record
 
 PROGRAM = (sys.executable, "-m", "bitlm_mcp", "bench")
-LANES = 2
 PATIENCE = 10
 """A case that takes so many times as long as planned, and ten minutes more, hangs: the machine may be busy."""
 GRACE_S = 600
 _STOP_S = 5.0
-_TOLD_OF_ERRORS = 400
 _KIB_PER_MIB = 1024
 
 
@@ -134,11 +132,11 @@ class _Runs:
             status, usage = self._ended(job, out, errors)
             out.seek(0)
             errors.seek(0)
-            said, lamented = out.read().decode(errors="replace"), errors.read().decode(errors="replace").strip()
+            said, lamented = out.read().decode(errors="replace"), _last_line(errors.read().decode(errors="replace"))
         code = os.waitstatus_to_exitcode(status)
         record = CaseRecord(
             case=job.case.name, key=job.key, command=job.shown, data=job.data, figures={},
-            exit_code=code, error="" if code == 0 else lamented[-_TOLD_OF_ERRORS:] or f"ended with {code} and without a word",
+            exit_code=code, error="" if code == 0 else lamented or f"ended with {code} and without a word",
             wall_seconds=round(time.perf_counter() - began, 2), cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
             peak_mib=usage.ru_maxrss // _KIB_PER_MIB, load=round(load, 1), beside=beside,
             date=date.strftime("%Y-%m-%d %H:%M"), commit=self._bench.commit, machine=self._bench.machine,
@@ -164,6 +162,11 @@ class _Runs:
         return status, usage
 
 
+def _last_line(text: str) -> str:
+    """In which a command says what was wrong."""
+    return (text.strip().splitlines() or [""])[-1]
+
+
 def _signal(group: int, number: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(group, number)
@@ -172,9 +175,9 @@ def _signal(group: int, number: int) -> None:
 def _with_figures(record: CaseRecord, case: Case, said: str) -> CaseRecord:
     """With what its last line tells, and what follows from it; one without its headline has failed."""
     try:
-        figures = flat(json.loads(said.splitlines()[-1]))
+        figures = flat(json.loads(_last_line(said)))
         figures |= case.derive(figures) if case.derive else {}
         headline = figures[case.figures[0].name]
-    except (ValueError, IndexError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError) as error:
         return replace(record, error=f"its last line is not the JSON that was expected ({type(error).__name__}: {error})")
     return replace(record, figures=figures, error="" if headline is not None else f"{case.figures[0].name} was not measured")

@@ -68,6 +68,18 @@ def test_other_text_than_planned_has_no_bounds() -> None:
     assert "learn-180" not in sections.readme_section(found) and draw_all(found) == {}
 
 
+def test_what_another_machine_measured_is_not_told_as_of_this_one() -> None:
+    ours, theirs = (case for case in PLAN if case.name in ("serve", "pages"))
+    old = {"date": "2026-01-01 00:00", "machine": MACHINE | {"processor": "R"}}
+    records = {
+        ours.name: record(ours, {ours.figures[0].name: 1.0}),
+        theirs.name: record(theirs, {theirs.figures[0].name: 2.0}, **old),
+    }
+    found = report_of((ours, theirs), lambda case: records[case.name], {})
+    assert found["machine"]["processor"] == "P & Q" and list(found["figures"]) == [f"{ours.name}.{ours.figures[0].name}"]
+    assert found["cases"][theirs.name]["state"] == "not run" and "another machine" in markdown(found, {})
+
+
 def test_the_page_tells_it_to_people(whole: Report) -> None:
     page = markdown(whole, {"learning.svg": "Learning."})
     assert page.count("\n## ") == len(PLAN) + 1 and "![Learning.](learning.svg)" in page

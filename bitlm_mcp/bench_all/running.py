@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from threading import Event, Timer
 from typing import Any
@@ -98,7 +99,7 @@ class _Runs:
     """Runs jobs from any thread, until it is stopped."""
 
     def __init__(self, bench: Bench, total: int) -> None:
-        self._bench, self._total, self._begun = bench, total, 0
+        self._bench, self._total, self._numbers = bench, total, count(1)
         self._running: set[int] = set()
         self._stopped = Event()
 
@@ -106,8 +107,7 @@ class _Runs:
         """Run one and record it, if nothing has been stopped."""
         if self._stopped.is_set():
             return
-        self._begun += 1
-        self._bench.tell(f"[{self._begun}/{self._total}] {job.case.name}: about {job.case.seconds} s")
+        self._bench.tell(f"[{next(self._numbers)}/{self._total}] {job.case.name}: about {job.case.seconds} s")
         record = self._measured(job, beside)
         if self._stopped.is_set():
             return
@@ -120,11 +120,17 @@ class _Runs:
         self._stopped.set()
         for pid in list(self._running):
             _signal(pid, signal.SIGTERM)
-            Timer(_STOP_S, self._kill, [pid]).start()
+            self._kill_after(_STOP_S, pid)
 
     def _kill(self, pid: int) -> None:
         if pid in self._running:
             _signal(pid, signal.SIGKILL)
+
+    def _kill_after(self, seconds: float, pid: int) -> Timer:
+        timer = Timer(seconds, self._kill, [pid])
+        timer.daemon = True
+        timer.start()
+        return timer
 
     def _measured(self, job: Job, beside: bool) -> CaseRecord:
         began, load, date = time.perf_counter(), os.getloadavg()[0], datetime.now(UTC)
@@ -151,8 +157,7 @@ class _Runs:
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=environment, process_group=0
         )
         self._running.add(process.pid)
-        hanging = Timer(PATIENCE * job.case.seconds + GRACE_S, self._kill, [process.pid])
-        hanging.start()
+        hanging = self._kill_after(PATIENCE * job.case.seconds + GRACE_S, process.pid)
         try:
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)  # Popen did not see it end

@@ -106,7 +106,7 @@ MODELS: tuple[Case, ...] = (
             high("caught_least", "of the worst sick kind, caught", SHARE, 0.95),
             high("passed_healthy_by_default_floors", "healthy passed by default floors", SHARE),
         ),
-        160,
+        190,
         "--seconds 60 --healthy 200 --sick 40 --other {inspect.py}",
         SHAKESPEARE,
         derive=weakest_catch,

@@ -62,7 +62,7 @@ DATA: tuple[Case, ...] = (
             high("in_mb_s_zlib", "zlib, in", "MB/CPU-s"),
             high("in_mb_s_bits_random", "run lengths of random bits, in", "MB/CPU-s", 100),
         ),
-        60,
+        45,
         data=SHAKESPEARE,
         alone=True,
     ),

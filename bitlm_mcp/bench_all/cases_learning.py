@@ -73,14 +73,14 @@ LEARNING: tuple[Case, ...] = (
     Case(
         "halting",
         "halting",
-        "Positions that halt early beside those that never do, six layers, 60 steps.",
+        "Positions that halt early beside those that never do, six layers, 150 steps.",
         (
             low("bpb_ratio", "bits per byte", "×", 1.01),
             low("step_ratio", "time of a step", "×", 1.0),
             Figure("mean_layers", "layers of six that are used"),
         ),
-        60,
-        "--steps 60",
+        130,
+        "--steps 150",
         "HDFS_2k.log",
     ),
     Case(

@@ -33,7 +33,7 @@ MACHINE: tuple[Case, ...] = (
             low("answer_ratio_128k_to_4k", "time of an answer", "×"),
             low("memory_ratio_128k_to_4k", "memory", "×", 1.05),
         ),
-        80,
+        140,
         "--rounds 1",
         alone=True,
     ),
@@ -46,7 +46,7 @@ MACHINE: tuple[Case, ...] = (
             Figure("batch_size", "windows per step"),
             Figure("threads", "threads"),
         ),
-        60,
+        35,
         alone=True,
     ),
     Case(

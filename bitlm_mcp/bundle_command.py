@@ -1,8 +1,8 @@
 """`bitlm bundle`: the folder of a desktop extension, which `npx @anthropic-ai/mcpb pack` makes one file of.
 
-In: a wheel of this program. Out: a folder with that wheel, a manifest with the tools that are offered, a pyproject.toml with the
-versions that are installed here, and the file that starts the server. The host installs all of it with uv when the extension is
-opened; nothing is installed or fetched here.
+In: a wheel of this program. Out: a folder with that wheel, a manifest with the tools that are offered, a pyproject.toml with
+the versions that are installed here, and the file that starts the server. The host installs all of it with uv when the
+extension is opened; nothing is installed or fetched here.
 """
 
 from __future__ import annotations
@@ -27,13 +27,10 @@ from bitlm_mcp.workspace import Workspace
 _LAUNCHER_CODE = '''\
 """Starts the server of this extension; each argument is a folder whose files its tools may read."""
 
-import sys
-
-from bitlm_mcp.cli import main
+from bitlm_mcp.cli import serve_folders
 
 if __name__ == "__main__":
-    sys.argv = ["bitlm", "serve", *(part for folder in sys.argv[1:] for part in ("--allow-dir", folder))]
-    main()
+    serve_folders()
 '''
 _CPU_ONLY = """\
 # The torch of the default index brings gigabytes for GPUs on Linux.
@@ -87,7 +84,7 @@ def _installed(root: str) -> dict[str, str]:
     waiting = [root]
     while waiting:
         for needed in requires(waiting.pop()) or []:
-            name = re.split(r"[^A-Za-z0-9._-]", needed, maxsplit=1)[0].lower()
+            name = re.split(r"[^A-Za-z0-9._-]", needed, maxsplit=1)[0].lower().replace("_", "-")
             if name in found or re.search(r"\bextra\b", needed):
                 continue
             try:

@@ -95,9 +95,9 @@ def shell(journey: Journey) -> str:
     """A file learned, and compressed and brought back, without a server."""
     file = journey.here / "file.txt"
     file.write_text("".join(f"line {number} of a small file\n" for number in range(400)))
-    journey.bitlm("train", file, "--seconds", "2")
-    journey.bitlm("compress", file, "file.packed")
-    journey.bitlm("decompress", "file.packed", "back.txt")
+    journey.bitlm("train", file, "--seconds", "2", "--save-as", "learned")
+    journey.bitlm("compress", file, "file.packed", "--model", "learned")
+    journey.bitlm("decompress", "file.packed", "back.txt", "--model", "learned")
     if (journey.here / "back.txt").read_bytes() != file.read_bytes():
         raise JourneyError("what came back is not what was compressed")
     return f"{file.stat().st_size:,} bytes as {(journey.here / 'file.packed').stat().st_size:,}"

@@ -62,6 +62,8 @@ def guide(server: Launch | Address) -> str:
     started = isinstance(server, Launch)
     how = "starts the server itself, over stdio" if started else f"reaches the server at {server.url}"  # type: ignore[union-attr]
     kept = " The state directory stays when a host lets go of the server: delete it to forget everything." if started else ""
+    if isinstance(server, Address) and server.in_the_open:
+        kept = " The address is plain http: whoever is on the way can read the token. Serve https, or use a tunnel."
     parts = [f"# Connect a host\n\nEach of these {how}. Entries go beside those that are there already.{kept}"]
     for host, entry in ENTRIES.items():
         if started or entry.reached:

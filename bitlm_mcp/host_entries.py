@@ -11,8 +11,10 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from bitlm_mcp.manifest import installed_manifest
+from bitlm_mcp.settings import is_loopback
 
 Host = Literal[
     "claude-code",
@@ -68,6 +70,12 @@ class Address:
         return {"headers": {"Authorization": f"Bearer {secret}"}} if self.token else {}
 
     @property
+    def in_the_open(self) -> bool:
+        """Whether a token would cross a network unencrypted."""
+        parts = urlsplit(self.url)
+        return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+
+    @property
     def option(self) -> str:
         """The same as the option of a command, to which the shell adds the token."""
         return f' --header "Authorization: Bearer ${TOKEN}"' if self.token else ""
@@ -98,6 +106,7 @@ def _servers(**entry: object) -> str:
 def _desktop(address: Address) -> str:
     """Claude Desktop reaches only public servers by itself; a small program on the same machine passes calls on."""
     header = ["--header", "Authorization:${AUTHORIZATION}"] if address.token else []
+    header += ["--allow-http"] if address.in_the_open else []
     env = {"env": {"AUTHORIZATION": f"Bearer {BLANK}"}} if address.token else {}
     return _servers(command="npx", args=["-y", "mcp-remote", address.url, *header], **env)
 

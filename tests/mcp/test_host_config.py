@@ -89,6 +89,15 @@ def test_an_address_beyond_this_machine_always_has_a_token() -> None:
             address_of(wrong, token=False)
 
 
+@pytest.mark.parametrize(
+    ("url", "told"), [("http://10.0.0.5/mcp", True), ("https://10.0.0.5/mcp", False), ("http://127.0.0.1/mcp", False)]
+)
+def test_a_token_that_would_cross_a_network_in_the_open_is_warned_of(url: str, told: bool) -> None:
+    address = Address(url, token=True)
+    assert ("can read the token" in guide(address)) == told
+    assert ("--allow-http" in snippet_for("claude-desktop", address).text) == told
+
+
 def test_what_only_starts_servers_refuses_an_address() -> None:
     refused = invoked("config", "mcpb", "--http", "https://models.example/mcp")
     assert refused.exit_code == 2 and "mcpb only takes servers that it starts" in refused.stderr and "cursor" in refused.stderr

@@ -14,13 +14,15 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 WORKDIR /source
 COPY constraints.txt ./
 RUN python -m venv /opt/bitlm \
- && /opt/bitlm/bin/pip install --quiet --no-compile --constraint constraints.txt torch==2.13.0
+ && /opt/bitlm/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
 COPY pyproject.toml MANIFEST.in README.md LICENSE ./
 COPY bitlm_core bitlm_core
 COPY bitlm_mcp bitlm_mcp
 # Archives of layers keep whole seconds. A file that is younger by a fraction would have its kernels compiled anew.
 RUN /opt/bitlm/bin/pip install --quiet --constraint constraints.txt . \
- && find /opt/bitlm/lib -path '*/bitlm_*' -name '*.py' -exec touch --date=2026-01-01T00:00:00Z {} +
+ && cd /opt/bitlm/lib/python3.11/site-packages \
+ && find bitlm_core bitlm_mcp -name '*.py' -exec touch --date=2026-01-01T00:00:00Z {} + \
+ && /opt/bitlm/bin/python -m compileall -q bitlm_core bitlm_mcp
 
 FROM python:3.11-slim-bookworm
 

@@ -265,6 +265,22 @@ def answers(container: Container, entrypoint: list[str]) -> str:
     return f"{len(before)} kernels, none compiled again, {time.perf_counter() - started:.1f} s"
 
 
+def compiled(container: Container) -> str:
+    """Every module that a start imports, and torch, is found compiled: its user could not keep what it compiles itself."""
+    code = (
+        "import importlib.util, pathlib, sys, bitlm_mcp.cli, torch\n"
+        "files = [getattr(module, '__file__', None) or '' for module in sys.modules.values()]\n"
+        "sources = [pathlib.Path(file) for file in files if 'site-packages' in file and file.endswith('.py')]\n"
+        "def good(source):\n"
+        "    there = pathlib.Path(importlib.util.cache_from_source(source))\n"
+        "    return there.exists() and there.read_bytes()[8:12] == int(source.stat().st_mtime).to_bytes(4, 'little')\n"
+        "bad = [str(source) for source in sources if not good(source)]\n"
+        "print(len(sources), 'modules')\n"
+        "sys.exit(f'not compiled: {bad[:5]}' if bad else 0)"
+    )
+    return container.run("python", "-c", code).strip()
+
+
 def owns(container: Container) -> str:
     """The user may write the state and add kernels, and nothing of the program."""
     container.run("/bin/sh", "-c", 'test "$(id -u)" = 10001 && touch "$BITLM_STATE_DIR/x" "$NUMBA_CACHE_DIR/x"')
@@ -295,6 +311,7 @@ def main() -> int:
                 base_root(base)
             container = build(stages, base, Path(folder), arguments)
             looks: dict[str, Callable[[], str]] = {
+                "compiled": lambda: compiled(container),
                 "owns": lambda: owns(container),
                 "refuses": lambda: refuses(container, command),
                 "serves": lambda: serves(container, command, check),

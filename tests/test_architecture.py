@@ -120,6 +120,7 @@ SERVER = [
     "train_commands",
     "compile_command",
     "bundle_command",
+    "bench_all",
     "bench_app",
     "cli",
     "__main__",

@@ -15,7 +15,7 @@ from bitlm_mcp.assembly import all_tools, offered_tools
 from bitlm_mcp.cli import bench
 from bitlm_mcp.guide.pages import MAX_PAGE_BYTES, pages
 from bitlm_mcp.guide.table import tool_table
-from bitlm_mcp.host_config import Host
+from bitlm_mcp.host_entries import Host
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.workspace import Workspace
 from tests.mcp.command_line import done, refused
@@ -65,7 +65,7 @@ def test_no_figure_stands_outside_the_section_that_the_report_fills() -> None:
 
 
 def test_the_hosts_that_it_lists_are_those_that_config_knows() -> None:
-    listed = re.search(r"`bitlm config` prints[^(]*\(([^)]*)\)", README)
+    listed = re.search(r"`bitlm config HOST` prints[^(]*\(([^)]*)\)", README)
     assert listed and [name.strip() for name in listed[1].split(",")] == list(get_args(Host))
 
 

@@ -22,6 +22,7 @@ def submit_writer(workspace: Workspace, model_id: str, make: Callable[[Lease], J
         if workspace.runner.writer(model_id) is None:
             workspace.refresh(taken=model_id)
         job = make(lease)
+        workspace.leases.tell(lease, job.kind, job.job_id if job.recorded else None)
     except BaseException:
         workspace.leases.release(lease)
         raise

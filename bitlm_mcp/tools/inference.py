@@ -112,7 +112,7 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         compress_output: CompressOutput = None,
     ) -> Result:
         """Continue a prompt: give exactly one of prompt, prompt_base64 or prompt_bits."""
-        settled = answered(workspace, ctx)
+        settled = await answered(workspace, ctx)
         if settled is not None:
             return settled
         window = workspace.model(model_id).max_bytes

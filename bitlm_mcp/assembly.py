@@ -99,11 +99,12 @@ def assemble(settings: ServerSettings) -> Assembly:
         monitoring.observe(call)
 
     gate, notifications = CallGate(settings.calls_per_second, observed), Notifications(workspace)
+    tasks = Tasks(POLICIES, job_tasks(workspace))
     server = build_server(
         tools,
         register=[register_resources(workspace), register_prompts, register_completions(workspace), notifications.register],
         subscriptions=notifications.bus,
-        extensions=[Tasks(POLICIES, job_tasks(workspace)), *apps(tools)],
+        extensions=[tasks, *apps(tools)],
         middleware=[catching_up(workspace), gate, prompt_errors],
         state_key=workspace.records.key("requestState"),
     )
@@ -121,5 +122,5 @@ def assemble(settings: ServerSettings) -> Assembly:
 
     acts = act_routes(workspace, everything, gate)
     routes = [*dashboard_routes(workspace), *live.routes(), *acts, *monitoring.routes()]
-    background = [housekeeper.run, notifications.run, monitoring.watch_loop, live.run]
+    background = [housekeeper.run, notifications.run, monitoring.watch_loop, tasks.run, live.run]
     return Assembly(server=server, routes=routes, background=background, on_leave=leave, on_stop=stop)

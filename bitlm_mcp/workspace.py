@@ -102,8 +102,9 @@ class Workspace:
         """Take note of what other processes have done, if anything: whatever a client was told, by whichever of them, was done
         before. Blocks: not for the event loop.
         """
-        if self.database.version() != self._seen:
-            self.refresh()
+        with self._lock:  # which is held until what somebody else has looked at is shown
+            if self.database.version() != self._seen:
+                self._look(None)
 
     def refresh(self, taken: str | None = None) -> None:
         """Take note of what has changed on the disk, by this process or another; `taken`: see `ModelStore.refresh`.
@@ -111,25 +112,7 @@ class Workspace:
         Blocks: not for the event loop.
         """
         with self._lock:
-            self._seen = self.database.version()
-            self.models.refresh(taken)
-            before, activity = self.snapshot, self._activity()
-            holders = _foreign_holders(activity["servers"])
-            rows = self.records.latest_jobs(MAX_SHOWN_JOBS)
-            jobs = {row.view.job_id: row.view for row in rows}
-            elsewhere = {row.view.job_id for row in rows if row.server_id != self.presence.server_id}
-            own = {job_id: view for job_id, view in before.jobs.items() if self.runner.job(job_id)}
-            jobs |= {job_id: view for job_id, view in own.items() if job_id not in elsewhere}
-            checkpoints = {name: CheckpointView(**facts) for name, facts in self.records.indexed("checkpoints").items()}
-            datasets = {name: DatasetView(**facts) for name, facts in self.records.indexed("datasets").items()}
-            models = {model.model_id: self._view(model, holders) for model in self.models.all()}
-            self._replace(
-                models=_kept(before.models, models),
-                jobs=_kept(before.jobs, _shown(jobs.values())),
-                checkpoints=_kept(before.checkpoints, checkpoints),
-                datasets=_kept(before.datasets, datasets),
-                **activity,
-            )
+            self._look(taken)
 
     def show_activity(self) -> None:
         """Take note of calls, and of leases that were taken or given back. Blocks: not for the event loop."""
@@ -174,6 +157,27 @@ class Workspace:
                     self.job_files.sweep(self.records.job_ids(transaction))
         except OSError as error:
             log.warning("what earlier servers left behind could not be removed: %s", error)
+
+    def _look(self, taken: str | None) -> None:
+        self._seen = self.database.version()
+        self.models.refresh(taken)
+        before, activity = self.snapshot, self._activity()
+        holders = _foreign_holders(activity["servers"])
+        rows = self.records.latest_jobs(MAX_SHOWN_JOBS)
+        jobs = {row.view.job_id: row.view for row in rows}
+        elsewhere = {row.view.job_id for row in rows if row.server_id != self.presence.server_id}
+        own = {job_id: view for job_id, view in before.jobs.items() if self.runner.job(job_id)}
+        jobs |= {job_id: view for job_id, view in own.items() if job_id not in elsewhere}
+        checkpoints = {name: CheckpointView(**facts) for name, facts in self.records.indexed("checkpoints").items()}
+        datasets = {name: DatasetView(**facts) for name, facts in self.records.indexed("datasets").items()}
+        models = {model.model_id: self._view(model, holders) for model in self.models.all()}
+        self._replace(
+            models=_kept(before.models, models),
+            jobs=_kept(before.jobs, _shown(jobs.values())),
+            checkpoints=_kept(before.checkpoints, checkpoints),
+            datasets=_kept(before.datasets, datasets),
+            **activity,
+        )
 
     def _publish(self, job: Job) -> None:
         """A job has moved: show it, and its model."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from bitlm_core import ModelStateError
 from bitlm_mcp.jobs import Job
@@ -26,13 +27,7 @@ def submit_writer(workspace: Workspace, model_id: str, make: Callable[[Lease], J
     except BaseException:
         workspace.leases.release(lease)
         raise
-    before = job.on_over
-
-    def over() -> None:
-        before()
-        workspace.leases.release(lease)
-
-    job.writes, job.on_over = True, over
+    job.writes, job.on_ending = True, partial(workspace.leases.release, lease)
     return workspace.runner.submit(job)
 
 

@@ -44,20 +44,28 @@ class Decision(BaseModel):
 
 
 async def hand_over(
-    workspace: Workspace, ctx: Context[Any, Any], model_id: str, found: GenerationOutcome, *, strict: bool
+    workspace: Workspace,
+    ctx: Context[Any, Any],
+    model_id: str,
+    found: GenerationOutcome,
+    *,
+    strict: bool,
+    note: str | None = None,
 ) -> Result:
     """The output as a result; in strict mode one that failed, or of a session that did, is withheld until it is decided on.
+
+    note: what is to be known of the output that is handed over.
 
     Raises SafetyGateError for such an output where nobody could ever decide on it.
     """
     if not found.attempts:
-        return infer_result(found)
+        return infer_result(found, note=note)
     gate = workspace.sessions.observe(client_of(ctx.request_context)[0], model_id, found)
     reasons = (*(found.verdict.reasons if found.verdict else ()), *gate.reasons)
     if reasons:
         workspace.gate_marks.note(model_id, found.step, "an output was withheld" if strict else "an output failed", reasons)
     if not strict or not reasons:
-        return infer_result(found, gate)
+        return infer_result(found, gate, note=note)
     sample = Sample(model_id=model_id, found=found, gate=gate, reasons=reasons)
     if _can_ask(ctx):
         await off_loop(workspace.withheld.hold, sample)
@@ -109,7 +117,7 @@ def _can_ask(ctx: Context[Any, Any]) -> bool:
 
 async def _pending(workspace: Workspace, sample: Sample) -> PendingResult:
     settings = workspace.settings
-    chosen = "inference" in settings.toolsets or "approve_sample" in settings.tools
+    chosen = not {"all", "inference"}.isdisjoint(settings.toolsets) or "approve_sample" in settings.tools
     if settings.read_only or ((settings.toolsets or settings.tools) and not chosen):
         raise SafetyGateError(f"the output was withheld: {'; '.join(sample.reasons)}. Or call with safety='warn' to see it")
     await off_loop(workspace.withheld.hold, sample)

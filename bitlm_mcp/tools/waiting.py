@@ -72,7 +72,7 @@ async def wait_for(
     if announce is not None:
         seconds, elsewhere = math.inf, False
         job = workspace.runner.job(job_id)
-        if owner and job is not None and job.recorded:
+        if owner and (job is None or job.recorded):  # None: of another server, known by its record
             announce(job_id)
     teller = _Teller(context)
     deadline = time.monotonic() + seconds

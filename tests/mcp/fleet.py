@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
@@ -24,6 +24,12 @@ class Caller:
     def __init__(self, url: str, extensions: dict[str, Any] | None = None) -> None:
         self.http = httpx2.Client(base_url=url, timeout=LONG_S)
         self.web = Web(self.http, extensions)  # type: ignore[arg-type]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
 
     def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """What a tool says. Raises Refused."""

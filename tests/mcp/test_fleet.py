@@ -135,21 +135,19 @@ def test_of_the_same_call_at_two_servers_one_is_made(three: Fleet) -> None:
 
 def test_tasks_are_followed_and_stopped_at_any_server(three: Fleet) -> None:
     three.client.call("init_model", model_id="task", **TINY)
-    able = Caller(three.proxy.url, {IDENTIFIER: {}})
-    task = able.web.call("train_step", **{**ENDLESS, "model_id": "task"})
-    assert task["resultType"] == "task"
-    task_id = task["taskId"]
-    for _ in three.servers:
-        assert able.web.result("tasks/get", task_id, taskId=task_id)["status"] == "working"
-    able.web.result("tasks/cancel", task_id, taskId=task_id)
+    with Caller(three.proxy.url, {IDENTIFIER: {}}) as able:
+        task = able.web.call("train_step", **{**ENDLESS, "model_id": "task"})
+        assert task["resultType"] == "task"
+        task_id = task["taskId"]
 
-    def status() -> str:
-        told: str = able.web.result("tasks/get", task_id, taskId=task_id)["status"]
-        return told
+        def status() -> str:
+            told: str = able.web.result("tasks/get", task_id, taskId=task_id)["status"]
+            return told
 
-    until(lambda: status() == "cancelled", STOP_S, "the task ends")
-    assert {status() for _ in range(2 * len(three.servers))} == {"cancelled"}
-    able.http.close()
+        assert {status() for _ in three.servers} == {"working"}
+        able.web.result("tasks/cancel", task_id, taskId=task_id)
+        until(lambda: status() == "cancelled", STOP_S, "the task ends")
+        assert {status() for _ in range(2 * len(three.servers))} == {"cancelled"}
 
 
 @pytest.mark.anyio

@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {
+    "agent_loop.py": ([], "The oddest is line 41: 12:00:41 web-1 GET /../../etc/passwd"),
+    "agent_session.py": (["LICENSE", "2"], "saved at step 2"),
     "anomaly_watch.py": (["200", "150"], "3 of 3 odd lines rank first"),
     "bytes_of_any_kind.py": (["30"], "2 of 2 files cost at least a twentieth less than before"),
     "core_in_20_lines.py": (["README.md", "5"], "saved and loaded at step 5"),
@@ -24,7 +26,11 @@ def test_no_example_is_left_out() -> None:
     assert {path.name for path in (ROOT / "examples").glob("*.py")} == EXAMPLES.keys()
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+SLOW = {"agent_loop.py": pytest.mark.slow}
+"""Which start a server that has nothing loaded yet; tests/mcp/test_agent_loop.py is quicker."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in EXAMPLES])
 def test_it_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """In this process, which has loaded torch already."""
     arguments, expected = EXAMPLES[name]

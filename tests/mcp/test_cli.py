@@ -42,7 +42,7 @@ def test_open_pages_are_told_that_the_server_goes(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(cli, "run_http", lambda app, settings, **hooks: given.update(hooks))
     cli._serve_http(ServerSettings(state_dir=tmp_path))
     told: list[Live] = []
-    monkeypatch.setattr(Live, "stop", told.append)
+    monkeypatch.setattr(Live, "stop", lambda live: told.append(live))
     given["on_leave"]()
     assert len(told) == 1
     given["on_stop"]()

@@ -1,4 +1,7 @@
-"""The example of an agent in a loop, with each kind of model: the script, and endpoints that answer as real ones do."""
+"""The examples of agents, with a server that has loaded everything already: tests/test_examples.py starts one of their own.
+
+The loop runs with each kind of model: the script, and endpoints that answer as real ones do.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,16 @@ from typing import Any
 
 import pytest
 from dummy_process import ROOT
+from mcp import StdioServerParameters
+from mcp.client import stdio
+from mcp.client.streamable_http import streamable_http_client
 
 from tests.faults.victims import victim
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with victim(tmp_path_factory.mktemp("loop") / "state", http=True, port=0) as server:
+    with victim(tmp_path_factory.mktemp("agents") / "state", http=True, port=0, allow_dir=ROOT) as server:
         yield f"{server.address()}/mcp"
 
 
@@ -75,15 +81,30 @@ def endpoint() -> Iterator[Endpoint]:
         server.server_close()
 
 
-def run(monkeypatch: pytest.MonkeyPatch, url: str, *arguments: str, **environment: str) -> None:
-    for name, value in {"BITLM_URL": url, **environment}.items():
+def run(monkeypatch: pytest.MonkeyPatch, example: str, *arguments: str, **environment: str) -> None:
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "argv", ["agent_loop.py", *arguments])
-    runpy.run_path(str(Path(ROOT) / "examples" / "agent_loop.py"), run_name="__main__")
+    monkeypatch.setattr(sys, "argv", [example, *arguments])
+    runpy.run_path(str(Path(ROOT) / "examples" / example), run_name="__main__")
+
+
+def test_a_session_does_what_it_says(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """But for the transport, which is that of the server that runs already."""
+    started: list[StdioServerParameters] = []
+
+    def connected(parameters: StdioServerParameters) -> Any:
+        started.append(parameters)
+        return streamable_http_client(url)
+
+    monkeypatch.setattr(stdio, "stdio_client", connected)
+    run(monkeypatch, "agent_session.py", str(ROOT / "LICENSE"), "2")
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1].endswith("bits per byte of what was held back; saved at step 2")
+    assert [parameters.args[:3] for parameters in started] == [["-m", "bitlm_mcp", "serve"]]
 
 
 def test_the_script_finds_the_odd_line(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    run(monkeypatch, url)
+    run(monkeypatch, "agent_loop.py", BITLM_URL=url)
     assert "The oddest is line 41: 12:00:41 web-1 GET /../../etc/passwd" in capsys.readouterr().out
 
 
@@ -97,7 +118,7 @@ def test_a_model_behind_an_endpoint_is_given_tools_and_results(
             f"{kind}_API_KEY": "key",
             f"{kind}_MODEL": "some",
         }
-        run(monkeypatch, url, "Which models are there?", **given)
+        run(monkeypatch, "agent_loop.py", "Which models are there?", BITLM_URL=url, **given)
     printed = capsys.readouterr().out
     assert "list_models: refused: list_models: limit must be an integer" in printed and '"totals"' in printed.splitlines()[-1]
     assert len(model.asked) == 3

@@ -117,8 +117,8 @@ class QuietEnds:
 
 
 UNKNOWN_SESSION = (
-    "this server process has no such session: it has ended, or it was opened at another process. Begin a new one; a proxy in "
-    "front of several processes has to send all requests of a client that uses sessions to one of them, see examples/proxy"
+    "Session not found: it has ended, or it was opened at another server process. Begin a new one; a proxy in front of several "
+    "processes has to send all requests of a client that uses sessions to one of them, see examples/proxy"
 )
 
 
@@ -130,9 +130,8 @@ class NamedRefusals:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Put our text in the place of the SDK's, which comes with the same status: 404 asks clients to begin anew."""
-        names_session = scope["type"] == "http" and (
-            "mcp-session-id" in Headers(scope=scope) or scope["path"].startswith("/messages")
-        )
+        path = scope.get("path", "")
+        names_session = path.startswith("/messages/") or (path == "/mcp" and "mcp-session-id" in Headers(scope=scope))
         refused = False
 
         async def named(message: Message) -> None:

@@ -121,6 +121,7 @@ SERVER = [
     "sample_commands",
     "train_commands",
     "compile_command",
+    "bench_all",
     "bench_app",
     "cli",
     "__main__",

@@ -95,6 +95,7 @@ SERVER = [
     "doctor",
     "shell",
     "bench",
+    "bench_fleet",
     "bench_reports",
     "bench_commands",
     "bench_codecs",

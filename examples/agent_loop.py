@@ -1,6 +1,6 @@
 """An agent in a loop: a language model is offered this server's tools, and what it calls is called, until it has an answer.
 
-    python examples/agent_loop.py [QUESTION]
+    .venv/bin/python examples/agent_loop.py [QUESTION]
 
 The environment chooses the model. OPENAI_BASE_URL: an endpoint of chat completions, with OPENAI_API_KEY and OPENAI_MODEL, as
 most servers of open models have it, too. ANTHROPIC_BASE_URL: one of messages, with ANTHROPIC_API_KEY and ANTHROPIC_MODEL. With

@@ -1,6 +1,6 @@
 """A session of an agent over stdio, by the protocol's own Python client: create, train, wait, ask, measure, save.
 
-python examples/agent_session.py [FILE] [STEPS]
+    .venv/bin/python examples/agent_session.py [FILE] [STEPS]
 
 The server is a child process, as hosts start it; what an agent would be told stands behind each call.
 """

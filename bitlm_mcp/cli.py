@@ -114,10 +114,12 @@ def serve(
     dashboard: options.Dashboard = False,
     tls_cert: options.TlsCert = None,
     tls_key: options.TlsKey = None,
+    drain_s: options.Drain = 0.0,
     log_json: options.LogJson = False,
     state_dir: options.StateDir = None,
     allow_dir: options.AllowDir = None,
     allow_host: options.AllowHost = None,
+    trusted_proxy: options.TrustedProxy = None,
     token: options.Token = None,
     oauth_issuer: options.OAuthIssuer = None,
     oauth_resource: options.OAuthResource = None,
@@ -139,13 +141,17 @@ def serve(
 ) -> None:
     """Serve one MCP client on stdin and stdout, or with --http any number over the network."""
     settings = _serve_settings(locals())
-    # What torch.compile makes is loaded as code, so it belongs where nobody else can write.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.state_dir / "compiled"))
+    _keep_compiled_apart(settings)
     log_to_stderr(as_json=log_json)
     try:
         (_serve_http if http else _serve_stdio)(settings)
     except (PortError, DatabaseError, bitlm_core.ConfigError) as error:
         _fail(error.message, 1)
+
+
+def _keep_compiled_apart(settings: ServerSettings) -> None:
+    """What torch.compile makes is loaded as code, so it belongs where nobody else can write."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.state_dir / "compiled"))
 
 
 def _serve_settings(given: dict[str, Any]) -> ServerSettings:
@@ -158,6 +164,7 @@ def _serve_settings(given: dict[str, Any]) -> ServerSettings:
         "state_dir": given["state_dir"] or default_state_dir(),
         "allow_dirs": tuple(given["allow_dir"] or _implicit_roots()),
         "allow_hosts": tuple(given["allow_host"] or ()),
+        "trusted_proxies": tuple(given["trusted_proxy"] or ()),
         "token": SecretStr(given["token"]) if given["token"] else None,
         "toolsets": _listed(given["toolsets"]),
         "tools": _listed(given["tools"]),

@@ -83,6 +83,9 @@ from .errors import (
     CodecError,
     ConfigError,
     ContainerError,
+    HubConflictError,
+    HubError,
+    HubRepositoryError,
     ModelStateError,
     ParityError,
     ResourceLimitError,
@@ -97,6 +100,9 @@ from .generation.long_context import LongInference, WindowSummary
 from .generation.many import generate_many
 from .generation.sampling import SamplingConfig
 from .generation.template import Template
+from .hub.connection import HUB_ENDPOINT, REPO_PATTERN, REVISION_PATTERN, Hub
+from .hub.pull import Fetched, check_fetch, fetch_checkpoint
+from .hub.push import LICENSE_PATTERN, Pushed, check_push, push_checkpoint
 from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
@@ -153,10 +159,14 @@ from .transform.students import (
 )
 
 __all__ = [
+    "HUB_ENDPOINT",
     "KINDS",
+    "LICENSE_PATTERN",
     "MARGIN_BITS",
     "NAME_PATTERN",
     "RECORDS_PATTERN",
+    "REPO_PATTERN",
+    "REVISION_PATTERN",
     "AnomalyReport",
     "Attempt",
     "BLTConfig",
@@ -199,6 +209,7 @@ __all__ = [
     "EntropyModel",
     "Excerpt",
     "Feed",
+    "Fetched",
     "Filling",
     "FillingState",
     "Floors",
@@ -212,6 +223,10 @@ __all__ = [
     "GrowthEvent",
     "GrowthReport",
     "GrowthTrial",
+    "Hub",
+    "HubConflictError",
+    "HubError",
+    "HubRepositoryError",
     "Int8Report",
     "LabelledForm",
     "LearnReport",
@@ -233,6 +248,7 @@ __all__ = [
     "ProgressiveConfig",
     "ProgressiveReport",
     "ProgressiveTrial",
+    "Pushed",
     "QuantizeReport",
     "RecordScore",
     "Repair",
@@ -276,6 +292,8 @@ __all__ = [
     "cells_of",
     "change_within",
     "check_ending",
+    "check_fetch",
+    "check_push",
     "check_quantization",
     "check_records",
     "check_smaller",
@@ -324,6 +342,7 @@ __all__ = [
     "estimate_small_bytes",
     "excerpt_steps",
     "failed_parity",
+    "fetch_checkpoint",
     "file_figures",
     "file_part",
     "finished",
@@ -361,6 +380,7 @@ __all__ = [
     "patch_statistics",
     "preset_config",
     "progressive_bench_steps",
+    "push_checkpoint",
     "quantize",
     "quantize_bench_steps",
     "quantize_dynamic",

@@ -31,6 +31,7 @@ CORE = [
     "training",
     "engine_config",
     "checkpoint",
+    "hub",
     "reading",
     "learning",
     "engine_state",

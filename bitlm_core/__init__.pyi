@@ -100,9 +100,10 @@ from .generation.long_context import LongInference, WindowSummary
 from .generation.many import generate_many
 from .generation.sampling import SamplingConfig
 from .generation.template import Template
-from .hub.connection import HUB_ENDPOINT, REPO_PATTERN, REVISION_PATTERN, Hub
-from .hub.pull import Fetched, check_fetch, fetch_checkpoint
-from .hub.push import LICENSE_PATTERN, Pushed, check_push, push_checkpoint
+from .hub.connection import Hub
+from .hub.names import HUB_ENDPOINT, check_fetch, check_push
+from .hub.pull import Fetched, fetch_checkpoint
+from .hub.push import Pushed, push_checkpoint
 from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
@@ -161,12 +162,9 @@ from .transform.students import (
 __all__ = [
     "HUB_ENDPOINT",
     "KINDS",
-    "LICENSE_PATTERN",
     "MARGIN_BITS",
     "NAME_PATTERN",
     "RECORDS_PATTERN",
-    "REPO_PATTERN",
-    "REVISION_PATTERN",
     "AnomalyReport",
     "Attempt",
     "BLTConfig",

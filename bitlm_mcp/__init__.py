@@ -22,6 +22,7 @@
                     demo  doctor  host_config  shell: what it does besides serving
                     score_commands  compression_commands  repair_commands
                     sample_commands  telemetry_commands  train_commands: the same with files
+                    hub_commands: checkpoints to a hub of models and from it
                     patch_commands: a file cut into patches; compile_command: kernels, before they are needed
                     bench  bench_app  bench_reports  bench_commands  bench_compression  bench_codecs  bench_decoding
                     bench_diffusion  bench_samples  bench_safety  bench_repair  bench_patches  bench_growth

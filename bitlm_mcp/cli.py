@@ -32,6 +32,7 @@ from bitlm_mcp.demo import DemoError, DemoSettings, run_demo
 from bitlm_mcp.doctor import examine
 from bitlm_mcp.errors import PortError
 from bitlm_mcp.host_config import Host, Launch, snippet_for
+from bitlm_mcp.hub_commands import pull, push
 from bitlm_mcp.logs import log_to_stderr
 from bitlm_mcp.patch_commands import patches
 from bitlm_mcp.repair_commands import repair
@@ -53,6 +54,8 @@ app.command()(repair)
 app.command()(patches)
 app.command()(sample)
 app.command()(train)
+app.command()(push)
+app.command()(pull)
 app.command("compile")(compile_kernels)
 
 
@@ -79,7 +82,8 @@ def _settings(**values: object) -> ServerSettings:
     except ValidationError as error:
         lines = []
         for detail in error.errors(include_url=False):
-            option = "--" + str(detail["loc"][0]).replace("_", "-") + ": " if detail["loc"] else ""
+            option = "-".join(str(part) for part in detail["loc"] if isinstance(part, str)).replace("_", "-")
+            option = f"--{option}: " if option else ""
             lines.append(option + detail["msg"].removeprefix("Value error, "))
         _fail("; ".join(lines), 2)
 
@@ -126,6 +130,8 @@ def serve(
     toolsets: options.Toolsets = None,
     tools: options.Tools = None,
     read_only: options.ReadOnly = False,
+    hub_endpoint: options.HubEndpoint = bitlm_core.HUB_ENDPOINT,
+    hub_offline: options.HubOffline = False,
     isolate: options.Isolate = False,
     threads: options.Threads = None,
     device: options.DeviceName = "auto",
@@ -136,8 +142,6 @@ def serve(
 ) -> None:
     """Serve one MCP client on stdin and stdout, or with --http any number over the network."""
     settings = _serve_settings(locals())
-    # What torch.compile makes is loaded as code, so it belongs where nobody else can write.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.state_dir / "compiled"))
     log_to_stderr(as_json=log_json)
     try:
         (_serve_http if http else _serve_stdio)(settings)
@@ -159,8 +163,16 @@ def _serve_settings(given: dict[str, Any]) -> ServerSettings:
         "toolsets": _listed(given["toolsets"]),
         "tools": _listed(given["tools"]),
         "oauth": oauth if issuer or resource else None,
+        "hub": {
+            "endpoint": given["hub_endpoint"],
+            "offline": given["hub_offline"],
+            "token": os.environ.get("HF_TOKEN"),
+        },
     }
-    return _settings(**{name: given[name] for name in ServerSettings.model_fields if name in given} | written)
+    settings = _settings(**{name: given[name] for name in ServerSettings.model_fields if name in given} | written)
+    # What torch.compile makes is loaded as code, so it belongs where nobody else can write.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.state_dir / "compiled"))
+    return settings
 
 
 def _listed(text: str | None) -> tuple[str, ...]:

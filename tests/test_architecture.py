@@ -117,6 +117,7 @@ SERVER = [
     "patch_commands",
     "sample_commands",
     "train_commands",
+    "hub_commands",
     "compile_command",
     "bench_app",
     "cli",

@@ -24,12 +24,8 @@ from huggingface_hub import HfApi, ModelInfo, constants
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 from bitlm_core.errors import ConfigError, HubError
+from bitlm_core.hub.names import COMMIT_PATTERN, HUB_ENDPOINT
 
-HUB_ENDPOINT = "https://huggingface.co"
-_NAME = r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?"
-REPO_PATTERN = f"{_NAME}/{_NAME}"
-COMMIT_PATTERN = r"[0-9a-f]{40}"
-REVISION_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}"
 TIMEOUT_S = 30.0
 """Without a byte in either direction."""
 WAITS_S = (1.0, 2.0, 4.0)
@@ -170,12 +166,6 @@ def status_of(error: Exception) -> int | None:
 def is_passing(error: Exception) -> bool:
     """Whether the same request may succeed in a while."""
     return status_of(error) in (None, *_BUSY)
-
-
-def check_repo(repo: str) -> None:
-    """Raise ConfigError for what is no name of a repository."""
-    if not re.fullmatch(REPO_PATTERN, repo) or ".." in repo or "--" in repo:
-        raise ConfigError(f"{repo!r:.100} names no repository: write OWNER/NAME, in letters, digits, '-', '_' and '.'")
 
 
 @cache

@@ -9,7 +9,6 @@ under its SHA-256, and the next one goes on from there.
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,8 +20,8 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from bitlm_core.checkpoint.header import read_header
 from bitlm_core.durable import digest_of, make_folder, require_space
-from bitlm_core.errors import CheckpointError, ConfigError, HubRepositoryError
-from bitlm_core.hub.connection import REVISION_PATTERN, WAITS_S, Hub, Share, check_repo, is_passing, untold
+from bitlm_core.errors import CheckpointError, HubRepositoryError
+from bitlm_core.hub.connection import WAITS_S, Hub, Share, is_passing, untold
 from bitlm_core.hub.layout import (
     CONFIG,
     DATA,
@@ -37,6 +36,7 @@ from bitlm_core.hub.layout import (
     read_config,
     read_manifest,
 )
+from bitlm_core.hub.names import check_fetch
 
 _CHUNK = 1 << 18
 
@@ -81,13 +81,6 @@ def fetch_checkpoint(hub: Hub, repo: str, *, scratch: Path, revision: str | None
         target = path.with_name(f".pulled-{secrets.token_hex(8)}")
         path.replace(target)
     return Fetched(target, repo, commit, manifest.step, part.bytes, part.sha256)
-
-
-def check_fetch(repo: str, revision: str | None) -> None:
-    """Raise ConfigError for arguments that no pull can have."""
-    check_repo(repo)
-    if revision is not None and (not re.fullmatch(REVISION_PATTERN, revision) or ".." in revision):
-        raise ConfigError(f"{revision!r:.100} names no revision: write a branch, a tag or a commit")
 
 
 def read_small(hub: Hub, repo: str, commit: str, name: str) -> bytes:

@@ -23,21 +23,11 @@ from bitlm_core.checkpoint.store import CheckpointStore
 from bitlm_core.durable import make_folder
 from bitlm_core.errors import ConfigError, HubConflictError, HubError
 from bitlm_core.hub.card import card_of
-from bitlm_core.hub.connection import (
-    COMMIT_PATTERN,
-    WAITS_S,
-    Hub,
-    Share,
-    check_repo,
-    is_passing,
-    own_version,
-    status_of,
-    untold,
-)
+from bitlm_core.hub.connection import WAITS_S, Hub, Share, is_passing, own_version, status_of, untold
 from bitlm_core.hub.layout import CARD, CONFIG, DATA, MANIFEST, check_ours, small_files
+from bitlm_core.hub.names import COMMIT_PATTERN, check_push
 from bitlm_core.hub.pull import read_small
 
-LICENSE_PATTERN = r"[a-z0-9][a-z0-9.-]{0,63}"
 _CONFLICTS = frozenset({409, 412})
 
 
@@ -83,15 +73,6 @@ def push_checkpoint(
         return _push(hub, info, path, repo, parent_commit, private, license_id, told)
     finally:
         path.unlink(missing_ok=True)
-
-
-def check_push(repo: str, parent_commit: str | None, license_id: str | None) -> None:
-    """Raise ConfigError for arguments that no push can have."""
-    check_repo(repo)
-    if parent_commit is not None and not re.fullmatch(COMMIT_PATTERN, parent_commit):
-        raise ConfigError(f"parent_commit={parent_commit!r:.60} is no commit: give the 40 digits that a push has returned")
-    if license_id is not None and not re.fullmatch(LICENSE_PATTERN, license_id):
-        raise ConfigError(f"{license_id!r:.80} is no identifier of a licence: write one like apache-2.0, or leave it out")
 
 
 def _push(

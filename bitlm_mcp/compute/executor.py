@@ -84,7 +84,8 @@ class Executor:
     def _load(self, command: commands.Load) -> Steps:
         yield Progress(share=0.0)
         entry = self.engines.read(command.model, command.checkpoint, command.trace)
-        self.engines.put(command.model.model_id, entry)
+        if command.keep:
+            self.engines.put(command.model.model_id, entry)
         return answers.Loaded(facts=entry.facts, **record_of(entry.history))
 
     @execute.register

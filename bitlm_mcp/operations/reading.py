@@ -124,7 +124,7 @@ def cancel(workspace: Workspace, job_id: str) -> None:
     """Ask a job to stop at its next safe point, whichever server runs it."""
     view = workspace.job(job_id)
     if workspace.runner.job(job_id) is not None:
-        workspace.runner.compute.stop_task(job_id)
+        workspace.runner.stop(job_id)
     elif not view.over:
         workspace.records.request_cancel(job_id)
 

@@ -377,11 +377,11 @@ def test_names_that_are_none_are_refused_at_once(place: Place, remote: FakeHub, 
 
 
 def test_other_arguments_that_cannot_be_are_refused_at_once(place: Place, remote: FakeHub) -> None:
-    with pytest.raises(ConfigError, match="names no revision"):
+    with pytest.raises(ConfigError, match="a branch, a tag"):
         place.fetch(revision="../main")
     with pytest.raises(ConfigError, match="parent_commit"):
         place.push(parent_commit="main")
-    with pytest.raises(ConfigError, match="licence"):
+    with pytest.raises(ConfigError, match="license"):
         place.push(license_id="my\nlicence")
     assert remote.seen == []
 

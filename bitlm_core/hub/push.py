@@ -98,7 +98,9 @@ def _push(
     with _Watched(path, told) as data:
         files = [CommitOperationAdd(DATA, data), *(CommitOperationAdd(name, content) for name, content in contents.items())]
         data.counts = True  # until here it was only hashed
-        commit = _committed(hub, repo, files, f"{info.name}: step {info.step}", head, small.manifest)
+        with hub.told(repo):
+            hub.api.preupload_lfs_files(repo, files, num_threads=1, free_memory=False)
+        commit = _committed(hub, repo, files, f"{info.name}: step {info.step}", head, small.manifest, told)
     url = f"{hub.endpoint.rstrip('/')}/{repo}/commit/{commit}"
     return Pushed(repo, commit, url, info.bytes_, info.sha256, info.step)
 
@@ -117,9 +119,12 @@ def _opened(hub: Hub, repo: str, private: bool) -> str:
     return str(info.sha)
 
 
-def _committed(hub: Hub, repo: str, files: list[CommitOperationAdd], message: str, parent: str, manifest: bytes) -> str:
-    """Upload and commit. A commit whose answer was lost is found again, not made twice."""
+def _committed(
+    hub: Hub, repo: str, files: list[CommitOperationAdd], message: str, parent: str, manifest: bytes, told: Share
+) -> str:
+    """Commit what was uploaded. A commit whose answer was lost is found again, not made twice."""
     for seconds in (*WAITS_S, None):
+        told(1.0)  # the last moment to stop
         with hub.told(repo):
             try:
                 made = hub.api.create_commit(repo, files, commit_message=message, parent_commit=parent, num_threads=1)

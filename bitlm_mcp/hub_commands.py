@@ -77,7 +77,7 @@ def pull(
         )
         try:
             facts = Entry(engine_of(found.path, repo), 0).facts.model_dump(mode="json")
-            summary = facts | {"model_id": name, "pulled_from": f"{repo}@{found.commit}"}
+            summary = facts | {"pulled_from": f"{repo}@{found.commit}"}
             data = store.scratch(name)
             found.path.replace(data)
             store.publish(name, data, step=found.step, summary=summary, overwrite=force)

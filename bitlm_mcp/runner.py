@@ -47,7 +47,7 @@ class Runner:
         self._closing = False
         make = IsolatedCompute if settings.isolate else ThreadedCompute
         self.compute: Compute = make(self._happened, settings.threads, settings.device)
-        self._transfers = Transfers(self._happened, settings.hub, settings.state_dir)
+        self.transfers = Transfers(self._happened, settings.hub, settings.state_dir)
 
     def job(self, job_id: str) -> Job | None:
         """The job, if this process runs it or ran it."""
@@ -76,20 +76,20 @@ class Runner:
 
     def stop(self, job_id: str) -> None:
         """End a job of this process at its next safe point."""
-        self._transfers.stop_task(job_id)
+        self.transfers.stop_task(job_id)
         self.compute.stop_task(job_id)
 
     def close(self) -> None:
         """Stop all jobs at their next safe points; trainings save first."""
         with self._lock:
             self._closing = True
-        self._transfers.close(STOP_TRANSFERS_S)
+        self.transfers.close(STOP_TRANSFERS_S)
         self.compute.close(STOP_TIMEOUT_S)
 
     def _begin(self, job: Job, trace: dict[str, str]) -> None:
         command = job.command.model_copy(update={"trace": trace})
         if isinstance(command, Transfer):
-            self._transfers.submit(job.job_id, command)
+            self.transfers.submit(job.job_id, command)
         else:
             self.compute.submit(job.job_id, job.urgency, command)
 

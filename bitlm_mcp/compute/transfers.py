@@ -44,6 +44,11 @@ class Transfers:
         self._running: dict[str, tuple[threading.Thread, threading.Event]] = {}
         self._closed = False
 
+    def check(self, *, token: bool) -> None:
+        """Raise HubError when the hub must not be asked, ConfigError when it takes a token and there is none."""
+        with self._lock:  # the library's settings are made at the first use
+            self._settings.hub().require(token=token)
+
     def submit(self, task_id: str, transfer: Transfer) -> None:
         """Begin a transfer; its events name the task."""
         stop = threading.Event()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from bitlm_core import ConfigError, ResourceLimitError, check_fetch, check_push
+from bitlm_core import ResourceLimitError, check_fetch, check_push
 from bitlm_mcp.compute import answers, commands, hub_messages
 from bitlm_mcp.compute.messages import ModelRef
 from bitlm_mcp.compute.scheduler import Urgency
@@ -50,7 +50,7 @@ def pull(workspace: Workspace, repo: str, name: str, *, revision: str | None, ov
         fetched = came[0]
         data = workspace.checkpoints.scratch(name)
         fetched.path.replace(data)
-        told = {"model_id": name, "pulled_from": f"{fetched.repo}@{fetched.commit}"}
+        told = {"pulled_from": f"{fetched.repo}@{fetched.commit}"}
         info = workspace.checkpoints.publish(
             name,
             data,
@@ -71,14 +71,7 @@ def pull(workspace: Workspace, repo: str, name: str, *, revision: str | None, ov
 
 
 def _submitted(workspace: Workspace, job: Job) -> Job:
-    hub = workspace.settings.hub
-    if hub.offline:
-        raise ConfigError(
-            f"the hub {hub.endpoint} is not asked, because this server was started to stay offline: start it without "
-            "--hub-offline and HF_HUB_OFFLINE"
-        )
-    if isinstance(job.command, hub_messages.Push) and hub.token is None:
-        raise ConfigError("a push needs a token: start the server with one that may write in its environment, as HF_TOKEN")
+    workspace.runner.transfers.check(token=isinstance(job.command, hub_messages.Push))
     going = [each for each in workspace.runner.unfinished() if isinstance(each.command, hub_messages.Transfer)]
     if len(going) >= MAX_TRANSFERS:
         raise ResourceLimitError(

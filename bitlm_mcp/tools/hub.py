@@ -11,6 +11,7 @@ from bitlm_mcp.operations import hub as operations
 from bitlm_mcp.schemas import ToolSpec
 from bitlm_mcp.snapshot import JobView
 from bitlm_mcp.tools.hub_results import HubResult
+from bitlm_mcp.tools.job_results import next_call
 from bitlm_mcp.tools.parameters import CheckpointName, Overwrite, SavedName, WaitSeconds
 from bitlm_mcp.tools.waiting import finished, off_loop
 from bitlm_mcp.workspace import Workspace
@@ -62,10 +63,4 @@ def hub_tools(workspace: Workspace) -> list[ToolSpec]:
 
 
 def _result(view: JobView) -> HubResult:
-    return HubResult(job_id=view.job_id, status=view.status, next=_after(view), **view.result or {})
-
-
-def _after(view: JobView) -> str | None:
-    if not view.over:
-        return f"wait_job(job_id={view.job_id!r})"
-    return f"load_checkpoint(name={(view.result or {})['name']!r})" if view.kind == "pull_checkpoint" else None
+    return HubResult(job_id=view.job_id, status=view.status, next=next_call(view), **view.result or {})

@@ -108,6 +108,8 @@ def next_call(view: JobView) -> str | None:
     """The call that usually follows."""
     if not view.over:
         return f"wait_job(job_id={view.job_id!r})"
+    if view.kind == "pull_checkpoint" and view.result:
+        return f"load_checkpoint(name={view.result['name']!r})"
     if view.kind not in ("train_step", "distill_model"):
         return None
     if view.status == "completed":

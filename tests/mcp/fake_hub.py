@@ -59,6 +59,8 @@ class FakeHub:
         self.blobs: dict[str, bytes] = {}
         self.seen: list[tuple[str, str, bool]] = []
         self.endpoint = ""
+        self.elsewhere = ""
+        """The address of another server, which has the large files, if there is one."""
         self.lock = threading.RLock()
         self.before: Callable[[str, str], None] = lambda method, path: None
         """Called before a request is answered."""
@@ -148,6 +150,8 @@ def _answered(hub: FakeHub, method: str, path: str, body: bytes, allowed: bool, 
     if method == "PUT" and (found := re.fullmatch(r"/_put/(\w+)", path)):
         hub.blobs[found[1]] = body
         return _told(200, {}) if hashlib.sha256(body).hexdigest() == found[1] else _told(400, {"error": "digest"})
+    if method == "GET" and (found := re.fullmatch(r"/_get/(\w+)", path)):
+        return _part(hub.blobs[found[1]], wanted)
     found = re.match(r"(?:/api/models)?/([^/]+/[^/]+?)(?:\.git/info/lfs/objects/(batch)|/(\w+)/(.+)|)$", path)
     repo = hub.repos.get(found[1]) if found else None
     if found is None or repo is None or (repo.private and not allowed):
@@ -158,7 +162,7 @@ def _answered(hub: FakeHub, method: str, path: str, body: bytes, allowed: bool, 
     if act == "revision":
         return _listed(repo, rest)
     if act == "resolve":
-        return _resolved(repo, *rest.split("/", 1), wanted)
+        return _resolved(hub, repo, *rest.split("/", 1), wanted)
     asked = [json.loads(line) for line in body.splitlines()]
     return {"preupload": _modes, "batch": _batch, "commit": _committed}[act](hub, repo, asked)
 
@@ -182,10 +186,16 @@ def _listed(repo: Repo, revision: str) -> Answer:
     return _told(200, {"id": repo.name, "sha": sha, "private": repo.private, "tags": [], "siblings": siblings})
 
 
-def _resolved(repo: Repo, revision: str, name: str, wanted: str | None) -> Answer:
+def _resolved(hub: FakeHub, repo: Repo, revision: str, name: str, wanted: str | None) -> Answer:
     data = (repo.files(revision) or {}).get(name)
     if data is None:
         return _told(404, {"error": "no such file"}, {"X-Error-Code": "EntryNotFound"})
+    if hub.elsewhere and name.endswith(_LFS):
+        return 302, b"", {"Location": f"{hub.elsewhere}/_get/{hashlib.sha256(data).hexdigest()}"}
+    return _part(data, wanted)
+
+
+def _part(data: bytes, wanted: str | None) -> Answer:
     start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
     if start and start >= len(data):
         return _told(416, {"error": "behind the end"})

@@ -367,6 +367,15 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(
     assert not any(sent for _, path, sent in remote.seen if "_put" in path), "the object store needs no token"
 
 
+def test_where_files_are_stored_elsewhere_the_token_is_not_sent(place: Place, remote: FakeHub) -> None:
+    pushed = place.push()
+    with fake_hub() as store:
+        remote.elsewhere, store.blobs = store.endpoint, remote.blobs
+        store.break_next("GET", "_get", "cut")
+        assert place.fetch().sha256 == pushed.sha256
+        assert [(path.split("/")[1], sent) for _, path, sent in store.seen] == [("_get", False)] * 2
+
+
 @pytest.mark.parametrize("repo", ["bits", "../x/y", "me/../x", "me/a--b", "me/bits/x", "-me/x", "me/x-", "me/ü", ""])
 def test_names_that_are_none_are_refused_at_once(place: Place, remote: FakeHub, repo: str) -> None:
     with pytest.raises(ConfigError, match="names no repository"):

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx2
@@ -21,7 +22,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from bitlm_core.checkpoint.header import read_header
 from bitlm_core.durable import digest_of, make_folder, require_space
 from bitlm_core.errors import CheckpointError, HubRepositoryError
-from bitlm_core.hub.connection import WAITS_S, Hub, Share, is_passing, untold
+from bitlm_core.hub.connection import WAITS_S, Hub, Share, is_passing, status_of, untold
 from bitlm_core.hub.layout import (
     CONFIG,
     DATA,
@@ -131,18 +132,15 @@ def _claimed(scratch: Path, part: FilePart, repo: str) -> Iterator[Path]:
 
 def _download(hub: Hub, repo: str, commit: str, part: FilePart, path: Path, told: Share) -> None:
     """Make the file at `path` as long as it should be; a line that breaks is taken up again where it broke."""
+    require_space(path.parent, part.bytes - (path.stat().st_size if path.exists() else 0), f"the checkpoint in {repo}")
     path.touch()
-    require_space(path.parent, part.bytes - path.stat().st_size, f"the checkpoint in {repo}")
     waits = iter(WAITS_S)
     while (start := path.stat().st_size) < part.bytes:
         with hub.told(repo):
             try:
                 _append(hub, repo, commit, part, path, told)
             except (HfHubHTTPError, httpx2.TransportError) as error:
-                if (
-                    isinstance(error, HfHubHTTPError)
-                    and error.response.status_code == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE
-                ):
+                if status_of(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                     break  # the file ends before it should
                 if path.stat().st_size > start:  # it goes on
                     waits = iter(WAITS_S)
@@ -162,7 +160,7 @@ def _append(hub: Hub, repo: str, commit: str, part: FilePart, path: Path, told: 
     start = path.stat().st_size
     told(start / part.bytes)
     with hub.stream(repo, commit, DATA, start) as response, path.open("r+b") as file:
-        done = start if response.status_code == httpx2.codes.PARTIAL_CONTENT else 0
+        done = start if response.status_code == HTTPStatus.PARTIAL_CONTENT else 0
         file.seek(done)
         file.truncate()
         for chunk in response.iter_raw(_CHUNK):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from bitlm_core.checkpoint.header import read_header
 from bitlm_core.checkpoint.manifest import CheckpointInfo
 from bitlm_core.checkpoint.store import CheckpointStore
 from bitlm_core.durable import make_folder
-from bitlm_core.errors import ConfigError, HubConflictError, HubError
+from bitlm_core.errors import CheckpointError, ConfigError, HubConflictError, HubError
 from bitlm_core.hub.card import card_of
 from bitlm_core.hub.connection import WAITS_S, Hub, Share, is_passing, own_version, status_of, untold
 from bitlm_core.hub.layout import CARD, CONFIG, DATA, MANIFEST, check_ours, small_files
@@ -66,13 +67,20 @@ def push_checkpoint(
     """
     check_push(repo, parent_commit, license_id)
     hub.require(token=True)
-    make_folder(scratch)
     path = scratch / f".pushing-{secrets.token_hex(8)}"
     try:
+        make_folder(scratch)
         info = store.hold(name, path)
         return _push(hub, info, path, repo, parent_commit, private, license_id, told)
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint {name!r} could not be read or held: {error.strerror or error}. Free some space, or check the state "
+            "directory",
+            name=name,
+        ) from error
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
 
 
 def _push(
@@ -99,7 +107,8 @@ def _push(
         files = [CommitOperationAdd(DATA, data), *(CommitOperationAdd(name, content) for name, content in contents.items())]
         data.counts = True  # until here it was only hashed
         with hub.told(repo):
-            hub.api.preupload_lfs_files(repo, files, num_threads=1, free_memory=False)
+            # Whatever the repository ignores, no file of a checkpoint may be left out.
+            hub.api.preupload_lfs_files(repo, files, num_threads=1, free_memory=False, gitignore_content="")
         commit = _committed(hub, repo, files, f"{info.name}: step {info.step}", head, small.manifest, told)
     url = f"{hub.endpoint.rstrip('/')}/{repo}/commit/{commit}"
     return Pushed(repo, commit, url, info.bytes_, info.sha256, info.step)

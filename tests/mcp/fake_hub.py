@@ -62,6 +62,8 @@ class FakeHub:
         self.elsewhere = ""
         """The address of another server, which has the large files, if there is one."""
         self.lock = threading.RLock()
+        self.sizes: dict[str, int] = {}
+        """By names, what the listing tells instead of the truth."""
         self.before: Callable[[str, str], None] = lambda method, path: None
         """Called before a request is answered."""
         self._breaks: list[tuple[str, str, Way]] = []
@@ -160,7 +162,7 @@ def _answered(hub: FakeHub, method: str, path: str, body: bytes, allowed: bool, 
     if method == "POST" and not allowed:
         return _told(401, {"error": "Invalid credentials"})
     if act == "revision":
-        return _listed(repo, rest)
+        return _listed(hub, repo, rest)
     if act == "resolve":
         return _resolved(hub, repo, *rest.split("/", 1), wanted)
     asked = [json.loads(line) for line in body.splitlines()]
@@ -177,12 +179,12 @@ def _created(hub: FakeHub, asked: dict[str, Any], allowed: bool) -> Answer:
     return _told(200, {"url": f"{hub.endpoint}/{name}", "name": name})
 
 
-def _listed(repo: Repo, revision: str) -> Answer:
+def _listed(hub: FakeHub, repo: Repo, revision: str) -> Answer:
     files = repo.files(revision)
     if files is None:
         return _told(404, {"error": "no such revision"}, {"X-Error-Code": "RevisionNotFound"})
     sha = repo.head if revision == "main" else revision
-    siblings = [{"rfilename": each, "size": len(data)} for each, data in files.items()]
+    siblings = [{"rfilename": each, "size": hub.sizes.get(each, len(data))} for each, data in files.items()]
     return _told(200, {"id": repo.name, "sha": sha, "private": repo.private, "tags": [], "siblings": siblings})
 
 
@@ -204,10 +206,11 @@ def _part(data: bytes, wanted: str | None) -> Answer:
 
 def _modes(hub: FakeHub, repo: Repo, asked: list[Any]) -> Answer:
     held = repo.commits[-1][1]
+    ignored = asked[0].get("gitIgnore", held.get(".gitignore", b"").decode()).split()
 
     def mode(path: str) -> dict[str, Any]:
         large = path.endswith(_LFS)
-        found = {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False}
+        found = {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": path in ignored}
         data = held.get(path)
         if data is not None:
             blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()  # noqa: S324 - as git has it

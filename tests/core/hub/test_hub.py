@@ -18,6 +18,7 @@ from huggingface_hub.utils import _http
 from bitlm_core import (
     BitLMError,
     CheckpointCorruptError,
+    CheckpointError,
     CheckpointStore,
     CheckpointVersionError,
     ConfigError,
@@ -295,6 +296,18 @@ def test_what_is_foreign_or_damaged_is_refused(
     assert remote.count("GET", r"\.bin") == 0, "nothing but the expected files is asked for"
 
 
+def test_a_listing_that_lies_is_found_out(place: Place, remote: FakeHub) -> None:
+    """The file ends before it should, although the listing and the manifest say that it is whole; or it goes on."""
+    pushed = place.push()
+    whole = remote.repos[REPO].commits[-1][1]["model.safetensors"]
+    remote.sizes = {"model.safetensors": pushed.num_bytes}
+    for data in (whole[:1000], b"", whole + whole):
+        damage(remote.repos[REPO], lambda files, data=data: {"model.safetensors": data})
+        with pytest.raises(HubRepositoryError, match="damaged"):
+            place.fetch()
+        assert place.left() == []
+
+
 def test_an_older_revision_may_still_be_good(place: Place, remote: FakeHub) -> None:
     pushed = place.push()
     damage(remote.repos[REPO], lambda files: {"bitlm.json": b"{}"})
@@ -320,6 +333,22 @@ def test_a_repository_of_something_else_is_not_overwritten(place: Place, remote:
     with pytest.raises(HubRepositoryError, match="another program's"):
         place.push()
     assert len(remote.repos[REPO].commits) == 2
+
+
+def test_no_file_is_left_out_because_the_repository_ignores_it(place: Place, remote: FakeHub) -> None:
+    remote.repos[REPO] = Repo(REPO)
+    remote.repos[REPO].commit({".gitignore": b"model.safetensors\n"})
+    place.push()
+    assert place.fetch().step == 3
+
+
+def test_a_disk_that_refuses_is_named(place: Place) -> None:
+    place.push()
+    place.scratch.rmdir()
+    place.scratch.write_text("in the way")
+    for transfer in (place.push, place.fetch):
+        with pytest.raises(CheckpointError, match="state directory"):
+            transfer()
 
 
 def test_a_private_push_into_a_public_repository_is_refused(place: Place, remote: FakeHub) -> None:

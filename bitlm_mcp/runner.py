@@ -107,7 +107,7 @@ class Runner:
         for job_id in over[: max(0, len(over) - MAX_KEPT)]:
             del self._jobs[job_id]
 
-    # Events of the compute side, in its thread
+    # Events of the compute side and of transfers, in their threads
 
     def _happened(self, job_id: str, event: Event) -> None:
         job = self._jobs[job_id]

@@ -119,6 +119,7 @@ SERVER = [
     "train_commands",
     "hub_commands",
     "compile_command",
+    "bench_all",
     "bench_app",
     "cli",
     "__main__",

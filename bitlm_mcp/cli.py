@@ -44,6 +44,9 @@ from bitlm_mcp.telemetry_commands import telemetry
 from bitlm_mcp.train_commands import train
 from bitlm_mcp.transports import claim_stdio, run_http, run_stdio
 
+REACHING_A_HUB = frozenset({"hub", "all", "push_checkpoint", "pull_checkpoint"})
+"""Sets and tools with which a server needs the settings of a hub, and its token."""
+
 app = typer.Typer(name="bitlm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(bench)
 app.add_typer(telemetry)
@@ -155,19 +158,17 @@ def _serve_settings(given: dict[str, Any]) -> ServerSettings:
     if (issuer is None) != (resource is None):
         _fail("--oauth-issuer and --oauth-resource belong together: give both, or neither", 2)
     oauth = {"issuer": issuer, "resource": resource, "scopes": tuple(given["oauth_scope"] or ())}
+    toolsets, tools = _listed(given["toolsets"]), _listed(given["tools"])
+    hub = {"endpoint": given["hub_endpoint"], "offline": given["hub_offline"], "token": os.environ.get("HF_TOKEN")}
     written = {
         "state_dir": given["state_dir"] or default_state_dir(),
         "allow_dirs": tuple(given["allow_dir"] or _implicit_roots()),
         "allow_hosts": tuple(given["allow_host"] or ()),
         "token": SecretStr(given["token"]) if given["token"] else None,
-        "toolsets": _listed(given["toolsets"]),
-        "tools": _listed(given["tools"]),
+        "toolsets": toolsets,
+        "tools": tools,
         "oauth": oauth if issuer or resource else None,
-        "hub": {
-            "endpoint": given["hub_endpoint"],
-            "offline": given["hub_offline"],
-            "token": os.environ.get("HF_TOKEN"),
-        },
+        "hub": {} if REACHING_A_HUB.isdisjoint(toolsets + tools) else hub,  # nobody else need care for these variables
     }
     settings = _settings(**{name: given[name] for name in ServerSettings.model_fields if name in given} | written)
     # What torch.compile makes is loaded as code, so it belongs where nobody else can write.

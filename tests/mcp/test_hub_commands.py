@@ -13,7 +13,9 @@ import pytest
 from fake_hub import TOKEN, FakeHub, fake_hub
 
 from bitlm_core import CheckpointStore, Engine, read_file, write_file
-from tests.mcp.command_line import done, refused
+from bitlm_mcp import cli
+from bitlm_mcp.settings import HubSettings
+from tests.mcp.command_line import done, invoked, refused
 from tests.mcp.workspaces import config
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # see tests/core/hub
@@ -47,6 +49,23 @@ def test_a_checkpoint_goes_there_and_comes_back(remote: FakeHub, here: Path, tmp
     assert "exists already" in refused("pull", "me/bits", "came", "--state-dir", there)
     done("pull", "me/bits", "came", "--state-dir", there, "--force", "--revision", pushed["commit"])
     assert list((there / "hub").iterdir()) == []
+
+
+def test_a_server_reads_the_token_only_where_it_offers_the_hub(
+    remote: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[HubSettings] = []
+    monkeypatch.setattr(cli, "_serve_stdio", lambda settings: found.append(settings.hub))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "set")
+    for chosen in ((), ("--toolsets", "hub"), ("--tools", "pull_checkpoint")):
+        done("serve", "--state-dir", tmp_path, *chosen)
+    assert [each.token and each.token.get_secret_value() for each in found] == [None, TOKEN, TOKEN]
+    assert found[1].endpoint == remote.endpoint
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.example")
+    done("serve", "--state-dir", tmp_path)
+    refusal = invoked("serve", "--state-dir", tmp_path, "--toolsets", "all")
+    assert refusal.exit_code == 2 and "--hub-endpoint: the hub's address is no https URL" in refusal.stderr
+    assert TOKEN not in refusal.output
 
 
 def test_what_cannot_be_is_one_line(remote: FakeHub, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

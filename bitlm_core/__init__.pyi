@@ -130,7 +130,9 @@ from .scoring.excerpt import Excerpt, excerpt_steps
 from .scoring.heatmap import Cells, cells_of, heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
+from .scoring.streaming import Judged
 from .scoring.surprise import Span
+from .scoring.watch import Watch
 from .steps import finished, scaled, timed
 from .telemetry.config import TelemetryConfig
 from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score, measure_bits
@@ -227,6 +229,7 @@ __all__ = [
     "HubError",
     "HubRepositoryError",
     "Int8Report",
+    "Judged",
     "LabelledForm",
     "LearnReport",
     "Likelihood",
@@ -274,6 +277,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingPlan",
     "Verdict",
+    "Watch",
     "WindowSummary",
     "activations",
     "add_layer",

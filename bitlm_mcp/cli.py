@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -121,10 +121,12 @@ def serve(
     dashboard: options.Dashboard = False,
     tls_cert: options.TlsCert = None,
     tls_key: options.TlsKey = None,
+    drain_s: options.Drain = 0.0,
     log_json: options.LogJson = False,
     state_dir: options.StateDir = None,
     allow_dir: options.AllowDir = None,
     allow_host: options.AllowHost = None,
+    trusted_proxy: options.TrustedProxy = None,
     token: options.Token = None,
     oauth_issuer: options.OAuthIssuer = None,
     oauth_resource: options.OAuthResource = None,
@@ -149,8 +151,14 @@ def serve(
     """Serve one MCP client on stdin and stdout, or with --http any number over the network."""
     settings = _serve_settings(locals())
     log_to_stderr(as_json=log_json)
+    _serve(settings, _serve_http if http else _serve_stdio)
+
+
+def _serve(settings: ServerSettings, serve: Callable[[ServerSettings], None]) -> None:
+    # What torch.compile makes is loaded as code, so it belongs where nobody else can write.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.state_dir / "compiled"))
     try:
-        (_serve_http if http else _serve_stdio)(settings)
+        serve(settings)
     except (PortError, DatabaseError, bitlm_core.ConfigError) as error:
         _fail(error.message, 1)
 
@@ -167,16 +175,14 @@ def _serve_settings(given: dict[str, Any]) -> ServerSettings:
         "state_dir": given["state_dir"] or default_state_dir(),
         "allow_dirs": tuple(given["allow_dir"] or _implicit_roots()),
         "allow_hosts": tuple(given["allow_host"] or ()),
+        "trusted_proxies": tuple(given["trusted_proxy"] or ()),
         "token": SecretStr(given["token"]) if given["token"] else None,
         "toolsets": toolsets,
         "tools": tools,
         "oauth": oauth if issuer or resource else None,
         "hub": {} if REACHING_A_HUB.isdisjoint(toolsets + tools) else hub,  # nobody else need care for these variables
     }
-    settings = _settings(**{name: given[name] for name in ServerSettings.model_fields if name in given} | written)
-    # What torch.compile makes is loaded as code, so it belongs where nobody else can write.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.state_dir / "compiled"))
-    return settings
+    return _settings(**{name: given[name] for name in ServerSettings.model_fields if name in given} | written)
 
 
 def _listed(text: str | None) -> tuple[str, ...]:

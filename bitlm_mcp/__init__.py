@@ -26,6 +26,7 @@
                     host_config  host_entries  manifest: how hosts start or reach it; bundle_command: brought as an extension
                     score_commands  compression_commands  repair_commands
                     sample_commands  telemetry_commands  train_commands: the same with files
+                    hub_commands: checkpoints to a hub of models and from it
                     patch_commands: a file cut into patches; compile_command: kernels, before they are needed
                     guide_commands: the pages and the tools, told in a shell
                     bench  bench_app  bench_reports  bench_commands  bench_compression  bench_codecs  bench_decoding

@@ -4,6 +4,7 @@
                     tools  resources  prompts  completions  notifications  extensions: the protocol's offers
                     silent_dispatch: calls without a client to talk back to
                     server  server_internals: all of that in one MCP server of the SDK
+                    guide: pages on one subject each, which ship with it, and the table of all tools
     the state       database  records  curves: what is recorded, in one SQLite file
                     outbox: what waits to be recorded
                     presence  leases: which servers share a directory, and which of them may write a model
@@ -27,6 +28,7 @@
                     sample_commands  telemetry_commands  train_commands: the same with files
                     hub_commands: checkpoints to a hub of models and from it
                     patch_commands: a file cut into patches; compile_command: kernels, before they are needed
+                    guide_commands: the pages and the tools, told in a shell
                     bench  bench_app  bench_reports  bench_commands  bench_compression  bench_codecs  bench_decoding
                     bench_diffusion  bench_samples  bench_safety  bench_repair  bench_patches  bench_growth
                     bench_progressive  bench_distill  bench_quantize  bench_pages  open_pages  bench_fleet: measuring

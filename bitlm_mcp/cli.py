@@ -32,6 +32,7 @@ from bitlm_mcp.database import DatabaseError
 from bitlm_mcp.demo import DemoError, DemoSettings, run_demo
 from bitlm_mcp.doctor import examine
 from bitlm_mcp.errors import PortError
+from bitlm_mcp.guide_commands import print_page, print_tools
 from bitlm_mcp.host_config import address_of, guide, snippet_for
 from bitlm_mcp.host_entries import Host, Launch
 from bitlm_mcp.hub_commands import pull, push
@@ -52,6 +53,8 @@ REACHING_A_HUB = frozenset({"hub", "all", "push_checkpoint", "pull_checkpoint"})
 app = typer.Typer(name="bitlm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(bench)
 app.add_typer(telemetry)
+app.command("guide")(print_page)
+app.command("tools")(print_tools)
 app.command()(score)
 app.command()(compress)
 app.command()(decompress)

@@ -8,6 +8,7 @@ from typing import Any
 from mcp.server import MCPServer
 from mcp_types import Completion, CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
 
+from bitlm_mcp.guide.pages import pages
 from bitlm_mcp.workspace import Workspace
 
 MAX_VALUES = 100  # the protocol's own limit
@@ -41,4 +42,6 @@ def _known(workspace: Workspace, argument: str) -> Iterable[str]:
         return snapshot.models
     if argument == "dataset_id":
         return snapshot.datasets
+    if argument == "topic":
+        return pages()
     return snapshot.jobs if argument == "job_id" else ()

@@ -3,6 +3,7 @@
 bitlm://status                                    models, jobs, datasets and checkpoints, briefly
 bitlm://checkpoints                               the saved checkpoints
 bitlm://metrics-guide                             what the numbers mean
+bitlm://guide/{topic}                             a page of the guide; all of them are listed
 bitlm://models/{model_id}                         one model: sizes, settings, where it stands
 bitlm://models/{model_id}/telemetry{?since,limit} its curve
 bitlm://models/{model_id}/alerts                  its latest alerts; subscribers hear of new ones alone
@@ -25,6 +26,7 @@ from mcp_types import INVALID_PARAMS, ListResourcesResult, PaginatedRequestParam
 
 from bitlm_core import ConfigError
 from bitlm_mcp.errors import resource_errors
+from bitlm_mcp.guide.pages import Page, page, pages
 from bitlm_mcp.results import compact_text
 from bitlm_mcp.server_internals import low_level
 from bitlm_mcp.tools.job_results import job_result
@@ -35,7 +37,7 @@ STATUS, CHECKPOINTS, GUIDE = "bitlm://status", "bitlm://checkpoints", "bitlm://m
 DEFAULT_POINTS = 50
 MAX_POINTS = 500
 PAGE = 100
-JSON = "application/json"
+JSON, MARKDOWN = "application/json", "text/markdown"
 
 
 def model_uri(model_id: str) -> str:
@@ -64,13 +66,13 @@ def register_resources(workspace: Workspace) -> Callable[[MCPServer[Any]], None]
     def register(server: MCPServer[Any]) -> None:
         _register_fixed(server, workspace)
         _register_templates(server, workspace)
-        listed = server.list_resources
+        listed, guide = server.list_resources, [_page_resource(found) for found in pages().values()]
 
         async def list_resources(
             _: ServerRequestContext[Any, Any], params: PaginatedRequestParams | None
         ) -> ListResourcesResult:
             models = [_model_resource(model_id) for model_id in sorted(workspace.snapshot.models)]
-            return page_of([*await listed(), *models], params.cursor if params else None)
+            return page_of([*await listed(), *guide, *models], params.cursor if params else None)
 
         # The SDK lists what was registered at the start; models come and go.
         low_level(server).add_request_handler("resources/list", PaginatedRequestParams, list_resources)
@@ -104,13 +106,24 @@ def _register_fixed(server: MCPServer[Any], workspace: Workspace) -> None:
         name="metrics-guide",
         title="What the numbers mean",
         description="Bits per byte, loss, K, C, S and alerts: what they are, and what to do about them.",
-        mime_type="text/markdown",
+        mime_type=MARKDOWN,
     )
-    async def guide() -> str:
+    async def metrics_guide() -> str:
         return (Path(__file__).parent / "metrics_guide.md").read_text("utf-8")
 
 
 def _register_templates(server: MCPServer[Any], workspace: Workspace) -> None:
+    @server.resource(
+        "bitlm://guide/{topic}",
+        name="guide",
+        title="A page of the guide",
+        description="How one part of bitlm is used, and what it does not do, as Markdown.",
+        mime_type=MARKDOWN,
+    )
+    async def guide(topic: str) -> str:
+        with resource_errors():
+            return page(topic).text
+
     @server.resource(
         "bitlm://models/{model_id}",
         name="model",
@@ -174,6 +187,16 @@ def page_of(resources: list[Resource], cursor: str | None) -> ListResourcesResul
     after = start + PAGE
     following = base64.urlsafe_b64encode(str(after).encode()).decode() if after < len(resources) else None
     return ListResourcesResult(resources=resources[start:after], next_cursor=following)
+
+
+def _page_resource(found: Page) -> Resource:
+    return Resource(
+        uri=f"bitlm://guide/{found.topic}",
+        name=f"guide {found.topic}",
+        title=found.title,
+        description=found.about,
+        mime_type=MARKDOWN,
+    )
 
 
 def _model_resource(model_id: str) -> Resource:

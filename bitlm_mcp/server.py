@@ -32,7 +32,7 @@ with it until the status is final. One call may answer before the job ends; call
 4. score or infer: bits per byte (lower is better), or generated data.
 5. save_checkpoint: keep the model under a name; load_checkpoint brings it back.
 Ids are handles: pass them on exactly as given, never make one up. Errors say what to do next. A result's \
-"next" field names the call that usually follows.
+"next" field names the call that usually follows. The resources bitlm://guide/… tell more.
 """
 
 # A square wave: bits, readable at 16 pixels. It travels with every answer of the modern era, so it is short.

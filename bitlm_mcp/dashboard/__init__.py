@@ -1,1 +1,1 @@
-"""A read-only page about one server process, for people; agents read the same facts through tools and resources."""
+"""A page for people: it shows the state of one server process and acts on it; agents read the same facts through tools."""

@@ -166,7 +166,7 @@ async def test_an_agent_s_day(transport: str, era: str, tmp_path: Path, files: P
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 def test_the_readme_s_calls_without_the_protocol_run(files: Path, base: str) -> None:
-    lines = re.findall(r"^curl .*$", (Path(__file__).parents[2] / "README.md").read_text(), re.MULTILINE)
+    lines = re.findall(r"^curl .*$", (Path(__file__).parents[2] / "bitlm_mcp" / "guide" / "page.md").read_text(), re.MULTILINE)
     assert len(lines) == 2
     answers = []
     for line in lines:

@@ -15,6 +15,7 @@ from mcp_types import INVALID_PARAMS, PromptReference, Resource, ResourceTemplat
 
 from bitlm_mcp.assembly import all_tools
 from bitlm_mcp.completions import MAX_VALUES, matching
+from bitlm_mcp.guide.pages import page, pages
 from bitlm_mcp.resources import PAGE, page_of
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.workspace import Workspace
@@ -43,9 +44,11 @@ async def test_everything_can_be_listed_and_read(client: Client) -> None:
         "bitlm://checkpoints",
         "bitlm://metrics-guide",
         "bitlm://models/m",
+        *(f"bitlm://guide/{topic}" for topic in pages()),
     }
     templates = (await client.list_resource_templates()).resource_templates
     assert {found.uri_template for found in templates} == {
+        "bitlm://guide/{topic}",
         "bitlm://models/{model_id}",
         "bitlm://models/{model_id}/telemetry{?since,limit}",
         "bitlm://models/{model_id}/alerts",
@@ -66,6 +69,8 @@ async def test_everything_can_be_listed_and_read(client: Client) -> None:
     assert await read(client, "bitlm://models/m/alerts") == {"model_id": "m", "step": 6, "alerts": []}
     (guide,) = (await client.read_resource("bitlm://metrics-guide")).contents
     assert all(word in guide.text for word in ("bits per byte", "K", "C", "S"))  # type: ignore[union-attr]
+    (training,) = (await client.read_resource("bitlm://guide/training")).contents
+    assert training.text == page("training").text and training.mime_type == "text/markdown"  # type: ignore[union-attr]
 
 
 @pytest.mark.anyio
@@ -78,6 +83,8 @@ async def test_everything_can_be_listed_and_read(client: Client) -> None:
         ("bitlm://models/m/telemetry?limit=-1", "limit"),
         ("bitlm://models/m/telemetry?limit=1000000", "500"),
         ("bitlm://nothing", "bitlm://nothing"),
+        ("bitlm://guide/none", "no page of the guide 'none'; known: anomalies, compression"),
+        ("bitlm://guide/..%2Fsettings", "Unknown resource"),
         ("file:///etc/passwd", "etc/passwd"),
     ],
 )
@@ -153,6 +160,8 @@ async def test_completions_offer_what_there_is(client: Client) -> None:
     assert await complete(prompt, "dataset_id", "at") == ["data"]
     assert await complete(prompt, "dataset_id", "x") == await complete(prompt, "seconds", "") == []
     assert await complete(template, "model_id", "m") == ["m"]
+    guide = ResourceTemplateReference(type="ref/resource", uri="bitlm://guide/{topic}")
+    assert await complete(guide, "topic", "trai") == ["training"]
     made = await client.call_tool("train_step", {"model_id": "m", "dataset_id": "data", "steps": 1, "batch_size": 2})
     assert made.structured_content is not None
     assert made.structured_content["job_id"] in await complete(jobs, "job_id", "job-")

@@ -132,8 +132,7 @@ class Engine:
                 started = time.perf_counter()
                 report = self._train_one(data, self.plan)
                 if held is not None and self.plan.validates_next:
-                    known = learning.validation_loss(self.model, self.mixer, held, self.plan)
-                    report = replace(report, held_out_loss=known)
+                    report = replace(report, held_out_loss=self._validation_loss(held, self.plan))
                 self.plan = self._seen(data, self.plan.after_step(time.perf_counter() - started))
                 if report.held_out_loss is not None:
                     self.plan = self.plan.after_validation(report.held_out_loss)
@@ -170,12 +169,19 @@ class Engine:
         self.step += 1
         self.diffusion_steps += plan.objective != "causal"
         self._count_in(data)
+        if self._reader.opens_next(plan, data) or learning.asks_network(result, self.config, self.step):
+            self.trainer.settle()
         with self.trainer.training_dtype():
             mixed = self._reader.read_beside(model, data, plan, batch_bytes=batch.num_bytes)
             attention = learning.measure_attention(model, batch, watch, self.step)
         telemetry = learning.measure_batch(model, batch, result, self.reference, watch) if self._measures else None
         seen = {"alerts": self._alerts(telemetry), "attention_entropy": attention}
         return learning.report_of_step(self.step, result, batch.num_bytes, mixed, telemetry, **seen)
+
+    def _validation_loss(self, held: ByteData, plan: TrainingPlan) -> float:
+        if self.trainer:
+            self.trainer.settle()
+        return learning.validation_loss(self.model, self.mixer, held, plan)
 
     def _read_one(self, data: ByteData) -> StepReport:
         self._count_in(data)
@@ -264,10 +270,11 @@ class Engine:
 
     # Keeping
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and a JSON header from which `from_state` makes an engine that continues bit for bit."""
+    def state(self, *, moments: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and a JSON header from which `from_state` makes an engine that continues bit for bit; so with `moments`."""
         carried = self._carried_state()
-        tensors = tensors_of(self.model, self.trainer, self.mixer, carried[0] if carried else {})
+        trainer = self.trainer if moments else None
+        tensors = tensors_of(self.model, trainer, self.mixer, carried[0] if carried else {})
         tensors |= compared_with(self.reference, self.standard)
         header = {
             "config": self.config.model_dump(mode="json"),

@@ -129,6 +129,11 @@ def measures(config: EngineConfig, step: int) -> bool:
     return step % (config.training.telemetry_every or config.telemetry.telemetry_every) == 0
 
 
+def asks_network(result: StepResult, config: EngineConfig, step: int) -> bool:
+    """Whether what is measured in the step that leads to `step` asks the network itself, not only what the step computed."""
+    return _looks_at_attention(config.telemetry, step) or (measures(config, step) and result.trace.nodes is None)
+
+
 def measure_batch(
     model: LanguageModel, batch: Batch, result: StepResult, reference: NDArray[np.float64], settings: TelemetryConfig
 ) -> TelemetrySnapshot | None:
@@ -150,10 +155,14 @@ def measure_batch(
 
 def measure_attention(model: LanguageModel, batch: Batch, settings: TelemetryConfig, step: int) -> float | None:
     """Entropy of attention in the batch's first window; None where it is not this step's turn."""
-    if not settings.attention_every or step % settings.attention_every:
+    if not _looks_at_attention(settings, step):
         return None
     first = batch.parts(len(batch.data))[0].to(model.device)
     return attention_entropy(model, first.data, first.documents)
+
+
+def _looks_at_attention(settings: TelemetryConfig, step: int) -> bool:
+    return settings.attention_every is not None and settings.attention_every > 0 and step % settings.attention_every == 0
 
 
 def measure_reading(reading: Reading, reference: NDArray[np.float64], settings: TelemetryConfig) -> TelemetrySnapshot | None:

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 
 from bitlm_core import learning
 from bitlm_core.distributed.data_parallel import DataParallel
+from bitlm_core.distributed.parallel import Parallel
 from bitlm_core.distributed.sharded import Sharded
 from bitlm_core.distributed.trainer import SharedTrainer
-from bitlm_core.distributed.world import Parallel, World
+from bitlm_core.distributed.world import World
 from bitlm_core.engine import Engine
-from bitlm_core.engine_config import EngineConfig
 from bitlm_core.errors import ConfigError
-from bitlm_core.training.config import TrainingPlan
 from bitlm_core.training.data import ByteData
 from bitlm_core.training.trainer import Trainer
 
@@ -55,28 +54,3 @@ def _shared(engine: Engine, world: World, parallel: Parallel, data: ByteData) ->
     trainer = _TRAINERS[parallel](model, alone.config, alone.seed, world)
     trainer.restore(alone.state())
     return trainer
-
-
-def check_parallel(config: EngineConfig, plan: TrainingPlan, parallel: Parallel, size: int) -> None:
-    """Raise ConfigError for what `size` processes cannot train so."""
-    model, training = config.model, config.training
-    if not model.has_network:
-        raise ConfigError(
-            "architecture='mix' has no network whose training could be shared, and its context mixer reads byte after byte: train "
-            "it with nproc=1, or use architecture='byte'"
-        )
-    asked = {
-        "carry=true": plan.carry,
-        "progressive=true": plan.growing is not None,
-        "compress_prob or direct_prob": training.feeds,
-    }
-    for what, wanted in asked.items():
-        if wanted:
-            raise ConfigError(f"{what} is for one process alone: train with nproc=1, or without it")
-    windows = training.num_windows(min(training.window_bytes or model.max_bytes, model.max_bytes))
-    least = size * training.accumulation * (2 if plan.objective == "mixed" else 1)
-    if parallel != "pipeline" and windows < least:
-        raise ConfigError(
-            f"batch_size={windows} is too little for {size} processes with accumulation={training.accumulation} and "
-            f"objective={plan.objective!r}, which share {least} windows at least: use a batch_size of that or more"
-        )

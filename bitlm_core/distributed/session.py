@@ -30,6 +30,8 @@ def leading(engine: Engine, world: World, parallel: Parallel, data: ByteData) ->
     engine.trainer = trainer
     try:
         yield
+    except (MemoryError, RuntimeError):
+        raise  # in the middle of a step the others wait for other things than orders: they end with this process
     except BaseException:
         trainer.stop()
         raise

@@ -11,6 +11,7 @@ the machines that wrote them, and never leave them. What is kept and passed on i
 from __future__ import annotations
 
 import shutil
+import warnings
 from pathlib import Path
 
 import torch
@@ -83,5 +84,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         for name, like in found.items()
         if isinstance(like, TensorStorageMetadata)
     }
-    dcp.load(tensors, storage_reader=reader, no_dist=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that each process reads for itself is what is wanted
+        dcp.load(tensors, storage_reader=reader, no_dist=True)
     return tensors

@@ -36,10 +36,11 @@ LEAVE_S = 20.0
 """What the processes get to leave when all has been told."""
 LOGGED = 4000
 """Characters of the end of the processes' log that are kept when they fail."""
-RUN_ID = "bitlm"
-"""Of a training that is no job."""
 FRESH_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
 """For torchrun: with one store for all restarts, processes that start anew may find the addresses of those that were lost."""
+TORCHRUN = ("env", FRESH_STORE, sys.executable, "-m", "torch.distributed.run")
+RUN_ID = "bitlm"
+"""Of a training that is no job."""
 
 
 def launched_steps(engines: Engines, command: commands.Train) -> Generator[Progress, None, answers.Written]:
@@ -158,7 +159,7 @@ class _Launched:
         with files.log.open("wb") as log_file:
             # A session of its own: Ctrl-C in a terminal is for the launcher, which ends the training in good order.
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                ["env", FRESH_STORE, sys.executable, "-m", "torch.distributed.run", *arguments],  # noqa: S607
+                [*TORCHRUN, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=log_file,
                 stderr=subprocess.STDOUT,

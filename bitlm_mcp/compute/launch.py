@@ -54,12 +54,12 @@ def launched_steps(engines: Engines, command: commands.Train) -> Generator[Progr
     launched = _Launched(command, processes)
     try:
         try:
-            ended = yield from _relayed(engines, command, launched)
+            ended = yield from _relayed(launched)
         except Stopped:
             if not launched.met:
                 raise
             processes.run.stop.touch()
-            ended = yield from _relayed(engines, command, launched)
+            ended = yield from _relayed(launched)
             if ended.status == "cancelled":
                 raise
     finally:
@@ -121,14 +121,12 @@ def _begun(engines: Engines, command: commands.Train, processes: Processes) -> G
     files.command.write_text(command.model_dump_json())
 
 
-def _relayed(engines: Engines, command: commands.Train, launched: _Launched) -> Generator[Progress, None, Ended]:
+def _relayed(launched: _Launched) -> Generator[Progress, None, Ended]:
     """What the leader tells, to its end; again from where an earlier call was stopped. Raises ModelLostError for a failure."""
     while launched.ended is None:
         over = launched.over  # known before the last is read, so that nothing is missed
         event = launched.next_event()
         if isinstance(event, Progress):
-            if event.saved is not None:
-                engines.drop(command.model.model_id)  # what was read of it meanwhile is older
             yield event
         elif over and launched.ended is None:
             raise ModelLostError from launched.failure()

@@ -205,5 +205,6 @@ def write_state(entry: Entry, folder: Path, trace: Mapping[str, str]) -> Saved:
             "some space or check the state directory",
             name=folder.name,
         ) from error
-    entry.unsaved = False
+    if entry.unsaved:
+        entry.unsaved, entry.read_from = False, None
     return Saved(path=path, facts=entry.facts)

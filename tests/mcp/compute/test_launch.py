@@ -17,6 +17,7 @@ from bitlm_mcp.compute.engines import Entry
 from bitlm_mcp.compute.events import Ended, Event, Failure, Progress
 from bitlm_mcp.compute.messages import Saved
 from bitlm_mcp.compute.training import write_state
+from bitlm_mcp.operations.models import save
 from bitlm_mcp.operations.reading import cancel
 from bitlm_mcp.operations.sharing import Sharing
 from bitlm_mcp.snapshot import HistoryPoint
@@ -147,3 +148,16 @@ def test_the_others_are_told_the_line_that_starts_them(tmp_path: Path, monkeypat
             f"worker {tmp_path}/state/jobs/{job.job_id}/run/command.json"
         )
         assert made.ended(job.job_id).status == "failed"
+
+
+def test_what_was_read_meanwhile_is_read_again_when_it_is_older(made: Server, played: Any) -> None:
+    first, last = state(made, 2), state(made, 3)
+    played(step(2, saved=first), "!stopped", step(3), step(3, saved=last), Ended(status="cancelled"))
+    job = made.train(steps=10, sharing=TWO)
+    wait_until(lambda: made.workspace.job(job.job_id).saved_step, "it saves")
+    kept = made.workspace
+    made.completed(save(kept, "m", "meanwhile", overwrite=False, pinned=False))
+    assert kept.checkpoints.verified("meanwhile").step == 2
+    cancel(kept, job.job_id)
+    made.ended(job.job_id)
+    assert made.infer()[1] == 3

@@ -87,19 +87,18 @@ def tell_alerts(progress: Progress) -> None:
 
 def launched(entry: Entry, command: commands.Train, tell: Tell) -> Trained:
     """Train a model in processes that are started here, until the plan ends or Ctrl-C."""
-    engines, states = Engines(), list[Saved]()
+    engines, states, last = Engines(), list[Saved](), None
     engines.put(command.model.model_id, entry)
     entry.unsaved = True  # so the state that it begins with is written
     steps = launched_steps(engines, command)
     try:
         with _ctrl_c() as asked:
-            states.append(_followed(steps, asked, states, tell))
+            last = _followed(steps, asked, states, tell)
     except ModelLostError as lost:
         raise lost.__cause__ or lost from None
     finally:
-        for older in states[:-1]:
+        for older in states:
             older.path.unlink(missing_ok=True)
-    last = states[-1]
     state = ModelRef(model_id=command.model.model_id, incarnation=0, state=last.path)
     return Trained(last, engines.read(state, command.model.model_id))
 

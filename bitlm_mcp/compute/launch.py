@@ -195,8 +195,8 @@ class _Launched:
         log.error("the processes of a training ended with code %s; they said last:\n%s", self._process.returncode, printed)
         return BitLMError(
             f"the training was given up: {self._what} were started up to {self._starts} times, and each time one of them was "
-            "lost. The model stands at its last saved state; the log of the server has what they said: see what ails the "
-            "machine, then start a new training"
+            "lost. The model stands at its last saved state; the log has what they said: see what ails the machine, then "
+            "start a new training"
         )
 
     def end(self) -> None:

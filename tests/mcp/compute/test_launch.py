@@ -156,7 +156,7 @@ def test_what_was_read_meanwhile_is_read_again_when_it_is_older(made: Server, pl
     job = made.train(steps=10, sharing=TWO)
     wait_until(lambda: made.workspace.job(job.job_id).saved_step, "it saves")
     kept = made.workspace
-    made.completed(save(kept, "m", "meanwhile", overwrite=False, pinned=False))
+    made.completed(save(kept, "meanwhile", "m", overwrite=False, pinned=False))
     assert kept.checkpoints.verified("meanwhile").step == 2
     cancel(kept, job.job_id)
     made.ended(job.job_id)

@@ -66,6 +66,6 @@ class DataParallel(SharedTrainer):
 
 
 def _summed(_: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
-    """Each process has weighed its rows as shares of the whole batch, so gradients are summed; PyTorch's own way is the mean."""
+    """Each process weighs its rows as shares of the whole batch, so gradients are summed; PyTorch's own way is the mean."""
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     return work.get_future().then(lambda future: future.value()[0])

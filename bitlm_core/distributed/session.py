@@ -1,4 +1,4 @@
-"""A training of several processes, from the first order to the last: what the leader's engine does meanwhile, and the others."""
+"""A training of several processes, from the first order to the last: for the leader's engine, and for the others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from bitlm_core import learning
 from bitlm_core.distributed.data_parallel import DataParallel
 from bitlm_core.distributed.parallel import Parallel
+from bitlm_core.distributed.pipeline import Pipeline
 from bitlm_core.distributed.sharded import Sharded
 from bitlm_core.distributed.trainer import SharedTrainer
 from bitlm_core.distributed.world import World
@@ -16,7 +17,7 @@ from bitlm_core.errors import ConfigError
 from bitlm_core.training.data import ByteData
 from bitlm_core.training.trainer import Trainer
 
-_TRAINERS: dict[Parallel, type[SharedTrainer]] = {"ddp": DataParallel, "fsdp": Sharded}
+_TRAINERS: dict[Parallel, type[SharedTrainer]] = {"ddp": DataParallel, "fsdp": Sharded, "pipeline": Pipeline}
 
 
 @contextmanager

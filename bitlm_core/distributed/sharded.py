@@ -55,6 +55,7 @@ class Sharded(SharedTrainer):
         for part in self._wrapped.modules():
             if isinstance(part, FSDPModule):  # rows are weighed as shares of the whole batch: a sum is wanted, no mean
                 part.set_gradient_divide_factor(1.0)
+                part.set_force_sum_reduction_for_comms(True)
         return network
 
     def _made_optimizers(self) -> list[torch.optim.Optimizer]:

@@ -4,8 +4,9 @@
     FOLDER/step-000120/rest.safetensors   the rest of the engine, from the leader
     FOLDER/.saving                  one that is being written
 
-Any number of processes, sharing the work in any way, can go on from one. The index that PyTorch writes is a pickle: these are for
-the machines that wrote them, and never leave them. What is kept and passed on is the engine's own state, one safetensors file.
+Any number of processes, sharing the work in any way, can go on from one. The index that PyTorch writes is a pickle: these are
+for the machines that wrote them, and never leave them. What is kept and passed on is the engine's own state, one safetensors
+file.
 """
 
 from __future__ import annotations

@@ -48,22 +48,16 @@ def make_optimizers(
     ]
     tables = [parameter for name, parameter in parameters if is_table(name)]
     by_table = {"params": tables, "rate": _TABLE_RATE, "decay_share": _TABLE_DECAY_SHARE}
-    by_rows = [RowAdagrad([by_table])] if tables else []
+    by_rows: list[torch.optim.Optimizer] = [RowAdagrad([by_table])] if tables else []
     by_muon = matrices if config.optimizer == "muon" else []
-    others = [{"params": heads if by_muon else matrices + heads, **decayed}, *undecayed]
-    return [
-        *(
-            [muon([{"params": by_muon, "rate": _MUON_RATE, "weight_decay": config.weight_decay}], polynomials=POLAR)]
-            * bool(by_muon)
-        ),
-        # Of several processes that hold a part of the layers each, one may have nothing for AdamW.
-        *(
-            [torch.optim.AdamW(others, betas=(0.9, config.beta2), fused=True)]
-            if any(group["params"] for group in others)
-            else []
-        ),
-        *by_rows,
-    ]
+    by_adam = [{"params": heads if by_muon else matrices + heads, **decayed}, *undecayed]
+    found: list[torch.optim.Optimizer] = []
+    if by_muon:
+        group = {"params": by_muon, "rate": _MUON_RATE, "weight_decay": config.weight_decay}
+        found.append(muon([group], polynomials=POLAR))
+    if any(group["params"] for group in by_adam):  # who holds some of the layers alone may have nothing for it
+        found.append(torch.optim.AdamW(by_adam, betas=(0.9, config.beta2), fused=True))
+    return found + by_rows
 
 
 def momentum(model_step: int) -> float:

@@ -25,7 +25,7 @@ from bitlm_core.models.interface import LanguageModel
 from bitlm_core.training.batches import Batch
 from bitlm_core.training.composite import Composite
 from bitlm_core.training.compressed import Feed, Showing, feed_of, show
-from bitlm_core.training.config import Objective, TrainingConfig, learning_rate
+from bitlm_core.training.config import Objective, TrainingConfig, dropout_after, learning_rate
 from bitlm_core.training.objective import BatchLoss, batch_loss, learns
 from bitlm_core.training.optim import is_table, make_optimizers, momentum, state_layout
 from bitlm_core.training.row_adagrad import joined_occurrences
@@ -51,20 +51,6 @@ class StepResult:
     path_logits: Tensor
     trace: Trace
     feed: Feed | None = None
-
-
-FRESH_PASSES, MANY_PASSES, MANY_DROPOUT = 1.5, 3.0, 0.15
-DROPOUT_PER_DOUBLING, MOST_DROPOUT = 0.1, 0.5
-
-
-def dropout_after(passes: float) -> float:
-    """Dropout when data was read so often: none while it is new, then more, as a network begins to know it by heart.
-
-    0 up to `FRESH_PASSES`, `MANY_DROPOUT` at `MANY_PASSES`, and `DROPOUT_PER_DOUBLING` more whenever they have doubled since.
-    """
-    if passes <= MANY_PASSES:
-        return MANY_DROPOUT * max(0.0, (passes - FRESH_PASSES) / (MANY_PASSES - FRESH_PASSES))
-    return min(MOST_DROPOUT, MANY_DROPOUT + DROPOUT_PER_DOUBLING * math.log2(passes / MANY_PASSES))
 
 
 class Trainer:
@@ -114,7 +100,7 @@ class Trainer:
             with self.training_dtype(), self._compiled(), torch.random.fork_rng(devices=_cuda_devices(model)):
                 told: dict[str, Any] = {"carried": carried, "masking": masking, "composite": composite}
                 told["teaching"] = self.teaching and self.teaching.due(progress)
-                showing = show(batch, self.config, seed=self.seed, step=step, progress=progress).to(model.device)
+                showing = show(batch, self.config, seed=self.seed, step=step, progress=progress).to(self.model.device)
                 with weights:
                     loss, logits, trace, feed = self._backward(showing, objective, step, of_bytes or showing.num_bytes, told)
             self._hold_all_but(alone)
@@ -252,7 +238,7 @@ class Trainer:
         for number, (part, is_data) in enumerate(parts):
             share = part.num_bytes / of_bytes
             own = told if is_data else told | {"composite": None, "teaching": None}  # which are about bytes of data
-            random_seed = self.seed * _SEED_STRIDE + step + (self._first_part + number) * _PART_STRIDE
+            random_seed = self._random_seed(step, self._first_part + number)
             torch.manual_seed(random_seed)
             generator = torch.Generator().manual_seed(random_seed)
             with self._exchanging(last=number == len(parts) - 1):
@@ -267,15 +253,21 @@ class Trainer:
         for table, grads in tables.items():
             table.grad = joined_occurrences(table, grads) if grads else None
         total = self._exchanged(total)
+        self._complete_gradients(objective)
+        logits, direct = torch.cat(data_logits[1:] or data_logits), torch.cat(direct_logits[1:] or direct_logits)
+        return total, logits, trace or Trace(), feed_of(showing, logits, direct) if self.config.feeds else None
+
+    def _random_seed(self, step: int, part: int) -> int:
+        return self.seed * _SEED_STRIDE + step + part * _PART_STRIDE
+
+    def _complete_gradients(self, objective: Objective) -> None:
+        """Of a layer that no position reached, moments are kept like all others. What takes no part stays as it is, but is met
+        once, so that there are moments of everything."""
         apart = self.network.masked_network is not None
         for name, parameter, optimizer in self._owned():
-            # Of a layer that no position reached, moments are kept like all others. What takes no part stays as it is, but is
-            # met once, so that there are moments of everything.
             if parameter.grad is None and (learns(name, objective, apart=apart) or not optimizer.state.get(parameter)):
                 none = joined_occurrences(parameter, []) if is_table(name) else torch.zeros_like(parameter)
                 parameter.grad = none
-        logits, direct = torch.cat(data_logits[1:] or data_logits), torch.cat(direct_logits[1:] or direct_logits)
-        return total, logits, trace or Trace(), feed_of(showing, logits, direct) if self.config.feeds else None
 
     # For trainers of several processes
 

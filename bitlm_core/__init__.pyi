@@ -58,6 +58,11 @@ from .compression.decompress import ContainerInfo, container_info, decompress_re
 from .compression.model_codec import ModelCodec
 from .compression.self_contained import compress_steps, config_for
 from .device import free_memory_bytes, require_memory, used_memory_bytes
+from .distributed.parallel import Parallel, check_parallel
+from .distributed.places import most_processes
+from .distributed.session import follow, leading
+from .distributed.shards import Shards
+from .distributed.world import World, joined
 from .durable import (
     alone_in,
     change_within,
@@ -222,6 +227,7 @@ __all__ = [
     "ModelConfig",
     "ModelStateError",
     "PackedBits",
+    "Parallel",
     "ParityError",
     "PatchInspection",
     "PatchStatistics",
@@ -248,6 +254,7 @@ __all__ = [
     "Score",
     "SequenceMetrics",
     "SequenceTooLongError",
+    "Shards",
     "Shown",
     "Small",
     "SmallReport",
@@ -260,6 +267,7 @@ __all__ = [
     "TrainingPlan",
     "Verdict",
     "WindowSummary",
+    "World",
     "activations",
     "add_layer",
     "adopt_floors",
@@ -276,6 +284,7 @@ __all__ = [
     "cells_of",
     "change_within",
     "check_ending",
+    "check_parallel",
     "check_quantization",
     "check_records",
     "check_smaller",
@@ -328,6 +337,7 @@ __all__ = [
     "file_part",
     "finished",
     "flops_per_byte",
+    "follow",
     "forward_compressed",
     "free_memory_bytes",
     "fresh_mixer",
@@ -345,12 +355,15 @@ __all__ = [
     "inspect_model_patches",
     "inspect_patches",
     "int8_cost_steps",
+    "joined",
+    "leading",
     "learn_and_sample_steps",
     "learn_steps",
     "link_or_copy",
     "long_costs",
     "make_folder",
     "measure_bits",
+    "most_processes",
     "nanogpt_steps",
     "network_bytes",
     "next_growth",

@@ -23,6 +23,8 @@
                     score_commands  compression_commands  repair_commands
                     sample_commands  telemetry_commands  train_commands: the same with files
                     patch_commands: a file cut into patches; compile_command: kernels, before they are needed
+                    train_targets: where what was trained goes
+                    shared_training  worker_command: a training that several processes share
                     bench  bench_app  bench_reports  bench_commands  bench_compression  bench_codecs  bench_decoding
                     bench_diffusion  bench_samples  bench_safety  bench_repair  bench_patches  bench_growth
                     bench_progressive  bench_distill  bench_quantize  bench_pages  open_pages: measuring

@@ -42,6 +42,7 @@ from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.telemetry_commands import telemetry
 from bitlm_mcp.train_commands import train
 from bitlm_mcp.transports import claim_stdio, run_http, run_stdio
+from bitlm_mcp.worker_command import worker
 
 app = typer.Typer(name="bitlm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(bench)
@@ -54,6 +55,7 @@ app.command()(patches)
 app.command()(sample)
 app.command()(train)
 app.command("compile")(compile_kernels)
+app.command(hidden=True)(worker)
 
 
 def default_state_dir() -> Path:
@@ -131,18 +133,25 @@ def serve(
     device: options.DeviceName = "auto",
     max_wait_s: options.MaxWait = 45.0,
     autosave_s: options.Autosave = 30.0,
+    shards_every_s: options.ShardsEvery = 60.0,
+    max_restarts: options.MaxRestarts = 3,
+    rdzv_endpoint: options.RdzvEndpoint = None,
     keep_last: options.KeepLast = None,
     job_ttl_s: options.JobTtl = 7 * 86_400.0,
 ) -> None:
     """Serve one MCP client on stdin and stdout, or with --http any number over the network."""
     settings = _serve_settings(locals())
-    # What torch.compile makes is loaded as code, so it belongs where nobody else can write.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.state_dir / "compiled"))
-    log_to_stderr(as_json=log_json)
+    _prepare(settings, log_json)
     try:
         (_serve_http if http else _serve_stdio)(settings)
     except (PortError, DatabaseError, bitlm_core.ConfigError) as error:
         _fail(error.message, 1)
+
+
+def _prepare(settings: ServerSettings, log_json: bool) -> None:
+    # What torch.compile makes is loaded as code, so it belongs where nobody else can write.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.state_dir / "compiled"))
+    log_to_stderr(as_json=log_json)
 
 
 def _serve_settings(given: dict[str, Any]) -> ServerSettings:

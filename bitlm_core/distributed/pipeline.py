@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 
+from bitlm_core.distributed.parallel import micro_batches
 from bitlm_core.distributed.trainer import SharedTrainer
 from bitlm_core.layers.halting import Trace
 from bitlm_core.layers.reversible import Streams
@@ -34,12 +35,6 @@ from bitlm_core.training.row_adagrad import joined_occurrences
 
 _TOLD_ROWS = 8
 """Rows of a step whose predictions the leader is told, for telemetry."""
-
-
-def micro_batches(num_rows: int, size: int, accumulation: int) -> int:
-    """Into how many parts of one size a batch is cut: at most `accumulation`, or two, for each process."""
-    most = size * max(2, accumulation)
-    return max(count for count in range(1, min(most, num_rows) + 1) if num_rows % count == 0)
 
 
 class Pipeline(SharedTrainer):

@@ -12,6 +12,7 @@ file.
 from __future__ import annotations
 
 import shutil
+import warnings
 from pathlib import Path
 
 import torch
@@ -85,5 +86,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         for name, like in found.items()
         if isinstance(like, TensorStorageMetadata)
     }
-    load(tensors, storage_reader=reader, no_dist=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that each process reads for itself is what is wanted
+        load(tensors, storage_reader=reader, no_dist=True)
     return tensors

@@ -11,8 +11,6 @@ from typing import Literal
 import torch
 import torch.distributed as dist
 
-Parallel = Literal["ddp", "fsdp", "pipeline"]
-"""What each process has: the whole network, a shard of each block, or some of the blocks."""
 TIMEOUT = timedelta(hours=1)
 """For an order: the leader may be reading, or looking at held-out data."""
 

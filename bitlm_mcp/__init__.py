@@ -27,7 +27,7 @@
                     shared_training  worker_command: a training that several processes share
                     bench  bench_app  bench_reports  bench_commands  bench_compression  bench_codecs  bench_decoding
                     bench_diffusion  bench_samples  bench_safety  bench_repair  bench_patches  bench_growth
-                    bench_progressive  bench_distill  bench_quantize  bench_pages  open_pages: measuring
+                    bench_progressive  bench_distill  bench_quantize  bench_scaling  bench_pages  open_pages: measuring
 
 Importing this package does nothing.
 """

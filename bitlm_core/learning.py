@@ -39,7 +39,7 @@ from bitlm_core.training.compressed import Feed
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
 from bitlm_core.training.data import ByteData
 from bitlm_core.training.segments import Segments
-from bitlm_core.training.trainer import StepResult
+from bitlm_core.training.trainer import StepResult, Trainer
 
 VALIDATION_BYTES = 1 << 16
 """How much of the held-out data one look is at."""
@@ -129,9 +129,13 @@ def measures(config: EngineConfig, step: int) -> bool:
     return step % (config.training.telemetry_every or config.telemetry.telemetry_every) == 0
 
 
-def asks_network(result: StepResult, config: EngineConfig, step: int) -> bool:
-    """Whether what is measured in the step that leads to `step` asks the network itself, not only what the step computed."""
-    return _looks_at_attention(config.telemetry, step) or (measures(config, step) and result.trace.nodes is None)
+def settle_where_asked(trainer: Trainer, result: StepResult, config: EngineConfig, step: int, reads: bool) -> None:
+    """Have the network that answers know what was learned, if it is asked in the step that leads to `step`.
+
+    It is, where the mixer `reads` with it, and by what is measured and is not at hand of the step itself.
+    """
+    if reads or _looks_at_attention(config.telemetry, step) or (measures(config, step) and result.trace.nodes is None):
+        trainer.settle()
 
 
 def measure_batch(
@@ -244,13 +248,15 @@ def held_out_mixed_loss(model: LanguageModel | None, mixer: ContextMixer | None,
     return total / len(part)
 
 
-def validation_loss(model: LanguageModel | None, mixer: ContextMixer | None, held: ByteData, plan: TrainingPlan) -> float:
+def validation_loss(trainer: Trainer | None, mixer: ContextMixer | None, held: ByteData, plan: TrainingPlan) -> float:
     """What a training looks at: nats per byte of the network alone, or of the frozen mixer where there is no network.
 
     Of diffusion it is the bound, see `scoring.bound`; of mixed training the mean of both.
     """
-    if model is None:
+    if trainer is None:
         return held_out_mixed_loss(None, mixer, held)
+    trainer.settle()
+    model = trainer.model
     if plan.objective == "causal":
         return held_out_loss(model, held)
     bound = held_out_bound(model, held, Masking(plan.mask_unit)).bits_per_byte_bound * math.log(2)

@@ -37,7 +37,7 @@ def scaling(
     for way in values_of(parallel, _way):
         found = bitlm_core.measure_scaling(config, way, content, size=nproc, turns=turns, steps=steps).flat()
         if not json_only:
-            show_table([({"parallel": way}, {name: found[name] for name in SHOWN})])
+            show_table([({"parallel": way}, {name: float(found[name]) for name in SHOWN})])
         figures |= {f"{way}_{name}": found[name] for name in SHOWN}
     tell(figures | {"processes": nproc, "rows": batch_size, "num_parameters": found["num_parameters"]}, json_only=True)
 

@@ -6,8 +6,8 @@ Weak scaling: every process has as many rows as one process that trains alone, s
     expected   = t(alone) / (t(alone) + t(exchange))       where nothing is exchanged while something is computed
 
 `alone` has the machine to itself; `beside` is the same while every other process does it too, apart, which tells what the
-machine itself loses. The exchange is a sum of as many numbers as the network has outside its tables. Context mixing is left out: the
-leader reads, and the others wait for it, however many they are.
+machine itself loses. The exchange is a sum of as many numbers as the network has outside its tables. Context mixing is left
+out: the leader reads, and the others wait for it, however many they are.
 """
 
 from __future__ import annotations
@@ -119,8 +119,9 @@ def _timed(step: Step | None, steps: int) -> float:
     """Seconds of a step, of all processes from one barrier to the next; who has none waits."""
     dist.barrier()
     started = time.perf_counter()
-    for index in range(steps) if step else ():
-        step(index)
+    if step is not None:
+        for index in range(steps):
+            step(index)
     taken = time.perf_counter() - started
     dist.barrier()
     return taken / steps

@@ -43,9 +43,9 @@ class DataParallel(SharedTrainer):
         super().__init__(model, config, seed, world)
         loss = Loss(model)
         apart = [name for name, _ in loss.named_parameters() if is_table(name)] + [name for name, _ in loss.named_buffers()]
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(loss, apart)
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(loss, apart)  # type: ignore[no-untyped-call]
         # Layers that all positions of one process have halted before, and networks that an objective leaves out, give none.
-        # And so buckets stay what they are from the first step on: a run that goes on sums in the order of one that never ended.
+        # And buckets stay what they are at first: a run that goes on sums in the order of one that never ended.
         self._wrapped = DistributedDataParallel(loss, find_unused_parameters=True)
         self._wrapped.register_comm_hook(None, _summed)
 

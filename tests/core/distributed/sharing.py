@@ -1,6 +1,6 @@
 """One of two processes: every case is trained by both, then by one alone; the first writes what came of it.
 
-python sharing.py OUT.json CASE …        (in a world of torchrun's making; a case is a name of `CASES`)
+python sharing.py OUT.json CASE …        (in a world of torchrun's making; a case is a name of `CASES` or `RESUMED`)
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Case:
 
     def engine(self, **training: Any) -> Engine:
         """A fresh one, small."""
-        sizes = {"d_model": 32, "nhead": 1, "num_layers": 2, "max_seq_len": 288 if self.architecture == "bit" else 64}
+        sizes = {"d_model": 32, "nhead": 1, "num_layers": 2, "max_seq_len": 144 if self.architecture == "bit" else 64}
         sizes |= {} if self.architecture == "bit" else {"ngram_rows": 512}
         settings = {"batch_size": 8, "use_autocast": False, "optimizer": "adamw"} | self.training | training
         return Engine(
@@ -91,6 +91,8 @@ CASES |= {
     "fsdp mixing": Case("fsdp", "byte", {"reversible": True}, plan={"validate_every": 10}, mixing=True),
     "pipeline mixing": Case("pipeline", "byte", {"num_layers": 3}, {"accumulation": 4}, mixing=True),
 }
+ALWAYS = (*list(CASES)[:9], "ddp parts", "fsdp mixing")
+"""The cases of every test run; the others are for `make slow`."""
 RESUMED = {"ddp": "ddp", "fsdp": "fsdp", "pipeline": "fsdp"}
 """Who has saved shards, and who goes on from them."""
 
@@ -121,10 +123,9 @@ def train_together(case: Case, world: World) -> dict[str, Any]:
 
 def go_on(way: Parallel, then: Parallel, world: World, folder: Path) -> dict[str, Any]:
     """Half of a training, and shards of it; the other half by processes that know nothing but these, or by the same ones."""
-    case, shards, plan = Case(way, "patch", mixing=True), Shards(folder / way), TrainingPlan(steps=12)
-    ends = []
+    case, plan, ends = Case(way, "patch", mixing=True), TrainingPlan(steps=12), []
     for lost in (True, False):
-        engine = case.engine()
+        engine, shards = case.engine(), Shards(folder / f"{way} {lost}")
         for one, until in ((way, 6), (then, 12)):
             if world.leads:
                 with leading(engine, world, one, case.data):
@@ -141,11 +142,10 @@ def go_on(way: Parallel, then: Parallel, world: World, folder: Path) -> dict[str
 
 
 if __name__ == "__main__":
-    out = Path(sys.argv[1])
+    out, chosen = Path(sys.argv[1]), sys.argv[2:]
     with joined("cpu") as world:
         torch.set_num_threads(1)
-        told = {name: train_together(CASES[name], world) for name in sys.argv[2:] or CASES}
-        if not sys.argv[2:]:
-            told |= {f"{way} shards": go_on(way, then, world, out.parent) for way, then in RESUMED.items()}
+        told = {name: train_together(CASES[name], world) for name in chosen if name in CASES}
+        told |= {way: go_on(way, then, world, out.parent) for way, then in RESUMED.items() if way in chosen}
         if world.leads:
             out.write_text(json.dumps(told))

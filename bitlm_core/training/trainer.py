@@ -1,8 +1,7 @@
 """One optimizer step at a time: forward, backward, clip, update.
 
 Everything random in a step (dropout, masks) is drawn from a generator seeded by (seed, step, part of the batch), so no random
-state needs to be carried or saved for a run to resume exactly, and a batch in so many parts is the same whoever computes them:
-see `distributed`, whose trainers replace what is marked as theirs.
+state needs to be saved for a run to resume exactly, and so many parts of a batch are the same whoever computes them: `distributed`.
 """
 
 from __future__ import annotations
@@ -266,8 +265,7 @@ class Trainer:
         apart = self.network.masked_network is not None
         for name, parameter, optimizer in self._owned():
             if parameter.grad is None and (learns(name, objective, apart=apart) or not optimizer.state.get(parameter)):
-                none = joined_occurrences(parameter, []) if is_table(name) else torch.zeros_like(parameter)
-                parameter.grad = none
+                parameter.grad = joined_occurrences(parameter, []) if is_table(name) else torch.zeros_like(parameter)
 
     # For trainers of several processes
 
@@ -298,6 +296,5 @@ def _check_finite(step: int, loss: float, norm: float) -> None:
         )
 
 
-def _cuda_devices(model: LanguageModel) -> list[torch.device]:
-    """The devices beside the CPU whose random state a step draws from."""
+def _cuda_devices(model: LanguageModel) -> list[torch.device]:  # whose random state a step draws from, beside the CPU's
     return [model.device] if model.device.type == "cuda" else []

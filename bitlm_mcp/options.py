@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, NamedTuple, get_args
+from typing import Annotated, get_args
 
 import typer
 
@@ -91,18 +91,9 @@ KeepLast = Annotated[
 JobTtl = Annotated[float, typer.Option(help="How long ended jobs are remembered, seconds.", rich_help_panel=_work)]
 
 
-class Torchrun(NamedTuple):
-    """What torchrun tells a process that it has started: its number, of how many, and how often all were started again."""
-
-    rank: int
-    size: int
-    restarts: int
-
-
-def torchrun_of(environment: Mapping[str, str]) -> Torchrun | None:
-    """None for a process that torchrun has not started."""
-    names = ("RANK", "WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT")
-    return Torchrun(*(int(environment[name]) for name in names)) if all(name in environment for name in names) else None
+def started_by_torchrun(environment: Mapping[str, str]) -> int | None:
+    """How many processes torchrun has started, in one of them; None in any other process."""
+    return int(environment["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in environment else None
 
 
 def state_home(environment: Mapping[str, str]) -> Path:

@@ -108,13 +108,13 @@ def train(
         target, entry = target_of(save_as, out, home, force), Entry(_engine(model, home, asked), 0)
         plan, training = _plan(asked), settings_of({"batch_size": batch_size, "learning_rate": learning_rate})
         bitlm_core.check_training(entry.engine.config.model, training, plan)
-        torchrun, beside = options.torchrun_of(context.obj), small_beside(target, entry, plan)
-        several = processes_of(nproc, nodes, parallel, rdzv_endpoint, torchrun, target.run_folder)
+        others, beside = options.started_by_torchrun(context.obj), small_beside(target, entry, plan)
+        several = processes_of(nproc, nodes, parallel, rdzv_endpoint, others, target.run_folder)
         command = _command(file, holdout_fraction, target, beside, plan=plan, training=training, processes=several)
         if several is None:
             _train_alone(entry, command, target, beside, json_only)
         else:
-            found = trained_together(entry, command, several, torchrun)
+            found = trained_together(entry, command, several, launch=others is None)
             if found is not None:
                 target.take(found.saved)
                 _tell(found.entry, target, None, json_only)

@@ -101,12 +101,12 @@ async def test_two_processes_learn_what_one_does(made: Server) -> None:
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp", "pipeline"])
 def test_a_lost_worker_costs_nothing_but_time(tmp_path: Path, parallel: Any) -> None:
     sharing = Sharing(2, parallel=parallel)
-    with server(tmp_path / "whole", autosave_s=1e9) as whole:
+    with server(tmp_path / "whole", autosave_s=86_400) as whole:
         whole.data()
         whole.create(mixing=True, num_layers=2)
         assert whole.ended(whole.train(steps=16, sharing=sharing).job_id, START_S).status == "completed"
         expected, losses = tensors(whole), [point.loss for point in whole.workspace.model("m").history]
-    with server(tmp_path / "lossy", shards_every_s=1e-9, autosave_s=1e9) as lossy:
+    with server(tmp_path / "lossy", shards_every_s=1e-9, autosave_s=86_400) as lossy:
         lossy.data()
         lossy.create(mixing=True, num_layers=2)
         job = lossy.train(steps=16, sharing=sharing)
@@ -140,7 +140,8 @@ def test_a_stopped_training_is_saved_and_goes_on_in_one_process_or_two(tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_workers_do_not_outlive_a_killed_server(tmp_path: Path) -> None:
+def test_workers_do_not_outlive_a_killed_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.faults.victims.ANSWER_S", START_S)
     state = tmp_path / "state"
     with victim(state, toolsets="all") as dying:
         dying.call("init_model", model_id="m", context_mixing=False, preset="tiny", d_model=32, nhead=1, max_seq_len=64)

@@ -7,7 +7,10 @@ around it is tested beside `compute` with a dummy in its place, and what a worke
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -156,3 +159,20 @@ def test_workers_do_not_outlive_a_killed_server(tmp_path: Path, monkeypatch: pyt
         living.call("train_step", resume_job=job["job_id"], wait_s=0)
         living.until("wait_job", lambda told: told.get("step"), job_id=job["job_id"], wait_s=1)
         assert living.call("cancel_job", job_id=job["job_id"])["status"] in ("cancelled", "running")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_machines_meet_where_the_operator_said(tmp_path: Path) -> None:
+    """Both of them here: the job tells what is to be run on the other one."""
+    with server(tmp_path / "state", rdzv_endpoint="localhost:29518") as made:
+        made.data()
+        made.create()
+        job = made.train(steps=3, sharing=Sharing(1, nodes=2))
+        wait_until(lambda: made.workspace.job(job.job_id).status == "running", "it waits for the other one")
+        program = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        line = f"env {(job.result or {})['on_the_other_nodes']}"
+        wait_until((made.workspace.job_files.run_folder(job.job_id) / "command.json").exists, "the run is laid out")
+        other = subprocess.Popen(shlex.split(line), env=os.environ | {"PATH": program})
+        assert made.ended(job.job_id, START_S).status == "completed" and other.wait(60) == 0
+        assert made.workspace.model("m").step == 3

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import GradBucket
 from torch.nn.parallel import DistributedDataParallel
 
 from bitlm_core.distributed.tables import join_tables
@@ -41,8 +42,8 @@ class DataParallel(SharedTrainer):
     def __init__(self, model: LanguageModel, config: TrainingConfig, seed: int, world: World) -> None:
         super().__init__(model, config, seed, world)
         loss = Loss(model)
-        loss._ddp_params_and_buffers_to_ignore = [name for name, _ in loss.named_parameters() if is_table(name)]
-        loss._ddp_params_and_buffers_to_ignore += [name for name, _ in loss.named_buffers()]
+        apart = [name for name, _ in loss.named_parameters() if is_table(name)] + [name for name, _ in loss.named_buffers()]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(loss, apart)
         # Layers that all positions of one process have halted before, and networks that an objective leaves out, give none.
         self._wrapped = DistributedDataParallel(loss, find_unused_parameters=True)
         self._wrapped.register_comm_hook(None, _summed)
@@ -65,7 +66,8 @@ class DataParallel(SharedTrainer):
         return self._moments()
 
 
-def _summed(_: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def _summed(_: object, bucket: GradBucket) -> torch.futures.Future[Tensor]:
     """Each process weighs its rows as shares of the whole batch, so gradients are summed; PyTorch's own way is the mean."""
     work = dist.all_reduce(bucket.buffer(), async_op=True)
-    return work.get_future().then(lambda future: future.value()[0])
+    summed: torch.futures.Future[Tensor] = work.get_future().then(lambda future: future.value()[0])
+    return summed

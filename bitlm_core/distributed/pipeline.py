@@ -70,7 +70,7 @@ class Pipeline(SharedTrainer):
             if self._owners[name] != self.world.rank:
                 parameter.data = parameter.data.new_empty(0)
             elif is_table(name):
-                parameter.register_post_accumulate_grad_hook(self._met)
+                parameter.register_post_accumulate_grad_hook(self._met)  # type: ignore[no-untyped-call]
         return network
 
     def _met(self, table: Tensor) -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -52,10 +52,9 @@ class Sharded(SharedTrainer):
                 for block in stack.blocks:
                     fully_shard(block, mesh=mesh, ignored_params=whole)
         fully_shard(self._wrapped, mesh=mesh, ignored_params=whole)
-        for part in self._wrapped.modules():
-            if isinstance(part, FSDPModule):  # rows are weighed as shares of the whole batch: a sum is wanted, no mean
-                part.set_gradient_divide_factor(1.0)
-                part.set_force_sum_reduction_for_comms(True)
+        for part in _fully_sharded(self._wrapped):  # rows are weighed as shares of the whole batch: a sum is wanted, no mean
+            part.set_gradient_divide_factor(1.0)
+            part.set_force_sum_reduction_for_comms(True)
         return network
 
     def _made_optimizers(self) -> list[torch.optim.Optimizer]:
@@ -67,7 +66,8 @@ class Sharded(SharedTrainer):
 
     @contextmanager
     def _exchanging(self, *, last: bool) -> Iterator[None]:
-        self._wrapped.set_requires_gradient_sync(last)
+        for part in _fully_sharded(self._wrapped):
+            part.set_requires_gradient_sync(last, recurse=False)
         yield
 
     def _exchanged(self, nats: float) -> float:
@@ -116,6 +116,11 @@ class _ShardedMuon(Muon):
 
     def _share(self, matrix: Tensor, parameter: Tensor) -> Tensor:
         return _held(_spread(matrix, parameter))
+
+
+def _fully_sharded(module: nn.Module) -> list[FSDPModule]:
+    """The parts of a module that `fully_shard` was called with, and so made an `FSDPModule` too."""
+    return [cast(FSDPModule, part) for part in module.modules() if isinstance(part, FSDPModule)]
 
 
 def _held(tensor: Tensor) -> Tensor:

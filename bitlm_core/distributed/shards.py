@@ -16,9 +16,10 @@ import warnings
 from pathlib import Path
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
 
 from bitlm_core.checkpoint.format import read_file, write_file
 from bitlm_core.distributed.trainer import SharedTrainer
@@ -78,7 +79,7 @@ class Shards:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """All tensors of a sharded checkpoint, whole."""
-    reader = dcp.FileSystemReader(path)
+    reader = FileSystemReader(path)
     found = reader.read_metadata().state_dict_metadata
     tensors = {
         name: torch.empty(like.size, dtype=like.properties.dtype)
@@ -87,5 +88,5 @@ def _read(path: Path) -> dict[str, Tensor]:
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that each process reads for itself is what is wanted
-        dcp.load(tensors, storage_reader=reader, no_dist=True)
+        load(tensors, storage_reader=reader, no_dist=True)
     return tensors

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from bitlm_core.distributed.orders import Configure, Save, Settle, Step, Stop, Term, receive, send
 from bitlm_core.distributed.world import World
@@ -127,7 +127,7 @@ class SharedTrainer(Trainer):
         moments = self._moments()
         tensors = {f"model.{name}": parameter.detach() for name, parameter in self.parameters()}
         tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
-        dcp.save(tensors, checkpoint_id=folder)
+        save(tensors, checkpoint_id=folder)
 
     def _exchanged(self, nats: float) -> float:
         total = torch.tensor([nats], dtype=torch.float64)

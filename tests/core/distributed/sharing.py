@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from bitlm_core import (
     ByteData,
@@ -23,8 +24,10 @@ from bitlm_core import (
     bytes_in_memory,
     preset_config,
 )
-from bitlm_core.distributed.session import check_parallel, follow, leading
-from bitlm_core.distributed.world import Parallel, World, joined
+from bitlm_core.distributed.parallel import Parallel, check_parallel
+from bitlm_core.distributed.session import follow, leading
+from bitlm_core.distributed.shards import Shards
+from bitlm_core.distributed.world import World, joined
 
 STEPS = 20
 TEXT = b"".join(b"%d squared is %d and its root %.3f;\n" % (i, i * i, i**0.5) for i in range(900))
@@ -72,23 +75,28 @@ class Case:
 
 
 WAYS: tuple[Parallel, ...] = ("ddp", "fsdp", "pipeline")
+SOON = {"plan": {"steps": 6}}
+"""Enough for what differs at once where it differs at all."""
 CASES: dict[str, Case] = {f"{way} {kind}": Case(way, kind) for way in WAYS for kind in ("byte", "bit", "patch")}
-CASES |= {f"{way} reversible": Case(way, "byte", {"reversible": True}) for way in WAYS}
-CASES |= {f"{way} documents": Case(way, "patch", {"reversible": True}, documents=True) for way in WAYS}
-CASES |= {f"{way} halting": Case(way, "byte", {"use_act": True, "reversible": True}) for way in WAYS[:2]}
+CASES |= {f"{way} muon": Case(way, "byte", training={"optimizer": "muon"}) for way in WAYS}
+CASES |= {f"{way} reversible": Case(way, "patch", {"reversible": True}, documents=True, **SOON) for way in WAYS}
+CASES |= {f"{way} halting": Case(way, "byte", {"use_act": True, "reversible": True}, **SOON) for way in WAYS[:2]}
 CASES |= {
-    "ddp parts": Case("ddp", "byte", training={"use_autocast": True}, mixing=True, parts=2),
-    "ddp dropout": Case("ddp", "bit", {"dropout": 0.2, "reversible": True}, {"optimizer": "adamw"}, parts=2),
-    "ddp diffusion": Case("ddp", "byte", {"diffusion": "shared"}, plan={"objective": "mixed"}, parts=2),
-    "fsdp diffusion": Case("fsdp", "patch", {"diffusion": "own"}, {"accumulation": 2}, plan={"objective": "mixed"}, parts=4),
+    "ddp parts": Case("ddp", "byte", training={"use_autocast": True, "optimizer": "muon"}, mixing=True, parts=2),
+    "ddp dropout": Case("ddp", "bit", {"dropout": 0.2, "reversible": True}, parts=2, **SOON),
+    "ddp diffusion": Case("ddp", "byte", {"diffusion": "shared"}, plan={"steps": 6, "objective": "mixed"}, parts=2),
+    "fsdp diffusion": Case(
+        "fsdp", "patch", {"diffusion": "own"}, {"accumulation": 2}, {"steps": 6, "objective": "mixed"}, parts=4
+    ),
     "fsdp mixing": Case("fsdp", "byte", {"reversible": True}, plan={"validate_every": 10}, mixing=True),
     "pipeline mixing": Case("pipeline", "byte", {"num_layers": 3}, {"accumulation": 4}, mixing=True),
 }
+RESUMED = {"ddp": "ddp", "fsdp": "fsdp", "pipeline": "fsdp"}
+"""Who has saved shards, and who goes on from them."""
 
 
 def train_together(case: Case, world: World) -> dict[str, Any]:
     """What two processes and one give; nothing in all but the first."""
-    torch.set_num_threads(1)
     engine, data, held = case.engine(), case.data, case.data.part(0, 500)
     check_parallel(engine.config, case.steps, case.parallel, world.size)
     if not world.leads:
@@ -112,8 +120,38 @@ def train_together(case: Case, world: World) -> dict[str, Any]:
     }
 
 
+def go_on(way: Parallel, then: Parallel, world: World, folder: Path) -> dict[str, Any]:
+    """Half of a training, saved in shards; the other half, by processes that know nothing but these; and all of it at once."""
+    case, shards, plan = Case(way, "patch", mixing=True), Shards(folder / way), TrainingPlan(steps=12)
+    found = []
+    for one, stops, resumes in ((way, 6, False), (then, 12, True), (way, 6, False), (then, 12, False)):
+        engine = shards.engine() if resumes else case.engine() if stops == 6 else engine
+        assert engine is not None
+        if not world.leads:
+            follow(engine, world, one, case.data)
+            dist.barrier()
+            continue
+        with leading(engine, world, one, case.data):
+            steps = engine.train_steps(case.data, engine.plan or plan)
+            while engine.step < stops:
+                next(steps)
+            shards.save(engine)
+        found.append(engine.state()[0])
+        dist.barrier()
+    if not world.leads:
+        return {}
+    return {
+        "differing": [name for name, value in found[1].items() if not torch.equal(value, found[3][name])],
+        "kept": len(found[1]),
+    }
+
+
 if __name__ == "__main__":
+    out = Path(sys.argv[1])
     with joined("cpu") as world:
+        torch.set_num_threads(1)
         told = {name: train_together(CASES[name], world) for name in sys.argv[2:] or CASES}
+        if not sys.argv[2:]:
+            told |= {f"{way} shards": go_on(way, then, world, out.parent) for way, then in RESUMED.items()}
         if world.leads:
-            Path(sys.argv[1]).write_text(json.dumps(told))
+            out.write_text(json.dumps(told))

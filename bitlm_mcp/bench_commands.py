@@ -80,7 +80,10 @@ def learn(
     peer_path: Annotated[Path | None, typer.Option(help="Checkout of the peer; its model.py is executed.")] = None,
     json_only: Json = False,
 ) -> None:
-    """Learn the first 90 % of a file for some CPU seconds, and score the rest: bits per byte, by protocol."""
+    """Learn the first 90 % of a file for some CPU seconds, and score the rest: bits per byte, by protocol.
+
+    Beside it what gzip, bzip2 and xz make of the rest, given those 90 %.
+    """
     if (peer is None) != (peer_path is None):
         raise BenchError("--peer and --peer-path belong together: give both, or neither")
     only_of_mixed(objective, networks)
@@ -96,7 +99,9 @@ def learn(
     if peer_path is not None:  # first, for whether it runs to its end is not in our hands
         steps = bitlm_core.nanogpt_steps(peer_path, content, seconds=seconds, threads=threads)
         theirs = report_of(steps, str(peer)).flat()
-    tell({**report_of(own, "learning").flat(), **theirs}, json_only)
+    found = report_of(own, "learning").flat()
+    beside = {f"bpb_{name}": round(value, 4) for name, value in bitlm_core.compressors_given_the_rest(content).items()}
+    tell({**found, **beside, **theirs}, json_only)
 
 
 def train(

@@ -121,6 +121,7 @@ SERVER = [
     "train_commands",
     "compile_command",
     "worker_command",
+    "bench_all",
     "bench_app",
     "cli",
     "__main__",

@@ -34,7 +34,7 @@ Tell = Callable[[Progress], None]
 
 
 def processes_of(
-    nproc: int, nodes: int, parallel: Parallel | None, endpoint: str | None, others: int | None, folder: Path
+    others: int | None, folder: Path, nproc: int, nodes: int, parallel: Parallel | None, rdzv_endpoint: str | None
 ) -> Processes | None:
     """How several processes train; None where one does. others: how many torchrun has started already, this one included.
 
@@ -43,14 +43,14 @@ def processes_of(
     size = others or nproc * nodes
     if others and nproc * nodes > 1:
         raise ConfigError(f"torchrun has started {size} processes already: leave --nproc and --nodes to it")
-    if (nodes > 1) != (endpoint is not None):
+    if (nodes > 1) != (rdzv_endpoint is not None):
         raise ConfigError("--nodes and --rdzv-endpoint HOST:PORT belong together: several machines must meet somewhere")
     if size == 1 and parallel is not None:
         raise ConfigError(f"--parallel {parallel} shares the work of several processes: give --nproc 2 or more beside it")
     if size == 1:
         return None
     here, machines = (size, 1) if others else (nproc, nodes)
-    return Processes(nproc=here, nodes=machines, parallel=parallel or "ddp", folder=folder, endpoint=endpoint)
+    return Processes(nproc=here, nodes=machines, parallel=parallel or "ddp", folder=folder, endpoint=rdzv_endpoint)
 
 
 class Trained(NamedTuple):
@@ -145,6 +145,7 @@ def _followed(steps: Generator[Progress, None, Written], asked: list[int], state
             written: Written = stop.value
             return written.saved
         except Stopped:
+            typer.echo("bitlm: stopped; what was learned until now is saved", err=True)
             return states.pop()
         if told.saved is not None:
             states.append(told.saved)

@@ -128,7 +128,9 @@ from .scoring.excerpt import Excerpt, excerpt_steps
 from .scoring.heatmap import Cells, cells_of, heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
+from .scoring.streaming import Judged
 from .scoring.surprise import Span
+from .scoring.watch import Watch
 from .steps import finished, scaled, timed
 from .telemetry.config import TelemetryConfig
 from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score, measure_bits
@@ -219,6 +221,7 @@ __all__ = [
     "GrowthReport",
     "GrowthTrial",
     "Int8Report",
+    "Judged",
     "LabelledForm",
     "LearnReport",
     "Likelihood",
@@ -267,6 +270,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingPlan",
     "Verdict",
+    "Watch",
     "WindowSummary",
     "World",
     "activations",

@@ -19,7 +19,8 @@
                     dashboard  monitoring  logs: for people and operators
                     assembly: everything of one process put together
     the command     cli  options: the only readers of the command line and the environment
-                    demo  doctor  host_config  shell: what it does besides serving
+                    demo  doctor  shell: what it does besides serving
+                    host_config  host_entries  manifest: how hosts start or reach it; bundle_command: brought as an extension
                     score_commands  compression_commands  repair_commands
                     sample_commands  telemetry_commands  train_commands: the same with files
                     patch_commands: a file cut into patches; compile_command: kernels, before they are needed

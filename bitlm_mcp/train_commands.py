@@ -50,7 +50,13 @@ Preset = Annotated[
     Literal["tiny", "small", "base"] | None, typer.Option(help="Sizes.", show_default="small", rich_help_panel=FRESH)
 ]
 ContextMixing = Annotated[
-    bool | None, typer.Option("--context-mixing/--no-context-mixing", show_default="on", rich_help_panel=FRESH)
+    bool | None,
+    typer.Option(
+        "--context-mixing/--no-context-mixing",
+        help="Statistics of contexts beside the network.",
+        show_default="on",
+        rich_help_panel=FRESH,
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Of weights and batches.", show_default="0", rich_help_panel=FRESH)]
 Progressive = Annotated[

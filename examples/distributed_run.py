@@ -34,9 +34,8 @@ def main(file: str = "README.md", steps: str = "20") -> None:
     with tempfile.TemporaryDirectory() as folder:
         one, alone_s = trained(file, Path(folder) / "one", int(steps))
         two, shared_s = trained(file, Path(folder) / "two", int(steps), "--nproc", "2")
-        print(
-            f"each of two processes computed {BATCH // 2} of {BATCH} windows a step; {alone_s:.0f} s alone, {shared_s:.0f} s so"
-        )
+        print(f"each of two processes computed {BATCH // 2} of the {BATCH} windows of a step")
+        print(f"{alone_s:.0f} s in one process, {shared_s:.0f} s in two, with their starts")
         pairs = zip(one.state()[0].values(), two.state()[0].values(), strict=True)
         apart = max(float((a.double() - b.double()).abs().max()) for a, b in pairs if a.numel())
         print(f"largest difference of any weight or moment: {apart:.1e}")

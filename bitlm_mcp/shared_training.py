@@ -107,7 +107,8 @@ def launched(entry: Entry, command: commands.Train, tell: Tell) -> Trained:
 def taken_part(entry: Entry, command: commands.Train, processes: Processes, tell: Tell) -> Trained | None:
     """Take part in a training whose processes are there already; None in those that do not lead.
 
-    Where processes have begun the same before and were lost, it goes on from their newest sharded checkpoint.
+    Where processes have begun the same before and were lost, it goes on from their newest sharded checkpoint. A file `stop` in
+    the run's folder ends it at the next step.
     """
     files, text = processes.run, command.model_dump_json()
     again = files.command.is_file() and files.command.read_text() == text  # asked before anyone leads: they meet after it
@@ -121,17 +122,22 @@ def taken_part(entry: Entry, command: commands.Train, processes: Processes, tell
             shutil.rmtree(files.folder, ignore_errors=True)
             files.folder.mkdir(parents=True)
             files.command.write_text(text)
+        states: list[Saved] = []
         with closing(EventWriter(files.events)) as events:
 
             def told(progress: Progress) -> None:
                 events.tell(progress)
+                states.extend([progress.saved] if progress.saved else [])
                 tell(progress)
 
-            ended = lead(entry, command, processes, world, told, resumed=kept is not None)
+            try:
+                ended = lead(entry, command, processes, world, told, resumed=kept is not None)
+                last = ended.answer.saved if isinstance(ended.answer, Written) else states.pop()  # there is RUN/stop
+            finally:
+                for older in states:
+                    older.path.unlink(missing_ok=True)
     shutil.rmtree(files.folder, ignore_errors=True)
-    if not isinstance(ended.answer, Written):
-        raise bitlm_core.ModelStateError(f"{files.stop} ended the training; start it again to go on")
-    return Trained(ended.answer.saved, entry)
+    return Trained(last, entry)
 
 
 def _followed(steps: Generator[Progress, None, Written], asked: list[int], states: list[Saved], tell: Tell) -> Saved:

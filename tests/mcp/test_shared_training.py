@@ -122,6 +122,12 @@ def test_the_one_that_leads_goes_on_where_others_were_lost(
     other = command.model_copy(update={"plan": TrainingPlan(steps=1)})
     fresh = taken_part(Entry(Engine(config()), 0), other, processes, lambda _: None)
     assert fresh is not None and fresh.entry.engine.step == 1 and fresh.entry.history.alerts == ()
+    stop = processes.run.stop
+    stopped = taken_part(
+        Entry(Engine(config()), 0), command, processes, lambda progress: progress.steps_done == 2 and stop.touch()
+    )
+    assert stopped is not None and stopped.saved.facts.step == 2 and not (tmp_path / "run").exists()
+    assert {path.name for path in tmp_path.glob(".saving-*")} == {each.saved.path.name for each in (made, fresh, stopped)}
 
 
 @pytest.mark.slow

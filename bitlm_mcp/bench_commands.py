@@ -10,6 +10,7 @@ import typer
 
 import bitlm_core
 from bitlm_mcp.bench import measure_serving
+from bitlm_mcp.bench_fleet import measure_fleet
 from bitlm_mcp.bench_reports import (
     Architecture,
     BenchError,
@@ -216,7 +217,12 @@ def defaults(preset: Preset = "small", steps: Steps = 8, json_only: Json = False
 def serve(
     context: typer.Context,
     turns: Annotated[int, typer.Option(min=3, max=10_000, help="How often each side takes its turn.")] = 50,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Also calls per second of so many beside one.")] = 1,
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="With --processes: of each measurement.")] = 5.0,
     json_only: Json = False,
 ) -> None:
     """Measure what a call costs beyond the SDK's own empty tool, and what a start costs: CPU time."""
-    tell(anyio.run(measure_serving, turns, context.obj).flat(), json_only)
+    found: dict[str, Any] = dict(anyio.run(measure_serving, turns, context.obj).flat())
+    if processes > 1:
+        found |= anyio.run(measure_fleet, processes, seconds, context.obj).flat()
+    tell(found, json_only)

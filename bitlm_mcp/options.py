@@ -29,6 +29,9 @@ Dashboard = Annotated[
 ]
 TlsCert = Annotated[Path | None, typer.Option(help="Certificate chain (PEM), to serve https.", rich_help_panel=_serving)]
 TlsKey = Annotated[Path | None, typer.Option(help="Private key (PEM) of the certificate.", rich_help_panel=_serving)]
+Drain = Annotated[
+    float, typer.Option(help="Over HTTP: seconds to serve on, /ready at 503, when told to stop.", rich_help_panel=_serving)
+]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Log lines of JSON to stderr.", rich_help_panel=_serving)]
 
 AllowDir = Annotated[
@@ -37,6 +40,10 @@ AllowDir = Annotated[
 ]
 AllowHost = Annotated[
     list[str] | None, typer.Option(help="Further host name of this server; repeatable.", rich_help_panel=_safety)
+]
+TrustedProxy = Annotated[
+    list[str] | None,
+    typer.Option(help="Address of a proxy, whose word on clients is taken; repeatable.", rich_help_panel=_safety),
 ]
 Token = Annotated[
     str | None,

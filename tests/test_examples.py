@@ -122,6 +122,25 @@ def test_repair_file(printed: Callable[..., str]) -> None:
     assert left == 0 and guessed < found <= known
 
 
+def session_of(name: str, *arguments: str) -> str:
+    """What an agent's example prints as a program, with a server of its own; tests/mcp/test_agents.py is quicker."""
+    alone = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, f"examples/{name}", *arguments]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=alone)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.slow
+def test_agent_loop() -> None:
+    assert "The oddest is line 41: 12:00:41 web-1 GET /../../etc/passwd" in session_of("agent_loop.py")
+
+
+@pytest.mark.slow
+def test_agent_session() -> None:
+    assert "saved at step 2" in session_of("agent_session.py", "LICENSE", "2")
+
+
 def test_no_example_is_left_out() -> None:
     tests = {name.removeprefix("test_") + ".py" for name, value in globals().items() if callable(value)}
     assert set(EXAMPLES) <= tests

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -145,18 +145,17 @@ def serve(
     job_ttl_s: options.JobTtl = 7 * 86_400.0,
 ) -> None:
     """Serve one MCP client on stdin and stdout, or with --http any number over the network."""
-    settings = _serve_settings(locals())
-    _prepare(settings, log_json)
-    try:
-        (_serve_http if http else _serve_stdio)(settings)
-    except (PortError, DatabaseError, bitlm_core.ConfigError) as error:
-        _fail(error.message, 1)
+    _serve(_serve_settings(locals()), _serve_http if http else _serve_stdio, log_json)
 
 
-def _prepare(settings: ServerSettings, log_json: bool) -> None:
+def _serve(settings: ServerSettings, over: Callable[[ServerSettings], None], log_json: bool) -> None:
     # What torch.compile makes is loaded as code, so it belongs where nobody else can write.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.state_dir / "compiled"))
     log_to_stderr(as_json=log_json)
+    try:
+        over(settings)
+    except (PortError, DatabaseError, bitlm_core.ConfigError) as error:
+        _fail(error.message, 1)
 
 
 def _serve_settings(given: dict[str, Any]) -> ServerSettings:

@@ -24,6 +24,7 @@ from .bench.quantize import QuantizeReport, quantize_bench_steps
 from .bench.records import read_records, records_report
 from .bench.repair import RepairReport, RepairTrial, repair_bench_steps
 from .bench.safety import SafetyReport, safety_steps
+from .bench.scaling import Scaling, measure_scaling
 from .bench.telemetry import TelemetryReport, telemetry_steps
 from .bench.train import train_speeds
 from .checkpoint.format import read_file, write_file
@@ -255,6 +256,7 @@ __all__ = [
     "SafetyGateError",
     "SafetyReport",
     "SamplingConfig",
+    "Scaling",
     "Score",
     "SequenceMetrics",
     "SequenceTooLongError",
@@ -369,6 +371,7 @@ __all__ = [
     "long_costs",
     "make_folder",
     "measure_bits",
+    "measure_scaling",
     "most_processes",
     "nanogpt_steps",
     "network_bytes",

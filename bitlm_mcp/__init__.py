@@ -30,7 +30,8 @@
                     shared_training  worker_command: a training that several processes share
                     bench  bench_app  bench_reports  bench_commands  bench_compression  bench_codecs  bench_decoding
                     bench_diffusion  bench_samples  bench_safety  bench_repair  bench_patches  bench_growth
-                    bench_progressive  bench_distill  bench_quantize  bench_pages  open_pages  bench_fleet: measuring
+                    bench_progressive  bench_distill  bench_quantize  bench_scaling  bench_pages  open_pages
+                    bench_fleet: measuring
                     bench_all: every benchmark in one report, and the figures of the documents from it
 
 Importing this package does nothing.

@@ -105,6 +105,7 @@ SERVER = [
     "bench_diffusion",
     "bench_distill",
     "bench_samples",
+    "bench_scaling",
     "bench_safety",
     "bench_repair",
     "bench_patches",

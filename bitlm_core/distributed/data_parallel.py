@@ -45,6 +45,7 @@ class DataParallel(SharedTrainer):
         apart = [name for name, _ in loss.named_parameters() if is_table(name)] + [name for name, _ in loss.named_buffers()]
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(loss, apart)
         # Layers that all positions of one process have halted before, and networks that an objective leaves out, give none.
+        # And so buckets stay what they are from the first step on: a run that goes on sums in the order of one that never ended.
         self._wrapped = DistributedDataParallel(loss, find_unused_parameters=True)
         self._wrapped.register_comm_hook(None, _summed)
 

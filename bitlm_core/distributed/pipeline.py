@@ -102,7 +102,7 @@ class Pipeline(SharedTrainer):
         """Made anew for each step: patches make another number of positions of every batch."""
         rank, network = self.world.rank, self.network
         count = micro_batches(len(rows.data), self.world.size, self.config.accumulation)
-        length = self._pieces.length(rows.data)
+        length = self._pieces.length(rows.data, rows.documents)
         blocks = shares(len(network.stack.blocks), self.world.size)[rank]
         stage = _Stage(network, self._pieces, blocks, length, trace, ends=rank == self._last)
         small = rows.data[: len(rows.data) // count]

@@ -27,7 +27,7 @@ def leading(engine: Engine, world: World, parallel: Parallel, data: ByteData) ->
     Every other process calls `follow` meanwhile. `data`: what is trained on. At the end, however it comes, the others are let
     go, and the engine goes on alone with all that was learned. Check with `check_parallel` first.
     """
-    trainer = _shared(engine, world, parallel, data)
+    trainer = shared_trainer(engine, world, parallel, data)
     engine.trainer = trainer
     try:
         yield
@@ -46,10 +46,14 @@ def leading(engine: Engine, world: World, parallel: Parallel, data: ByteData) ->
 def follow(engine: Engine, world: World, parallel: Parallel, data: ByteData) -> None:
     """Take part in a training until its leader has enough; the engine is the same as the leader's, and of no use afterwards."""
     engine.mixer = None  # it is the leader who reads
-    _shared(engine, world, parallel, data).follow(data)
+    shared_trainer(engine, world, parallel, data).follow(data)
 
 
-def _shared(engine: Engine, world: World, parallel: Parallel, data: ByteData) -> SharedTrainer:
+def shared_trainer(engine: Engine, world: World, parallel: Parallel, data: ByteData) -> SharedTrainer:
+    """A trainer of the network in all processes at once, with the moments it has; each calls it, with the same engine.
+
+    Raises ConfigError where there is no network.
+    """
     model, alone = engine.model, engine.trainer
     if model is None or alone is None:
         raise ConfigError("architecture='mix' has no network whose training could be shared")

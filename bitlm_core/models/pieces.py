@@ -33,7 +33,7 @@ class Pieces(ABC):
         return ()
 
     @abstractmethod
-    def length(self, data_BT: Tensor) -> int:
+    def length(self, data_BT: Tensor, documents_BT: Tensor | None) -> int:
         """N, of these rows together."""
 
     @abstractmethod
@@ -58,7 +58,7 @@ class _Bytes(Pieces):
         self.before = [model.embedding, *(table for table in tables if table is not None)]
         self.after = [model.head]
 
-    def length(self, data_BT: Tensor) -> int:
+    def length(self, data_BT: Tensor, documents_BT: Tensor | None) -> int:
         return data_BT.shape[1]
 
     def enter(self, data_BT: Tensor, documents_BT: Tensor | None, length: int) -> tuple[Tensor, ...]:
@@ -77,7 +77,7 @@ class _Bits(Pieces):
     def __init__(self, model: BitLM) -> None:
         self._model, self.before, self.after = model, [model.embedding], [model.head]
 
-    def length(self, data_BT: Tensor) -> int:
+    def length(self, data_BT: Tensor, documents_BT: Tensor | None) -> int:
         return data_BT.shape[1] * self._model.positions_per_byte
 
     def enter(self, data_BT: Tensor, documents_BT: Tensor | None, length: int) -> tuple[Tensor, ...]:
@@ -105,8 +105,8 @@ class _Patches(Pieces):
         shape = (*data_BT.shape, self._model.sizes.local_width)
         return (torch.empty(shape, dtype=dtype, device=data_BT.device),)
 
-    def length(self, data_BT: Tensor) -> int:
-        return self._model.cut(_inputs(self._model, data_BT, None)).num_patches
+    def length(self, data_BT: Tensor, documents_BT: Tensor | None) -> int:
+        return self._model.cut(_inputs(self._model, data_BT, documents_BT)).num_patches
 
     def enter(self, data_BT: Tensor, documents_BT: Tensor | None, length: int) -> tuple[Tensor, ...]:
         model, cut = self._model, self._cut(data_BT, documents_BT, length)

@@ -107,43 +107,37 @@ def train_together(case: Case, world: World) -> dict[str, Any]:
     alone = case.engine(accumulation=case.parts)
     expected = list(alone.train_steps(data, case.steps, held))
     tensors, known = engine.state()[0], alone.state()[0]
-    assert tensors.keys() == known.keys()
     return {
         "losses": [report.loss for report in reports],
         "expected": [report.loss for report in expected],
         "mixed": [reports[-1].bits_per_byte_mixed, expected[-1].bits_per_byte_mixed],
-        "held_out": [reports[-1].held_out_loss, expected[-1].held_out_loss],
+        "held_out": [[report.held_out_loss for report in each] for each in (reports, expected)],
         "weights": max(
             float((tensors[name].double() - known[name].double()).abs().max()) for name in known if "mixer" not in name
         ),
-        "moments": sorted(tensors.keys() ^ known.keys()),
+        "other_names": sorted(tensors.keys() ^ known.keys()),
     }
 
 
 def go_on(way: Parallel, then: Parallel, world: World, folder: Path) -> dict[str, Any]:
-    """Half of a training, saved in shards; the other half, by processes that know nothing but these; and all of it at once."""
+    """Half of a training, and shards of it; the other half by processes that know nothing but these, or by the same ones."""
     case, shards, plan = Case(way, "patch", mixing=True), Shards(folder / way), TrainingPlan(steps=12)
-    found = []
-    for one, stops, resumes in ((way, 6, False), (then, 12, True), (way, 6, False), (then, 12, False)):
-        engine = shards.engine() if resumes else case.engine() if stops == 6 else engine
-        assert engine is not None
-        if not world.leads:
-            follow(engine, world, one, case.data)
+    ends = []
+    for lost in (True, False):
+        engine = case.engine()
+        for one, until in ((way, 6), (then, 12)):
+            if world.leads:
+                with leading(engine, world, one, case.data):
+                    for _ in zip(range(engine.step, until), engine.train_steps(case.data, engine.plan or plan), strict=False):
+                        pass
+                    shards.save(engine)
+            else:
+                follow(engine, world, one, case.data)
             dist.barrier()
-            continue
-        with leading(engine, world, one, case.data):
-            steps = engine.train_steps(case.data, engine.plan or plan)
-            while engine.step < stops:
-                next(steps)
-            shards.save(engine)
-        found.append(engine.state()[0])
-        dist.barrier()
-    if not world.leads:
-        return {}
-    return {
-        "differing": [name for name, value in found[1].items() if not torch.equal(value, found[3][name])],
-        "kept": len(found[1]),
-    }
+            engine = shards.engine() or engine if lost or not world.leads else engine
+        ends.append(engine.state()[0])
+    differing = [name for name, value in ends[0].items() if not torch.equal(value, ends[1][name])]
+    return {"differing": differing, "compared": len(ends[0])}
 
 
 if __name__ == "__main__":

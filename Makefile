@@ -15,7 +15,7 @@ READY   = $(VENV)/.ready
 PIP     = python -m pip install --quiet --disable-pip-version-check --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test kernels slow judges browser faults soak fuzz calls lint bench clean
+.PHONY: demo test kernels slow judges browser faults soak fuzz calls lint bench package journey image bundle clean
 
 demo: $(READY)  ## an agent's whole day: create, train, ask, sample, watch, save, restart
 	$(BIN)/bitlm demo
@@ -56,6 +56,23 @@ lint: $(READY)  ## types and style
 
 bench: $(READY)  ## how well and how fast the default model learns; the last line is JSON
 	$(BIN)/bitlm bench learn --seconds 60
+
+package: $(READY)  ## wheel and sdist in dist/
+	rm -rf build dist
+	$(BIN)/python -m build --no-isolation
+
+journey: package  ## the wheel in a new environment, an empty folder and an empty home: doctor, demo, every host, an agent, files
+	$(BIN)/python -m tests.packaging.wheel_journey dist/*.whl
+
+image: $(READY)  ## every step of the Dockerfile in a clean Debian root, and the image's command in it; needs root (make image IMAGE='--build-arg …')
+	tests/packaging/debootstrap.sh
+	$(BIN)/python -m tests.packaging.image_steps $(IMAGE)
+
+bundle: package $(JUDGES)/node_modules/.ready  ## the desktop extension dist/bitlm.mcpb
+	rm -rf build/mcpb
+	$(BIN)/bitlm bundle build/mcpb --wheel dist/*.whl
+	$(NODE) $(JUDGES)/node_modules/.bin/mcpb validate build/mcpb/manifest.json
+	$(NODE) $(JUDGES)/node_modules/.bin/mcpb pack build/mcpb dist/bitlm.mcpb
 
 $(JUDGES)/.venv/.ready: $(JUDGES)/requirements.txt
 	$(PYTHON) -m venv $(@D)

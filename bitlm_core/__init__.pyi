@@ -2,7 +2,7 @@ from .ahead import KINDS, compile_ahead
 from .bench.anomaly import AnomalyReport, anomaly_steps
 from .bench.cases import grid
 from .bench.codecs import CodecsReport, codec_bench_steps
-from .bench.coding import file_figures, geometric_mean
+from .bench.coding import FileFigures, file_figures, geometric_mean
 from .bench.compressors import compressed_sizes, record_sizes
 from .bench.defaults import Defaults, choose_defaults
 from .bench.diffusion import DiffusionReport, diffusion_bench_steps
@@ -13,7 +13,7 @@ from .bench.growth import GrowthReport, GrowthTrial, growth_bench_steps
 from .bench.halting import halting_steps
 from .bench.int8 import Int8Report, int8_cost_steps
 from .bench.labelled import LabelledForm, read_labelled
-from .bench.learn import LearnReport, learn_steps
+from .bench.learn import LearnReport, compressors_given_the_rest, learn_steps
 from .bench.long_context import long_costs
 from .bench.machine import describe
 from .bench.memory import activations, depth_ratios
@@ -129,7 +129,9 @@ from .scoring.excerpt import Excerpt, excerpt_steps
 from .scoring.heatmap import Cells, cells_of, heat_map
 from .scoring.likelihood import Likelihood
 from .scoring.score import RecordScore, Score, self_score_steps
+from .scoring.streaming import Judged
 from .scoring.surprise import Span
+from .scoring.watch import Watch
 from .steps import finished, scaled, timed
 from .telemetry.config import TelemetryConfig
 from .telemetry.metrics import SequenceMetrics, byte_histogram, composite_score, measure_bits
@@ -205,6 +207,7 @@ __all__ = [
     "EntropyModel",
     "Excerpt",
     "Feed",
+    "FileFigures",
     "Filling",
     "FillingState",
     "Floors",
@@ -219,6 +222,7 @@ __all__ = [
     "GrowthReport",
     "GrowthTrial",
     "Int8Report",
+    "Judged",
     "LabelledForm",
     "LearnReport",
     "Likelihood",
@@ -268,6 +272,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingPlan",
     "Verdict",
+    "Watch",
     "WindowSummary",
     "World",
     "activations",
@@ -305,6 +310,7 @@ __all__ = [
     "compress_steps",
     "compressed_sizes",
     "compression_ratio",
+    "compressors_given_the_rest",
     "config_for",
     "container_info",
     "count_parameters",

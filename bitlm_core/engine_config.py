@@ -27,11 +27,11 @@ class EngineConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: ModelConfig = ModelConfig()
-    training: TrainingConfig = TrainingConfig()
+    model: Annotated[ModelConfig, Field(description="the network, or none")] = ModelConfig()
+    training: Annotated[TrainingConfig, Field(description="of the network: optimizer and batches")] = TrainingConfig()
     mixing: Annotated[MixingConfig | None, Field(description="null: the network alone")] = MixingConfig()
-    floors: Floors = Floors()
-    telemetry: TelemetryConfig = TelemetryConfig()
+    floors: Annotated[Floors, Field(description="what the safety gate demands of outputs")] = Floors()
+    telemetry: Annotated[TelemetryConfig, Field(description="what is measured, and what counts as drift")] = TelemetryConfig()
     seed: Annotated[int, Field(ge=0, lt=2**31, description="of the initial weights, batches and dropout")] = 0
     last_growth: Annotated[Growth | None, Field(description="the latest step by which the network grew")] = None
 

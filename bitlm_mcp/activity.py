@@ -22,11 +22,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """A lease: which model a server writes, for what, and since when (UNIX seconds)."""
+    """A lease: which model a server writes, for what, since when (UNIX seconds), and in which job, if that has an id."""
 
     model_id: str
     purpose: str
     since: float
+    job_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

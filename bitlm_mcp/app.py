@@ -18,7 +18,9 @@ from typing import Any
 import anyio
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp_types import INVALID_REQUEST
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
@@ -114,6 +116,36 @@ class QuietEnds:
             await self.app(scope, receive, once if scope.get("path") == "/sse" else send)
 
 
+UNKNOWN_SESSION = (
+    "Session not found: it has ended, or it was opened at another server process. Begin a new one; a proxy in front of several "
+    "processes has to send all requests of a client that uses sessions to one of them, see examples/proxy"
+)
+
+
+class NamedRefusals:
+    """Says why a request is refused whose session this process does not know; the SDK only says that it is not found."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Put our text in the place of the SDK's, which comes with the same status: 404 asks clients to begin anew."""
+        path = scope.get("path", "")
+        names_session = path.startswith("/messages/") or (path == "/mcp" and "mcp-session-id" in Headers(scope=scope))
+        refused = False
+
+        async def named(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] == 404:
+                refused = True
+                error = {"jsonrpc": "2.0", "id": None, "error": {"code": INVALID_REQUEST, "message": UNKNOWN_SESSION}}
+                await JSONResponse(error, status_code=404)(scope, receive, send)
+            elif not refused:
+                await send(message)
+
+        await self.app(scope, receive, named if names_session else send)
+
+
 def build_app(
     server: MCPServer[Any],
     settings: ServerSettings,
@@ -135,6 +167,6 @@ def build_app(
 
     return Starlette(
         routes=[Route("/health", health), *_about(settings), *http.routes, *sse.routes, *routes],
-        middleware=[Middleware(Guard, settings=settings), Middleware(QuietEnds)],
+        middleware=[Middleware(Guard, settings=settings), Middleware(QuietEnds), Middleware(NamedRefusals)],
         lifespan=lifespan,
     )

@@ -15,6 +15,7 @@ from bitlm_mcp.dashboard.routes import dashboard_routes
 from bitlm_mcp.extensions.apps import app_uri, apps
 from bitlm_mcp.extensions.job_tasks import POLICIES, job_tasks
 from bitlm_mcp.extensions.tasks import Tasks
+from bitlm_mcp.freshness import catching_up
 from bitlm_mcp.housekeeping import Housekeeper
 from bitlm_mcp.monitoring import Monitoring
 from bitlm_mcp.notifications import Notifications
@@ -98,12 +99,14 @@ def assemble(settings: ServerSettings) -> Assembly:
         monitoring.observe(call)
 
     gate, notifications = CallGate(settings.calls_per_second, observed), Notifications(workspace)
+    tasks = Tasks(POLICIES, job_tasks(workspace))
     server = build_server(
         tools,
         register=[register_resources(workspace), register_prompts, register_completions(workspace), notifications.register],
         subscriptions=notifications.bus,
-        extensions=[Tasks(POLICIES, job_tasks(workspace)), *apps(tools)],
-        middleware=[gate, prompt_errors],
+        extensions=[tasks, *apps(tools)],
+        middleware=[catching_up(workspace), gate, prompt_errors],
+        state_key=workspace.records.key("requestState"),
     )
     housekeeper = Housekeeper(workspace, calls)
 
@@ -112,7 +115,12 @@ def assemble(settings: ServerSettings) -> Assembly:
         workspace.close()
 
     live = Live(workspace)
+
+    def leave() -> None:
+        workspace.leave()
+        live.stop()
+
     acts = act_routes(workspace, everything, gate)
     routes = [*dashboard_routes(workspace), *live.routes(), *acts, *monitoring.routes()]
-    background = [housekeeper.run, notifications.run, monitoring.watch_loop, live.run]
-    return Assembly(server=server, routes=routes, background=background, on_leave=live.stop, on_stop=stop)
+    background = [housekeeper.run, notifications.run, monitoring.watch_loop, tasks.run, live.run]
+    return Assembly(server=server, routes=routes, background=background, on_leave=leave, on_stop=stop)

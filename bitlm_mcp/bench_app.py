@@ -28,6 +28,7 @@ from bitlm_mcp import (
     score_commands,
     telemetry_commands,
 )
+from bitlm_mcp.bench_all import command as of_all
 from bitlm_mcp.bench_reports import BenchError
 
 
@@ -70,6 +71,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "pages": bench_pages.pages,
     "anomaly": score_commands.anomaly,
     "telemetry": telemetry_commands.bench_telemetry,
+    "all": of_all.everything,
+    "figures": of_all.figures,
 }
 
 for name, command in COMMANDS.items():

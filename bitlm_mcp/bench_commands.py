@@ -10,6 +10,7 @@ import typer
 
 import bitlm_core
 from bitlm_mcp.bench import measure_serving
+from bitlm_mcp.bench_fleet import measure_fleet
 from bitlm_mcp.bench_reports import (
     Architecture,
     BenchError,
@@ -80,7 +81,10 @@ def learn(
     peer_path: Annotated[Path | None, typer.Option(help="Checkout of the peer; its model.py is executed.")] = None,
     json_only: Json = False,
 ) -> None:
-    """Learn the first 90 % of a file for some CPU seconds, and score the rest: bits per byte, by protocol."""
+    """Learn the first 90 % of a file for some CPU seconds, and score the rest: bits per byte, by protocol.
+
+    Beside it what gzip, bzip2 and xz make of the rest, given those 90 %.
+    """
     if (peer is None) != (peer_path is None):
         raise BenchError("--peer and --peer-path belong together: give both, or neither")
     only_of_mixed(objective, networks)
@@ -96,7 +100,9 @@ def learn(
     if peer_path is not None:  # first, for whether it runs to its end is not in our hands
         steps = bitlm_core.nanogpt_steps(peer_path, content, seconds=seconds, threads=threads)
         theirs = report_of(steps, str(peer)).flat()
-    tell({**report_of(own, "learning").flat(), **theirs}, json_only)
+    found = report_of(own, "learning").flat()
+    beside = {f"bpb_{name}": round(value, 4) for name, value in bitlm_core.compressors_given_the_rest(content).items()}
+    tell({**found, **beside, **theirs}, json_only)
 
 
 def train(
@@ -211,7 +217,12 @@ def defaults(preset: Preset = "small", steps: Steps = 8, json_only: Json = False
 def serve(
     context: typer.Context,
     turns: Annotated[int, typer.Option(min=3, max=10_000, help="How often each side takes its turn.")] = 50,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Also calls per second of so many beside one.")] = 1,
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="With --processes: of each measurement.")] = 5.0,
     json_only: Json = False,
 ) -> None:
     """Measure what a call costs beyond the SDK's own empty tool, and what a start costs: CPU time."""
-    tell(anyio.run(measure_serving, turns, context.obj).flat(), json_only)
+    found: dict[str, Any] = dict(anyio.run(measure_serving, turns, context.obj).flat())
+    if processes > 1:
+        found |= anyio.run(measure_fleet, processes, seconds, context.obj).flat()
+    tell(found, json_only)

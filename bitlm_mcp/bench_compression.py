@@ -30,17 +30,19 @@ def compress_files(
 ) -> None:
     """Measure compression without a model: every file is coded, decoded and compared."""
     _refuse_absent(*files)
-    figures = []
+    figures, theirs = list[bitlm_core.FileFigures](), list[dict[str, float]]()
     for figure, path in zip(bitlm_core.file_figures(files, memory_mib=memory_mib, lanes=lanes), files, strict=True):
+        sizes = bitlm_core.compressed_sizes(path.read_bytes()) if peers else {}
         figures.append(figure)
+        theirs.append({name: 8 * size / figure.num_bytes for name, size in sizes.items()})
         if not json_only:
-            theirs = bitlm_core.compressed_sizes(path.read_bytes()) if peers else {}
             own = {"bpb": figure.bpb, "kB/s": figure.num_bytes / 1000 / max(figure.seconds, 1e-9)}
-            _line(figure.name, own, {name: 8 * size / figure.num_bytes for name, size in theirs.items()})
+            _line(figure.name, own, theirs[-1])
     names = [figure.name for figure in figures]
     keys = names if len(set(names)) == len(names) else [str(path) for path in files]
     found = {
         key: {
+            "num_bytes": figure.num_bytes,
             "bpb": round(figure.bpb, 4),
             "seconds": round(figure.seconds, 4),
             "decode_seconds": round(figure.decode_seconds, 4),
@@ -49,7 +51,8 @@ def compress_files(
         for key, figure in zip(keys, figures, strict=True)
     }
     mean = bitlm_core.geometric_mean([figure.bpb for figure in figures])
-    typer.echo(json.dumps({"files": found, "geometric_mean_bpb": round(mean, 4), "machine": bitlm_core.describe()}))
+    told = {"files": found, "geometric_mean_bpb": round(mean, 4), "peers": _peers(keys, theirs)}
+    typer.echo(json.dumps(told | {"machine": bitlm_core.describe()}))
 
 
 def records(
@@ -72,6 +75,18 @@ def records(
         own = {"bpb": report.bpb, "kB/s": report.bytes_per_second / 1000}
         _line(test.name, own, {name: 8 * size / report.test_bytes for name, size in theirs.items()})
     typer.echo(json.dumps(report.flat() | {"machine": bitlm_core.describe()}))
+
+
+def _peers(keys: list[str], theirs: list[dict[str, float]]) -> dict[str, dict[str, object]]:
+    """Of each compressor that coded all files: bits per byte of each, and their geometric mean."""
+    common = [name for name in theirs[0] if all(name in sizes for sizes in theirs)]
+    return {
+        name: {
+            "geometric_mean_bpb": round(bitlm_core.geometric_mean([sizes[name] for sizes in theirs]), 4),
+            "files": {key: round(sizes[name], 4) for key, sizes in zip(keys, theirs, strict=True)},
+        }
+        for name in common
+    }
 
 
 def _refuse_absent(*paths: Path) -> None:

@@ -36,7 +36,8 @@ from bitlm_mcp.operations.training import train
 from bitlm_mcp.server import build_server
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.shell import progress_bar
-from bitlm_mcp.transports import WebServer, listen
+from bitlm_mcp.transports import listen
+from bitlm_mcp.web_server import WebServer
 from bitlm_mcp.workspace import Workspace
 
 MODEL = "bench"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -25,13 +25,15 @@ from bitlm_mcp import options
 from bitlm_mcp.app import build_app
 from bitlm_mcp.assembly import assemble
 from bitlm_mcp.bench_app import bench
+from bitlm_mcp.bundle_command import bundle
 from bitlm_mcp.compile_command import compile_kernels
 from bitlm_mcp.compression_commands import compress, decompress
 from bitlm_mcp.database import DatabaseError
 from bitlm_mcp.demo import DemoError, DemoSettings, run_demo
 from bitlm_mcp.doctor import examine
 from bitlm_mcp.errors import PortError
-from bitlm_mcp.host_config import Host, Launch, snippet_for
+from bitlm_mcp.host_config import address_of, guide, snippet_for
+from bitlm_mcp.host_entries import Host, Launch
 from bitlm_mcp.logs import log_to_stderr
 from bitlm_mcp.patch_commands import patches
 from bitlm_mcp.repair_commands import repair
@@ -54,6 +56,7 @@ app.command()(repair)
 app.command()(patches)
 app.command()(sample)
 app.command()(train)
+app.command()(bundle)
 app.command("compile")(compile_kernels)
 app.command(hidden=True)(worker)
 
@@ -113,10 +116,12 @@ def serve(
     dashboard: options.Dashboard = False,
     tls_cert: options.TlsCert = None,
     tls_key: options.TlsKey = None,
+    drain_s: options.Drain = 0.0,
     log_json: options.LogJson = False,
     state_dir: options.StateDir = None,
     allow_dir: options.AllowDir = None,
     allow_host: options.AllowHost = None,
+    trusted_proxy: options.TrustedProxy = None,
     token: options.Token = None,
     oauth_issuer: options.OAuthIssuer = None,
     oauth_resource: options.OAuthResource = None,
@@ -140,18 +145,17 @@ def serve(
     job_ttl_s: options.JobTtl = 7 * 86_400.0,
 ) -> None:
     """Serve one MCP client on stdin and stdout, or with --http any number over the network."""
-    settings = _serve_settings(locals())
-    _prepare(settings, log_json)
-    try:
-        (_serve_http if http else _serve_stdio)(settings)
-    except (PortError, DatabaseError, bitlm_core.ConfigError) as error:
-        _fail(error.message, 1)
+    _serve(_serve_settings(locals()), _serve_http if http else _serve_stdio, log_json)
 
 
-def _prepare(settings: ServerSettings, log_json: bool) -> None:
+def _serve(settings: ServerSettings, over: Callable[[ServerSettings], None], log_json: bool) -> None:
     # What torch.compile makes is loaded as code, so it belongs where nobody else can write.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.state_dir / "compiled"))
     log_to_stderr(as_json=log_json)
+    try:
+        over(settings)
+    except (PortError, DatabaseError, bitlm_core.ConfigError) as error:
+        _fail(error.message, 1)
 
 
 def _serve_settings(given: dict[str, Any]) -> ServerSettings:
@@ -164,6 +168,7 @@ def _serve_settings(given: dict[str, Any]) -> ServerSettings:
         "state_dir": given["state_dir"] or default_state_dir(),
         "allow_dirs": tuple(given["allow_dir"] or _implicit_roots()),
         "allow_hosts": tuple(given["allow_host"] or ()),
+        "trusted_proxies": tuple(given["trusted_proxy"] or ()),
         "token": SecretStr(given["token"]) if given["token"] else None,
         "toolsets": _listed(given["toolsets"]),
         "tools": _listed(given["tools"]),
@@ -222,18 +227,34 @@ def doctor(state_dir: options.StateDir = None) -> None:
 
 @app.command()
 def config(
-    host: Annotated[Host, typer.Argument(help="The host that is to use this server.")],
+    host: Annotated[
+        Host | None, typer.Argument(help="The host that is to use this server.", show_default="a guide for all of them")
+    ] = None,
+    http: Annotated[
+        str | None, typer.Option(metavar="URL", help="Reach a server that listens there, instead of starting one.")
+    ] = None,
     state_dir: options.StateDir = None,
     allow_dir: options.AllowDir = None,
 ) -> None:
-    """Print the exact snippet with which a host starts this server, and where it belongs."""
-    program = Path(sys.executable).with_name("bitlm")
+    """Print the exact snippet with which a host starts or reaches this server, and where it belongs; or all, as Markdown."""
+    try:
+        server = _launch(state_dir, allow_dir) if http is None else address_of(http, token="BITLM_TOKEN" in os.environ)
+        if host is None:
+            typer.echo(guide(server))
+            return
+        snippet = snippet_for(host, server)
+    except bitlm_core.ConfigError as error:
+        _fail(error.message, 2)
+    typer.echo(f"# {snippet.where}\n# to see that it works: {snippet.check}\n# to undo it: {snippet.undo}", err=True)
+    typer.echo(snippet.text)
+
+
+def _launch(state_dir: Path | None, allow_dir: list[Path] | None) -> Launch:
+    """How a host is to start this very program."""
     arguments = ["serve", "--state-dir", str((state_dir or default_state_dir()).resolve())]
     for root in allow_dir or _implicit_roots():
         arguments += ["--allow-dir", str(root.resolve())]
-    snippet = snippet_for(host, Launch(str(program), tuple(arguments), package_version()))
-    typer.echo(f"# {snippet.where}", err=True)
-    typer.echo(snippet.text)
+    return Launch(str(Path(sys.executable).with_name("bitlm")), tuple(arguments), package_version())
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:
@@ -247,3 +268,8 @@ def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:
 def main() -> None:
     """Entry point of the console script."""
     app()
+
+
+def serve_folders() -> None:
+    """Entry point of desktop extensions, which know a list of folders and no options: files in each may be read."""
+    app(["serve", *(part for folder in sys.argv[1:] for part in ("--allow-dir", folder))])

@@ -1,11 +1,12 @@
 """The SQLite file of a state directory: opened, checked, brought up to date, and shared by several processes.
 
     servers, leases              who runs on this directory, and who may write which model
-    models, history, alerts      what is known of each model, up to its last saved state
+    models, history, alerts      what is known of each model; points after its last saved state are of a training under way
     marks                        what happened to a model at which step, for its curve
     jobs                         every job whose id a client was told
     checkpoints, datasets        an index of the folders of the same names; their manifests are the truth
     calls                        a log of tool calls
+    withheld, tasks, keys        what any server may be asked for that another one has told a client
 
 A write is on the disk when `write()` ends (WAL, synchronous=FULL). Nothing but this file would be lost with it: a damaged
 one is set aside, and what the folders tell is indexed anew.
@@ -98,6 +99,15 @@ UPGRADES: tuple[str, ...] = (
         text TEXT NOT NULL
     );
     CREATE INDEX marks_of_a_model ON marks (model_id, kind);
+    """,
+    """
+    ALTER TABLE leases ADD COLUMN job_id TEXT;
+    CREATE TABLE withheld (sample_id TEXT PRIMARY KEY, sample TEXT NOT NULL, since REAL NOT NULL);
+    CREATE TABLE tasks (
+        task_id TEXT PRIMARY KEY, server_id TEXT NOT NULL, wire TEXT NOT NULL, cancel INTEGER NOT NULL DEFAULT 0,
+        expires REAL NOT NULL
+    );
+    CREATE TABLE keys (name TEXT PRIMARY KEY, secret BLOB NOT NULL);
     """,
 )
 """The schema, step by step: a file of version n lacks the steps from n on. A step that was released never changes."""

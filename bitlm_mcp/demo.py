@@ -194,7 +194,9 @@ class _Agent:
 @asynccontextmanager
 async def _server(settings: DemoSettings, data_dir: Path) -> AsyncIterator[Client]:
     """A server as a child, and a client connected to it; leaving stops the server."""
-    command = ["-m", "bitlm_mcp", "serve", "--state-dir", str(settings.state_dir), "--allow-dir", str(data_dir)]
+    # In a new installation the first answers wait until kernels are compiled, and no host is there that would give up.
+    options = ["--state-dir", str(settings.state_dir), "--allow-dir", str(data_dir), "--max-wait-s", "600"]
+    command = ["-m", "bitlm_mcp", "serve", *options]
     parameters = StdioServerParameters(command=sys.executable, args=command, env=settings.environment)
     async with Client(stdio_client(parameters)) as client:
         yield client

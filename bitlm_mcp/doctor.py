@@ -28,6 +28,8 @@ MAX_LIST_BYTES = 20_000
 MAX_INSTRUCTIONS_BYTES = 1024
 MAX_START_CPU_S = 2.0
 MIN_FREE_BYTES = 1 << 30
+MAX_ENGINE_S = 600
+"""How long the first steps and answers may take: a new installation compiles its kernels first, and machines are busy."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ async def started(parameters: StdioServerParameters) -> Start:
 
 
 async def _server(state_dir: Path, environment: dict[str, str]) -> AsyncIterator[Finding]:
-    command = ["-m", "bitlm_mcp", "serve", "--state-dir", str(state_dir)]
+    command = ["-m", "bitlm_mcp", "serve", "--state-dir", str(state_dir), "--max-wait-s", str(MAX_ENGINE_S)]
     parameters = StdioServerParameters(command=sys.executable, args=command, env=environment)
     try:
         start = await started(parameters)
@@ -99,7 +101,7 @@ async def _engine(parameters: StdioServerParameters) -> Finding:
     """A model made, trained for a step, and asked."""
     calls: list[tuple[str, dict[str, object]]] = [
         ("init_model", {"preset": "tiny"}),
-        ("train_step", {"text": "bit by bit", "steps": 1, "wait_s": 45}),
+        ("train_step", {"text": "bit by bit", "steps": 1, "wait_s": MAX_ENGINE_S}),
         ("infer", {"prompt": "b", "max_new_bytes": 4}),
     ]
     async with Client(stdio_client(parameters)) as client:

@@ -1,79 +1,75 @@
-"""The exact snippet with which each host starts or reaches this server."""
+"""The exact text with which a host starts or reaches this server, and the guide with the texts for all of them.
+
+In: a host, and how the server is started (`Launch`) or where one listens (`Address`). Out: a `Snippet`, or Markdown. No host is
+asked whether it takes it, and no file is written.
+"""
 
 from __future__ import annotations
 
-import json
-import shlex
 from dataclasses import dataclass
-from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
 
-Host = Literal["claude-desktop", "claude-code", "cursor", "vscode", "codex", "gemini", "inspector", "mcpb"]
-
-
-@dataclass(frozen=True)
-class Launch:
-    """How a host is to start the server: an absolute program and its arguments; and the program's version."""
-
-    program: str
-    arguments: tuple[str, ...]
-    version: str
+from bitlm_core import ConfigError
+from bitlm_mcp.host_entries import BLANK, ENTRIES, TOKEN, Address, Host, Language, Launch
+from bitlm_mcp.settings import is_loopback
 
 
 @dataclass(frozen=True)
 class Snippet:
-    """Where a text belongs, and the text."""
+    """Where a text belongs, the text and its language, how to see that the host has the server, and how to take it away."""
 
     where: str
     text: str
+    language: Language
+    check: str
+    undo: str
 
 
-def snippet_for(host: Host, launch: Launch) -> Snippet:
-    """What to put where, for one host."""
-    server = {"command": launch.program, "args": list(launch.arguments)}
-    line = shlex.join((launch.program, *launch.arguments))
-    if host == "claude-desktop":
-        where = "claude_desktop_config.json (Settings, Developer, Edit Config)"
-        return Snippet(where, _json({"mcpServers": {"bitlm": server}}))
-    if host == "claude-code":
-        return Snippet("a shell, in the project", f"claude mcp add bitlm -- {line}")
-    if host == "cursor":
-        return Snippet("~/.cursor/mcp.json, or .cursor/mcp.json in the project", _json({"mcpServers": {"bitlm": server}}))
-    if host == "vscode":
-        return Snippet(".vscode/mcp.json in the project", _json({"servers": {"bitlm": {"type": "stdio", **server}}}))
-    if host == "codex":
-        # TOML's basic strings and JSON's are written alike.
-        text = f"[mcp_servers.bitlm]\ncommand = {json.dumps(launch.program)}\nargs = {json.dumps(list(launch.arguments))}"
-        return Snippet("~/.codex/config.toml", text)
-    if host == "gemini":
-        return Snippet(
-            "~/.gemini/settings.json, or .gemini/settings.json in the project", _json({"mcpServers": {"bitlm": server}})
-        )
-    if host == "mcpb":
-        where = "manifest.json in an empty folder; `npx @anthropic-ai/mcpb pack` makes a desktop extension of it"
-        return Snippet(where, _json(_manifest(launch)))
-    return Snippet("a shell, with Node 22.19 or newer", f"npx @modelcontextprotocol/inspector {line}")
+def address_of(url: str, token: bool) -> Address:
+    """The address of a server's /mcp; beyond this machine it asks for a token whatever `token` says.
+
+    Raises ConfigError for what is no http or https URL.
+    """
+    try:
+        parts = urlsplit(url)
+        name = parts.hostname or ""
+    except ValueError:
+        parts, name = urlsplit(""), ""
+    if parts.scheme not in {"http", "https"} or not name:
+        raise ConfigError(f"{url!r} is no address of a server: give one such as http://127.0.0.1:8765/mcp")
+    path = "/mcp" if parts.path in {"", "/"} else parts.path
+    return Address(urlunsplit((parts.scheme, parts.netloc, path, parts.query, "")), token or not is_loopback(name))
 
 
-def _manifest(launch: Launch) -> dict[str, object]:
-    """A desktop extension (MCP bundle, manifest 0.3) that starts the program where it is installed."""
-    return {
-        "manifest_version": "0.3",
-        "name": "bitlm",
-        "display_name": "bitlm",
-        "version": launch.version,
-        "description": "Learns any data at the level of bits: create, train, ask and measure small models.",
-        "author": {"name": "the bitlm authors"},
-        "license": "Apache-2.0",
-        "server": {
-            "type": "binary",
-            "entry_point": launch.program,
-            "mcp_config": {"command": launch.program, "args": list(launch.arguments)},
-        },
-        "tools_generated": True,
-        "prompts_generated": True,
-        "compatibility": {"platforms": ["darwin", "linux"]},
-    }
+def snippet_for(host: Host, server: Launch | Address) -> Snippet:
+    """What to put where, for one host. Raises ConfigError for an address where the host only takes what it starts itself."""
+    entry = ENTRIES[host]
+    if isinstance(server, Launch):
+        text = entry.started(server)
+    elif entry.reached is not None:
+        text = entry.reached(server)
+    else:
+        able = ", ".join(name for name, other in ENTRIES.items() if other.reached)
+        raise ConfigError(f"{host} only takes servers that it starts: leave out the address, or choose one of {able}")
+    where = entry.where
+    if BLANK in text:
+        where += f"; the token itself, which {TOKEN} has, goes in the place of {BLANK}"
+    return Snippet(where, text, entry.language, entry.check, entry.undo)
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, indent=2)
+def guide(server: Launch | Address) -> str:
+    """The texts for every host that can use this server, as Markdown."""
+    started = isinstance(server, Launch)
+    how = "starts the server itself, over stdio" if started else f"reaches the server at {server.url}"  # type: ignore[union-attr]
+    kept = " The state directory stays when a host lets go of the server: delete it to forget everything." if started else ""
+    if isinstance(server, Address) and server.in_the_open:
+        kept = " The address is plain http: whoever is on the way can read the token. Serve https, or use a tunnel."
+    parts = [f"# Connect a host\n\nEach of these {how}. Entries go beside those that are there already.{kept}"]
+    for host, entry in ENTRIES.items():
+        if started or entry.reached:
+            snippet = snippet_for(host, server)
+            parts.append(
+                f"## {entry.title}\n\nWhere: {snippet.where}\n\n```{snippet.language}\n{snippet.text}\n```\n\n"
+                f"To see that it works: {snippet.check}\n\nTo undo it: {snippet.undo}"
+            )
+    return "\n\n".join(parts)

@@ -32,6 +32,7 @@ class Housekeeper:
         self._chores: list[tuple[float, Callable[[], None]]] = [
             (TICK_S, self.record_calls),
             (TICK_S, self.look),
+            (TICK_S, self.share),
             (2.0, self.tell),
             (5.0, self.live),
             (600.0, self.forget),
@@ -65,12 +66,18 @@ class Housekeeper:
         if workspace.database.changed():
             for job_id in workspace.records.to_cancel(workspace.presence.server_id):
                 workspace.runner.compute.stop_task(job_id)
-            workspace.refresh()
+            workspace.catch_up()
         else:
             workspace.show_activity()
 
+    def share(self) -> None:
+        """Let other servers, where there are any, see at once how far the jobs and the curves of this one are."""
+        if len(self._workspace.snapshot.servers) > 1:
+            self.tell()
+            self._workspace.models.tell()
+
     def tell(self) -> None:
-        """Record how far the jobs of this server are, for the others to see."""
+        """Record how far the jobs of this server are."""
         for job in self._workspace.runner.unfinished():
             if job.recorded and self._told.get(job.job_id) != job.progress.share:
                 self._told[job.job_id] = job.progress.share
@@ -83,7 +90,7 @@ class Housekeeper:
         if calls:
             workspace.records.log_calls(calls, time.time() - workspace.settings.job_ttl_s)
         if marks:
-            workspace.records.mark_gate(marks, MAX_MARKS)
+            workspace.records.curves.mark_gate(marks, MAX_MARKS)
             workspace.refresh()
 
     def live(self) -> None:

@@ -37,9 +37,10 @@ class Job:
     """Written by the workspace alone; everybody may read it.
 
     recorded: its id was told to a client, so it is in the database. writes: it changes its model, whose lease it has.
+    note: what whoever asked for it is to know.
     on_saved: takes over a state that was saved on the way; on_best, one that is the best so far. on_completed: takes over the
     answer, and returns the result that everybody may see. All three may raise BitLMError, which fails the job, but for
-    on_best. on_over: gives back what the job held.
+    on_best. on_ending: gives back what others may want as soon as they see the end. on_over: tidies up.
     """
 
     kind: str
@@ -49,9 +50,11 @@ class Job:
     job_id: str = field(default_factory=new_job_id)
     recorded: bool = False
     writes: bool = False
+    note: str | None = None
     on_saved: Callable[[Saved], None] = _nothing
     on_best: Callable[[Saved], None] = _nothing
     on_completed: Callable[[Any], dict[str, Any] | None] = _nothing
+    on_ending: Callable[[], None] = _nothing
     on_over: Callable[[], None] = _nothing
     status: Status = "queued"
     progress: Progress = field(default_factory=lambda: Progress(share=0.0))

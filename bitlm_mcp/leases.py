@@ -23,6 +23,8 @@ from bitlm_mcp.presence import Presence
 
 log = logging.getLogger("bitlm.leases")
 
+_WRITING = ("model_id", "purpose", "since", "job_id")
+
 
 class LeaseError(BitLMError):
     """Another process writes the model; `model_id` and `holder` say which and who."""
@@ -75,10 +77,25 @@ class Leases:
             except DatabaseError as error:
                 log.warning("the lease of model %s could not be given back: %s", lease.model_id, error.message)
 
-    def held(self, model_id: str) -> bool:
-        """Whether a job of this process may write that model now."""
+    def held(self, model_id: str) -> Lease | None:
+        """The lease under which a job of this process may write that model now."""
         with self._lock:
-            return any(lease.model_id == model_id for lease in self._sharers)
+            return next((lease for lease in self._sharers if lease.model_id == model_id), None)
+
+    def tell(self, lease: Lease, purpose: str, job_id: str | None) -> None:
+        """Let the others know what the model is written for, and the id of the job, if it has one."""
+        with self._database.write() as transaction:
+            transaction.execute(
+                "UPDATE leases SET purpose = ?, job_id = ? WHERE model_id = ? AND epoch = ?",
+                (purpose, job_id, lease.model_id, lease.epoch),
+            )
+
+    def elsewhere(self) -> frozenset[str]:
+        """The models that other processes write now."""
+        rows = self._database.rows(
+            "SELECT model_id FROM leases JOIN servers USING (server_id) WHERE server_id != ?", (self._presence.server_id,)
+        )
+        return frozenset(row["model_id"] for row in rows)
 
     def _take(self, transaction: sqlite3.Connection, model_id: str, purpose: str) -> Lease:
         row = transaction.execute(
@@ -87,17 +104,18 @@ class Leases:
         if row is not None and row["pid"] is not None:
             if row["server_id"] == self._presence.server_id:
                 return Lease(model_id, row["epoch"])
-            holder = f"process {row['pid']} on {row['host']}"
+            holder, job_id = f"process {row['pid']} on {row['host']}", row["job_id"]
+            what = f"{row['purpose']} {job_id}" if job_id else row["purpose"]
+            then = "call wait_job or cancel_job with that id" if job_id else "wait until it has ended"
             raise LeaseError(
-                f"model {model_id!r} is being written by {holder} ({row['purpose']}, for "
-                f"{max(0, time.time() - row['since']):.0f} s): wait until it has ended, call that server, or use another "
-                "model_id. Reading it (infer, score) works",
+                f"model {model_id!r} is being written by {holder} ({what}, for {max(0, time.time() - row['since']):.0f} s): "
+                f"{then}, or use another model_id. Reading it (infer, score) works",
                 model_id=model_id,
                 holder=holder,
             )
         epoch = 1 if row is None else row["epoch"] + 1
-        values = (model_id, epoch, self._presence.server_id, purpose, time.time())
-        transaction.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?)", values)
+        values = (model_id, epoch, self._presence.server_id, purpose, time.time(), None)
+        transaction.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)", values)
         return Lease(model_id, epoch)
 
     @contextmanager
@@ -120,7 +138,7 @@ class Leases:
         """All servers on the state directory, the oldest first, with what each of them writes now."""
         writes: dict[str, list[Writing]] = {}
         for row in self._database.rows("SELECT * FROM leases WHERE server_id IS NOT NULL ORDER BY since, model_id"):
-            writes.setdefault(row["server_id"], []).append(Writing(row["model_id"], row["purpose"], row["since"]))
+            writes.setdefault(row["server_id"], []).append(Writing(*(row[name] for name in _WRITING)))
         found = []
         for server_id, one in self._presence.servers().items():
             own, held = server_id == self._presence.server_id, tuple(writes.get(server_id, ()))

@@ -3,7 +3,8 @@
     models/ID/manifest.json, <sha256>.safetensors    the last saved state, and the one before it
 
 A state is published inside the model's lease, together with what the database says of it. What another process publishes is
-noticed by `refresh`; the model is then another incarnation, and whoever had it in memory reads it again.
+noticed by `refresh`; the model is then another incarnation, and whoever had it in memory reads it again. While another process
+trains a model, `tell` there and `refresh` here let its curve run ahead of that state.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,62 +23,17 @@ from bitlm_core import (
     CheckpointInfo,
     CheckpointStore,
     CheckpointVersionError,
-    ConfigError,
-    ModelConfig,
-    count_parameters,
-    estimate_engine_bytes,
-    flops_per_byte,
     read_header,
 )
 from bitlm_mcp.compute.messages import ModelFacts, ModelRef, Saved
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.history import History
-from bitlm_mcp.jobs import Job
+from bitlm_mcp.known_model import Model
 from bitlm_mcp.leases import Lease, Leases
 from bitlm_mcp.records import ModelRow, Records
-from bitlm_mcp.snapshot import HistoryPoint, Mark, ModelView
+from bitlm_mcp.snapshot import HistoryPoint, Mark
 
 log = logging.getLogger("bitlm.models")
-
-
-@dataclass(eq=False)
-class Model:
-    """One model as this process knows it. `facts` and `history` run ahead of the saved state while it is trained here."""
-
-    model_id: str
-    incarnation: int
-    facts: ModelFacts
-    sha256: str
-    history: History
-    step: int
-    recorded_step: int
-    """The last step whose point is in the database."""
-    unsaved: bool = False
-    """Memory knows more than the saved state."""
-
-    def view(self, writer: Job | None, holder: str | None) -> ModelView:
-        """The model as everyone sees it: with the job of this process that writes it, or the other process that does."""
-        config = self.facts.config
-        state = "idle" if writer is None else "training" if writer.status == "running" else "queued"
-        return ModelView(
-            model_id=self.model_id,
-            state="training elsewhere" if holder else state,
-            step=self.step,
-            architecture=config.model.architecture,
-            num_parameters=count_parameters(config.model),
-            flops_per_byte=_flops(config.model),
-            memory_estimate_bytes=estimate_engine_bytes(config),
-            diffusion_steps=self.facts.diffusion_steps,
-            max_bytes=config.model.max_bytes,
-            config=config.model_dump(mode="json"),
-            job_id=writer.job_id if writer else None,
-            history=self.history.points,
-            alerts=self.history.alerts,
-            holder=holder,
-            quantized=config.model.quantized,
-            marks=self.history.marks,
-            measured=self.history.measured,
-        )
 
 
 class ModelStore:
@@ -89,6 +44,8 @@ class ModelStore:
         self._records = records
         self._leases = leases
         self._lock = threading.RLock()
+        self._recording = threading.Lock()
+        """Held while points of models that are known already are written down."""
         self._models: dict[str, Model] = {}
         self._incarnations = 0
         self._reconcile()
@@ -160,7 +117,7 @@ class ModelStore:
         except BitLMError as error:  # the model itself is there
             log.warning("metrics.json of model %s: %s", model_id, error.message)
         with self._lock:
-            self._models[model_id] = _model(model_id, incarnation, saved.facts, info.sha256, history)
+            self._models[model_id] = Model.saved(model_id, incarnation, saved.facts, info.sha256, history)
 
     def advance(self, model_id: str, point: HistoryPoint | None, alerts: tuple[str, ...], marks: tuple[Mark, ...] = ()) -> None:
         """Take note of a training step of this process, of what it warns of, and of what happened at it."""
@@ -169,7 +126,12 @@ class ModelStore:
             return
         model.history.warn(alerts)
         if point is not None:
-            model.history.add(point)
+            if point.step > model.step:
+                model.history.add(point)
+            else:  # what came after the one before was undone
+                with self._lock:
+                    model.history.add(point)
+                    model.recorded_step = min(model.recorded_step, point.step - 1)
             model.step, model.unsaved = point.step, True
         if marks:
             with self._lock:  # `refresh` puts marks there too
@@ -181,11 +143,35 @@ class ModelStore:
         if saved.facts.step < model.step:  # what came after it was undone
             model.history.cut(saved.facts.step)
             model.step = saved.facts.step
-        points = [point for point in model.history.points if point.step > model.recorded_step]
-        info = self._publish(model_id, saved, points, model.history, lease, afresh=False)
+        with self._recording:
+            points = [point for point in model.history.points if point.step > model.recorded_step]
+            info = self._publish(model_id, saved, points, model.history, lease, afresh=False)
+            with self._lock:
+                model.sha256, model.facts, model.recorded_step = info.sha256, saved.facts, saved.facts.step
+                model.unsaved = model.step > saved.facts.step
+
+    def tell(self) -> None:
+        """Record what the curves of models that this process trains have beyond the database, for the other processes."""
+        for model in self.all():
+            lease = self._leases.held(model.model_id)
+            if lease is not None:
+                with self._recording:
+                    self._tell(model, lease)
+
+    def _tell(self, model: Model, lease: Lease) -> None:
         with self._lock:
-            model.sha256, model.facts, model.recorded_step = info.sha256, saved.facts, saved.facts.step
-            model.unsaved = model.step > saved.facts.step
+            points = [point for point in model.history.points if point.step > model.recorded_step]
+            alerts, drift = model.history.alerts, [mark for mark in model.history.marks if mark.kind == "drift"]
+            if not points:
+                return
+            model.recorded_step = points[-1].step  # before it is: a step may be undone meanwhile
+        try:
+            with self._leases.fenced(lease) as transaction:
+                self._records.curves.add(transaction, model.model_id, points, alerts, drift)
+        except BitLMError:
+            with self._lock:
+                model.recorded_step = min(model.recorded_step, points[0].step - 1)
+            raise
 
     def delete(self, model_id: str) -> None:
         """Remove a model with its states."""
@@ -207,19 +193,38 @@ class ModelStore:
         What this process is writing it knows better than the database, unless its lease was `taken` only now.
         """
         with self._lock:
-            rows = self._records.models()
+            rows, elsewhere, drift = self._records.models(), self._leases.elsewhere(), self._records.curves.marks("drift")
             for model_id, row in rows.items():
                 known, own = self._models.get(model_id), model_id != taken and self._leases.held(model_id)
                 if known is None or (known.sha256 != row.sha256 and not own):
-                    facts = ModelFacts.told(row.facts)
-                    history = History.of(*self._records.history(model_id), self._records.marks("drift").get(model_id, ()))
                     self._incarnations += 1
-                    self._models[model_id] = _model(model_id, self._incarnations, facts, row.sha256, history)
+                    self._models[model_id] = self._read(row, self._incarnations, drift.get(model_id, ()))
+                model = self._models[model_id]
+                if model_id in elsewhere:
+                    self._follow(model, drift.get(model_id, ()))
+                elif model.followed:  # who trained it has ended, or this process is to go on
+                    self._models[model_id] = self._read(row, model.incarnation, drift.get(model_id, ()))
             for model_id in self._models.keys() - rows.keys():
                 del self._models[model_id]
-            gate = self._records.marks("gate")
+            gate = self._records.curves.marks("gate")
             for model in self._models.values():
                 model.history.mark_gate(gate.get(model.model_id, ()))
+
+    def _read(self, row: ModelRow, incarnation: int, drift: Iterable[Mark]) -> Model:
+        """A model as it was saved last."""
+        facts = ModelFacts.told(row.facts)
+        points, alerts = self._records.curves.points(row.model_id, last=facts.step), self._records.curves.alerts(row.model_id)
+        kept = [mark for mark in drift if mark.step <= facts.step]
+        return Model.saved(row.model_id, incarnation, facts, row.sha256, History.of(points, alerts, kept))
+
+    def _follow(self, model: Model, drift: Iterable[Mark]) -> None:
+        """Take note of what another process, which trains a model, has told of it since its last saved state."""
+        known = model.history.points[-1:]
+        points = self._records.curves.points(model.model_id, first=known[0].step if known else 0)
+        if known and points[:1] != known:  # what came after some step was undone
+            points, known = self._records.curves.points(model.model_id), ()
+            model.history = History()
+        model.follow(points[len(known) :], self._records.curves.alerts(model.model_id), drift)
 
     def _publish(
         self,
@@ -267,14 +272,6 @@ class ModelStore:
             self._records.save_model(transaction, row, history.points, history.alerts, history.marks, afresh=True)
 
 
-def _flops(config: ModelConfig) -> float | None:
-    """None where the data decides how long patches are."""
-    try:
-        return flops_per_byte(config)
-    except ConfigError:
-        return None
-
-
 def _record_in(path: Path, name: str) -> History:
     """The record in a state file; an empty one from one of another format, which is named when it is used."""
     try:
@@ -282,7 +279,3 @@ def _record_in(path: Path, name: str) -> History:
     except CheckpointVersionError:
         return History()
     return History.told(header)
-
-
-def _model(model_id: str, incarnation: int, facts: ModelFacts, sha256: str, history: History) -> Model:
-    return Model(model_id, incarnation, facts, sha256, history, step=facts.step, recorded_step=facts.step)

@@ -88,8 +88,8 @@ class Monitoring:
         return Response(body, media_type=CONTENT_TYPE_LATEST)
 
     async def _ready(self, _: Request) -> JSONResponse:
-        """Whether calls would be served: not while stopping, nor when the state directory cannot be read."""
-        if self._workspace.closing:
+        """Whether calls should be sent here: not when about to stop, nor when the state directory cannot be read."""
+        if self._workspace.leaving:
             return JSONResponse({"status": "stopping"}, status_code=503)
         try:
             await run_in_threadpool(self._workspace.presence.servers)

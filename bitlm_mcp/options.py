@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, NamedTuple, get_args
+from typing import Annotated, get_args
 
 import typer
 
@@ -29,6 +29,9 @@ Dashboard = Annotated[
 ]
 TlsCert = Annotated[Path | None, typer.Option(help="Certificate chain (PEM), to serve https.", rich_help_panel=_serving)]
 TlsKey = Annotated[Path | None, typer.Option(help="Private key (PEM) of the certificate.", rich_help_panel=_serving)]
+Drain = Annotated[
+    float, typer.Option(help="Over HTTP: seconds to serve on, /ready at 503, when told to stop.", rich_help_panel=_serving)
+]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Log lines of JSON to stderr.", rich_help_panel=_serving)]
 
 AllowDir = Annotated[
@@ -37,6 +40,10 @@ AllowDir = Annotated[
 ]
 AllowHost = Annotated[
     list[str] | None, typer.Option(help="Further host name of this server; repeatable.", rich_help_panel=_safety)
+]
+TrustedProxy = Annotated[
+    list[str] | None,
+    typer.Option(help="Address of a proxy, whose word on clients is taken; repeatable.", rich_help_panel=_safety),
 ]
 Token = Annotated[
     str | None,
@@ -91,18 +98,9 @@ KeepLast = Annotated[
 JobTtl = Annotated[float, typer.Option(help="How long ended jobs are remembered, seconds.", rich_help_panel=_work)]
 
 
-class Torchrun(NamedTuple):
-    """What torchrun tells a process that it has started: its number, of how many, and how often all were started again."""
-
-    rank: int
-    size: int
-    restarts: int
-
-
-def torchrun_of(environment: Mapping[str, str]) -> Torchrun | None:
-    """None for a process that torchrun has not started."""
-    names = ("RANK", "WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT")
-    return Torchrun(*(int(environment[name]) for name in names)) if all(name in environment for name in names) else None
+def started_by_torchrun(environment: Mapping[str, str]) -> int | None:
+    """How many processes torchrun has started, in one of them; None in any other process."""
+    return int(environment["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in environment else None
 
 
 def state_home(environment: Mapping[str, str]) -> Path:

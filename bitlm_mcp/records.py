@@ -1,8 +1,9 @@
-"""What the database keeps, as values of this program: jobs, models with their history, the index of folders, the calls."""
+"""What the database keeps, as values of this program: jobs, models, the index of folders, the calls."""
 
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,10 +13,10 @@ from typing import Any, Literal
 
 from bitlm_core import ConfigError
 from bitlm_mcp.activity import Call
+from bitlm_mcp.curves import Curves
 from bitlm_mcp.database import Database
-from bitlm_mcp.snapshot import FINAL, LISTS, HistoryPoint, JobView, Mark
+from bitlm_mcp.snapshot import FINAL, HistoryPoint, JobView, Mark
 
-_POINT = tuple(field.name for field in fields(HistoryPoint))
 _KNOWN_OF_A_JOB = frozenset({"job_id", "kind", "model_id", "status", "created", "finished", "error", "result", "preview"})
 _PROGRESS = tuple(field.name for field in fields(JobView) if field.name not in _KNOWN_OF_A_JOB)
 
@@ -44,6 +45,7 @@ class Records:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.curves = Curves(database)
 
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """One transaction for several of these methods."""
@@ -151,6 +153,13 @@ class Records:
             transaction.execute("DELETE FROM jobs WHERE finished < ?", (finished_before,))
         return [row["job_id"] for row in rows]
 
+    def key(self, name: str) -> bytes:
+        """The secret of that name, 32 bytes, which all servers of the state directory share; made when first asked for."""
+        with self._database.write() as transaction:
+            transaction.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", (name, secrets.token_bytes(32)))
+            row = transaction.execute("SELECT secret FROM keys WHERE name = ?", (name,)).fetchone()
+        return bytes(row["secret"])
+
     # Models
 
     def save_model(
@@ -176,54 +185,13 @@ class Records:
             (row.model_id, row.sha256, step, json.dumps(row.facts), time.time()),
         )
         transaction.execute("DELETE FROM history WHERE model_id = ? AND step > ?", (row.model_id, step))
-        blanks = ", ".join("?" * (1 + len(_POINT)))
-        transaction.executemany(
-            f"INSERT OR REPLACE INTO history (model_id, {', '.join(_POINT)}) VALUES ({blanks})",  # noqa: S608 - our own names
-            [(row.model_id, *_columns(point)) for point in points],
-        )
-        transaction.execute("DELETE FROM alerts WHERE model_id = ?", (row.model_id,))
-        transaction.executemany("INSERT INTO alerts VALUES (?, ?, ?)", [(row.model_id, step, alert) for alert in alerts])
-        transaction.execute("DELETE FROM marks WHERE model_id = ? AND kind = 'drift'", (row.model_id,))
         kept = [mark for mark in marks if afresh or mark.kind == "drift"]
-        transaction.executemany(
-            "INSERT INTO marks VALUES (?, ?, ?, ?)", [(row.model_id, mark.step, mark.kind, mark.text) for mark in kept]
-        )
-
-    def mark_gate(self, marks: Iterable[tuple[str, Mark]], keep: int) -> None:
-        """Record what the gate did to models; of each, the latest `keep` stay. Models that have gone are left out."""
-        with self._database.write() as transaction:
-            for model_id, mark in marks:
-                transaction.execute(
-                    "INSERT INTO marks SELECT model_id, ?, ?, ? FROM models WHERE model_id = ?",
-                    (mark.step, mark.kind, mark.text, model_id),
-                )
-                transaction.execute(
-                    "DELETE FROM marks WHERE model_id = ? AND kind = 'gate' AND rowid NOT IN "
-                    "(SELECT rowid FROM marks WHERE model_id = ? AND kind = 'gate' ORDER BY rowid DESC LIMIT ?)",
-                    (model_id, model_id, keep),
-                )
-
-    def marks(self, kind: Literal["drift", "gate"]) -> dict[str, list[Mark]]:
-        """The marks of that kind by model, in the order in which they were made."""
-        rows = self._database.rows("SELECT * FROM marks WHERE kind = ? ORDER BY rowid", (kind,))
-        found: dict[str, list[Mark]] = {}
-        for row in rows:
-            found.setdefault(row["model_id"], []).append(Mark(row["step"], kind, row["text"]))
-        return found
+        self.curves.add(transaction, row.model_id, points, alerts, kept)
 
     def models(self) -> dict[str, ModelRow]:
         """All models by id."""
         rows = self._database.rows("SELECT * FROM models ORDER BY model_id")
         return {row["model_id"]: ModelRow(row["model_id"], row["sha256"], json.loads(row["facts"])) for row in rows}
-
-    def history(self, model_id: str) -> tuple[tuple[HistoryPoint, ...], tuple[str, ...]]:
-        """The recorded points of a model, oldest first, and its alerts."""
-        points = self._database.rows("SELECT * FROM history WHERE model_id = ? ORDER BY step", (model_id,))
-        alerts = self._database.rows("SELECT message FROM alerts WHERE model_id = ? ORDER BY rowid", (model_id,))
-        return (
-            tuple(_point(row) for row in points),
-            tuple(row["message"] for row in alerts),
-        )
 
     @contextmanager
     def forgetting_model(self, model_id: str) -> Iterator[None]:
@@ -269,16 +237,6 @@ class Records:
         """The latest tool calls of all servers, the latest first."""
         rows = self._database.rows("SELECT * FROM calls ORDER BY at DESC LIMIT ?", (limit,))
         return [Call(**dict(row)) for row in rows]
-
-
-def _columns(point: HistoryPoint) -> tuple[Any, ...]:
-    """A point as the table of them has it: what is a list there, is JSON."""
-    values = (getattr(point, name) for name in _POINT)
-    return tuple(json.dumps(value) if isinstance(value, tuple) else value for value in values)
-
-
-def _point(row: sqlite3.Row) -> HistoryPoint:
-    return HistoryPoint.of({name: json.loads(row[name]) if name in LISTS and row[name] else row[name] for name in _POINT})
 
 
 def _progress(view: JobView) -> str:

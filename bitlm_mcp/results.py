@@ -33,6 +33,12 @@ class Result(BaseModel):
     """Fields whose null says something: they are always sent, and may be null in the schema."""
 
 
+class OfModel(Result):
+    """What a model was asked for; `note`: which state of it this is of, where that is not its latest."""
+
+    note: str | None = None
+
+
 class NeedsAnswer(Result):
     """No answer yet: the client is to ask its user, and to call again. Only clients of the modern era can do this."""
 

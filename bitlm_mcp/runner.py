@@ -149,6 +149,7 @@ class Runner:
 
     def _finish(self, job: Job, status: Status, error: BitLMError | None) -> None:
         view = job.view_at_end(status, error)
+        job.on_ending()
         try:
             if job.recorded:
                 self._records.update_job(view)

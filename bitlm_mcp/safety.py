@@ -1,20 +1,24 @@
 """What a server remembers for the safety gate: how each session stands, and outputs that wait for a person's decision.
 
-All of it lives in memory, and is bounded: the sessions by their number, the outputs by number and time. What the gate did is
-recorded soon.
+All of it is bounded: the sessions by their number, the outputs by number and time. The sessions live in memory, each server
+knows its own; the outputs wait in the database, where every server finds them. What the gate did is recorded soon.
 """
 
 from __future__ import annotations
 
 import secrets
+import sqlite3
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from pydantic import Field
 
 from bitlm_core import Gate, GateState
 from bitlm_mcp.compute.answers import GenerationOutcome
+from bitlm_mcp.compute.messages import Message
+from bitlm_mcp.database import Database
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.outbox import Outbox
 from bitlm_mcp.snapshot import Mark
@@ -52,16 +56,14 @@ class Sessions:
                 del self._gates[key]
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(Message):
     """An output that was not handed over, and why."""
 
     model_id: str
     found: GenerationOutcome
     gate: GateState
     reasons: tuple[str, ...]
-    sample_id: str = field(default_factory=lambda: f"sample-{secrets.token_urlsafe(12)}")
-    since: float = field(default_factory=time.monotonic)
+    sample_id: str = Field(default_factory=lambda: f"sample-{secrets.token_urlsafe(12)}")
 
 
 class GateMarks(Outbox[tuple[str, Mark]]):
@@ -77,37 +79,40 @@ class GateMarks(Outbox[tuple[str, Mark]]):
 
 
 class Withheld:
-    """Outputs by id; the oldest make room for more than `MAX_WITHHELD`, and none stays longer than `WITHHELD_S`."""
+    """Outputs by id, for any server to decide on; the oldest make room for more than `MAX_WITHHELD`, and none stays longer than
+    `WITHHELD_S`. Blocks: not for the event loop.
+    """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._samples: OrderedDict[str, Sample] = OrderedDict()
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def hold(self, sample: Sample) -> None:
         """Keep an output until it is taken."""
-        with self._lock:
-            self._samples[sample.sample_id] = sample
-            if len(self._samples) > MAX_WITHHELD:
-                self._samples.popitem(last=False)
-            self._expire()
+        with self._database.write() as transaction:
+            row = (sample.sample_id, sample.model_dump_json(), time.time())
+            transaction.execute("INSERT INTO withheld VALUES (?, ?, ?)", row)
+            _expire(transaction)
 
     def take(self, sample_id: str) -> Sample:
         """The output, once. Raises UnknownHandleError for none of that id, or no longer."""
-        with self._lock:
-            self._expire()
-            sample = self._samples.pop(sample_id, None)
-            if sample is None:
-                raise UnknownHandleError(
-                    "withheld sample", sample_id, [], "it was decided on, or its time is over; call infer again"
-                )
-            return sample
+        with self._database.write() as transaction:
+            _expire(transaction)
+            row = transaction.execute("SELECT sample FROM withheld WHERE sample_id = ?", (sample_id,)).fetchone()
+            transaction.execute("DELETE FROM withheld WHERE sample_id = ?", (sample_id,))
+        if row is None:
+            raise UnknownHandleError(
+                "withheld sample", sample_id, [], "it was decided on, or its time is over; call infer again"
+            )
+        return Sample.model_validate_json(row["sample"])
 
     def __len__(self) -> int:
-        with self._lock:
-            self._expire()
-            return len(self._samples)
+        with self._database.write() as transaction:
+            _expire(transaction)
+            return int(transaction.execute("SELECT COUNT(*) FROM withheld").fetchone()[0])
 
-    def _expire(self) -> None:
-        before = time.monotonic() - WITHHELD_S
-        for sample_id in [name for name, sample in self._samples.items() if sample.since < before]:
-            del self._samples[sample_id]
+
+def _expire(transaction: sqlite3.Connection) -> None:
+    transaction.execute("DELETE FROM withheld WHERE since < ?", (time.time() - WITHHELD_S,))
+    transaction.execute(
+        "DELETE FROM withheld WHERE rowid NOT IN (SELECT rowid FROM withheld ORDER BY rowid DESC LIMIT ?)", (MAX_WITHHELD,)
+    )

@@ -15,6 +15,7 @@ from mcp.server import MCPServer
 from mcp.server.caching import CacheHint
 from mcp.server.context import ServerMiddleware
 from mcp.server.extension import Extension
+from mcp.server.request_state import RequestStateSecurity
 from mcp.server.subscriptions import SubscriptionBus
 from mcp_types import Icon
 
@@ -64,8 +65,13 @@ def build_server(
     subscriptions: SubscriptionBus | None = None,
     extensions: Sequence[Extension] = (),
     middleware: Sequence[ServerMiddleware[Any]] = (),
+    state_key: bytes | None = None,
 ) -> MCPServer[Any]:
-    """The server with its tools; each `register` callback then adds resources, prompts or completions."""
+    """The server with its tools; each `register` callback then adds resources, prompts or completions.
+
+    state_key: of at least 32 bytes, seals what a client brings back with the answer to a question; servers that share it take
+    each other's questions back. None: a key of this process.
+    """
     names = [spec.tool_name for spec in tools]
     if len(set(names)) != len(names):
         raise SchemaError(f"two tools share a name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
@@ -79,6 +85,7 @@ def build_server(
         extensions=list(extensions),
         subscriptions=subscriptions,
         middleware=list(middleware),
+        request_state_security=RequestStateSecurity(keys=[state_key]) if state_key else None,
         # Within one process these lists never change.
         cache_hints={"tools/list": _LIST_CACHE, "prompts/list": _LIST_CACHE},
         log_level="WARNING",

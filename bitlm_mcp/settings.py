@@ -101,6 +101,12 @@ class ServerSettings(BaseModel):
         tuple[str, ...],
         Field(max_length=64, description="Further host names under which callers may reach the server."),
     ] = ()
+    trusted_proxies: Annotated[
+        tuple[str, ...], Field(max_length=64, description="Addresses or networks of proxies, whose word on clients is taken.")
+    ] = ()
+    drain_s: Annotated[
+        float, Field(ge=0, le=3600, allow_inf_nan=False, description="Over HTTP: how long to serve on when told to stop.")
+    ] = 0.0
     token: Annotated[SecretStr | None, Field(description="Secret that every HTTP request must carry.")] = None
     open_page: Annotated[bool, Field(description="Who has no token may look at the page, and do nothing else.")] = False
     max_upload_mib: Annotated[int, Field(ge=1, le=16_384, description="Largest file that the page may upload, MiB.")] = 1024
@@ -124,6 +130,16 @@ class ServerSettings(BaseModel):
             if not root.is_dir():
                 raise ValueError(f"{root} is not a directory: name an existing one")
         return resolved
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                raise ValueError(f"{proxy!r} is no address or network: write 10.0.0.5 or 10.0.0.0/24") from None
+        return proxies
 
     @field_validator("host")
     @classmethod

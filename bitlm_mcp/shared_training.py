@@ -28,27 +28,29 @@ from bitlm_mcp.compute.messages import ModelRef, Saved
 from bitlm_mcp.compute.processes import EventWriter, Processes
 from bitlm_mcp.compute.stopping import ModelLostError, Stopped
 from bitlm_mcp.compute.worker import lead, take_part
-from bitlm_mcp.options import Torchrun
 from bitlm_mcp.shell import progress_bar
 
 Tell = Callable[[Progress], None]
 
 
 def processes_of(
-    nproc: int, nodes: int, parallel: Parallel | None, endpoint: str | None, torchrun: Torchrun | None, folder: Path
+    others: int | None, folder: Path, nproc: int, nodes: int, parallel: Parallel | None, rdzv_endpoint: str | None
 ) -> Processes | None:
-    """How several processes train; None where one does. Raises ConfigError for what does not go together."""
-    size = torchrun.size if torchrun else nproc * nodes
-    if torchrun and nproc * nodes > 1:
+    """How several processes train; None where one does. others: how many torchrun has started already, this one included.
+
+    Raises ConfigError for what does not go together.
+    """
+    size = others or nproc * nodes
+    if others and nproc * nodes > 1:
         raise ConfigError(f"torchrun has started {size} processes already: leave --nproc and --nodes to it")
-    if (nodes > 1) != (endpoint is not None):
+    if (nodes > 1) != (rdzv_endpoint is not None):
         raise ConfigError("--nodes and --rdzv-endpoint HOST:PORT belong together: several machines must meet somewhere")
     if size == 1 and parallel is not None:
         raise ConfigError(f"--parallel {parallel} shares the work of several processes: give --nproc 2 or more beside it")
     if size == 1:
         return None
-    here, machines = (size, 1) if torchrun else (nproc, nodes)
-    return Processes(nproc=here, nodes=machines, parallel=parallel or "ddp", folder=folder, endpoint=endpoint)
+    here, machines = (size, 1) if others else (nproc, nodes)
+    return Processes(nproc=here, nodes=machines, parallel=parallel or "ddp", folder=folder, endpoint=rdzv_endpoint)
 
 
 class Trained(NamedTuple):
@@ -58,10 +60,11 @@ class Trained(NamedTuple):
     entry: Entry
 
 
-def trained_together(entry: Entry, command: commands.Train, processes: Processes, torchrun: Torchrun | None) -> Trained | None:
+def trained_together(entry: Entry, command: commands.Train, processes: Processes, *, launch: bool) -> Trained | None:
     """Train a model in several processes, with a bar and warnings in the one that talks; None in those that do not.
 
-    Raises BitLMError for what cannot be trained so, or where the processes were lost for good.
+    launch: start them; else they are there already. Raises BitLMError for what cannot be trained so, or where the processes
+    were lost for good.
     """
     config = entry.engine.config.model_copy(update={"training": command.training})
     bitlm_core.check_parallel(config, command.plan, processes.parallel, processes.size)
@@ -74,9 +77,7 @@ def trained_together(entry: Entry, command: commands.Train, processes: Processes
             tell_alerts(progress)
             bar.update(task, completed=progress.share)
 
-        if torchrun is None:
-            return launched(entry, command, tell)
-        return taken_part(entry, command, processes, torchrun, tell)
+        return launched(entry, command, tell) if launch else taken_part(entry, command, processes, tell)
 
 
 def tell_alerts(progress: Progress) -> None:
@@ -103,29 +104,40 @@ def launched(entry: Entry, command: commands.Train, tell: Tell) -> Trained:
     return Trained(last, engines.read(state, command.model.model_id))
 
 
-def taken_part(entry: Entry, command: commands.Train, processes: Processes, torchrun: Torchrun, tell: Tell) -> Trained | None:
-    """Take part in a training whose processes are there already; None in those that do not lead."""
-    again = torchrun.restarts > 0
+def taken_part(entry: Entry, command: commands.Train, processes: Processes, tell: Tell) -> Trained | None:
+    """Take part in a training whose processes are there already; None in those that do not lead.
+
+    Where processes have begun the same before and were lost, it goes on from their newest sharded checkpoint. A file `stop` in
+    the run's folder ends it at the next step.
+    """
+    files, text = processes.run, command.model_dump_json()
+    again = files.command.is_file() and files.command.read_text() == text  # asked before anyone leads: they meet after it
     with bitlm_core.joined(processes.device) as world:
-        shards = bitlm_core.Shards(processes.run.shards)
-        kept = shards.engine(world.device) if again else None
+        kept = bitlm_core.Shards(files.shards).engine(world.device) if again else None
         entry.engine = kept or bitlm_core.Engine.from_state(*entry.engine.state(), world.device)
         if not world.leads:
             take_part(entry.engine, command, processes, world)
             return None
         if not again:
-            shutil.rmtree(processes.folder, ignore_errors=True)
-            processes.folder.mkdir(parents=True)
-        with closing(EventWriter(processes.run.events)) as events:
+            shutil.rmtree(files.folder, ignore_errors=True)
+            files.folder.mkdir(parents=True)
+            files.command.write_text(text)
+        states: list[Saved] = []
+        with closing(EventWriter(files.events)) as events:
 
             def told(progress: Progress) -> None:
                 events.tell(progress)
+                states.extend([progress.saved] if progress.saved else [])
                 tell(progress)
 
-            ended = lead(entry, command, processes, world, told, resumed=kept is not None)
-    shutil.rmtree(processes.folder, ignore_errors=True)
-    assert isinstance(ended.answer, Written)  # noqa: S101 - nobody stops it half way
-    return Trained(ended.answer.saved, entry)
+            try:
+                ended = lead(entry, command, processes, world, told, resumed=kept is not None)
+                last = ended.answer.saved if isinstance(ended.answer, Written) else states.pop()  # there is RUN/stop
+            finally:
+                for older in states:
+                    older.path.unlink(missing_ok=True)
+    shutil.rmtree(files.folder, ignore_errors=True)
+    return Trained(last, entry)
 
 
 def _followed(steps: Generator[Progress, None, Written], asked: list[int], states: list[Saved], tell: Tell) -> Saved:
@@ -139,6 +151,7 @@ def _followed(steps: Generator[Progress, None, Written], asked: list[int], state
             written: Written = stop.value
             return written.saved
         except Stopped:
+            typer.echo("bitlm: stopped; what was learned until now is saved", err=True)
             return states.pop()
         if told.saved is not None:
             states.append(told.saved)

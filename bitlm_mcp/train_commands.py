@@ -50,7 +50,13 @@ Preset = Annotated[
     Literal["tiny", "small", "base"] | None, typer.Option(help="Sizes.", show_default="small", rich_help_panel=FRESH)
 ]
 ContextMixing = Annotated[
-    bool | None, typer.Option("--context-mixing/--no-context-mixing", show_default="on", rich_help_panel=FRESH)
+    bool | None,
+    typer.Option(
+        "--context-mixing/--no-context-mixing",
+        help="Statistics of contexts beside the network.",
+        show_default="on",
+        rich_help_panel=FRESH,
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Of weights and batches.", show_default="0", rich_help_panel=FRESH)]
 Progressive = Annotated[
@@ -106,18 +112,26 @@ def train(
     with one_line():
         home = state_dir or options.state_home(context.obj)
         target, entry = target_of(save_as, out, home, force), Entry(_engine(model, home, asked), 0)
-        plan, training = _plan(asked), settings_of({"batch_size": batch_size, "learning_rate": learning_rate})
-        bitlm_core.check_training(entry.engine.config.model, training, plan)
-        torchrun, beside = options.torchrun_of(context.obj), small_beside(target, entry, plan)
-        several = processes_of(nproc, nodes, parallel, rdzv_endpoint, torchrun, target.run_folder)
-        command = _command(file, holdout_fraction, target, beside, plan=plan, training=training, processes=several)
-        if several is None:
-            _train_alone(entry, command, target, beside, json_only)
-        else:
-            found = trained_together(entry, command, several, torchrun)
-            if found is not None:
-                target.take(found.saved)
-                _tell(found.entry, target, None, json_only)
+        _learn(asked, entry, target, options.started_by_torchrun(context.obj))
+
+
+def _learn(asked: Mapping[str, Any], entry: Entry, target: Target, others: int | None) -> None:
+    """Train as a call asks for, save, and tell of it; others: see `processes_of`."""
+    plan, training = _plan(asked), settings_of({name: asked[name] for name in ("batch_size", "learning_rate")})
+    bitlm_core.check_training(entry.engine.config.model, training, plan)
+    shared = {name: asked[name] for name in ("nproc", "nodes", "parallel", "rdzv_endpoint")}
+    several, beside = processes_of(others, target.run_folder, **shared), small_beside(target, entry, plan)
+    how = {"plan": plan, "training": training, "processes": several}
+    command = _command(asked["file"], asked["holdout_fraction"], target, beside, **how)
+    if several is None:
+        run = Training(entry, command, _require_room)
+        target.take(_trained(run))
+        _tell(entry, target, _small(run, entry, command, beside) if beside else None, asked["json_only"])
+        return
+    found = trained_together(entry, command, several, launch=others is None)
+    if found is not None:
+        target.take(found.saved)
+        _tell(found.entry, target, None, asked["json_only"])
 
 
 def _plan(asked: Mapping[str, Any]) -> bitlm_core.TrainingPlan:
@@ -170,12 +184,6 @@ def _parts(file: Path, holdout_fraction: float) -> tuple[DataPart, DataPart]:
         return DataPart(path=file.absolute(), start=start, end=end, digest=f"{digest}:{start}-{end}")
 
     return part(0, cut), part(cut, size)
-
-
-def _train_alone(entry: Entry, command: commands.Train, target: Target, beside: Target | None, json_only: bool) -> None:
-    run = Training(entry, command, _require_room)
-    target.take(_trained(run))
-    _tell(entry, target, _small(run, entry, command, beside) if beside else None, json_only)
 
 
 def _trained(training: Training) -> Saved:

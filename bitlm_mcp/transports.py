@@ -5,7 +5,7 @@ library prints ends up on stderr. The process ends when stdin ends, on SIGTERM o
 gone; then `on_stop` saves and joins, and `os._exit` leaves without unwinding, because the SDK's blocked read of
 stdin cannot be cancelled.
 
-HTTP: uvicorn with our logging and exit code 0 on SIGTERM and SIGINT.
+HTTP: see `web_server`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO, NoReturn
 
 import anyio
 import anyio.to_thread
-import uvicorn
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.server import MCPServer
 from mcp.server.stdio import stdio_server
@@ -40,6 +39,7 @@ from bitlm_mcp.errors import PortError
 from bitlm_mcp.server_internals import low_level, waiting_to_send
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.stdio_lines import BoundedLines
+from bitlm_mcp.web_server import WebServer
 
 logger = logging.getLogger("bitlm")
 
@@ -91,53 +91,6 @@ def listen(host: str, port: int, attempts: int = 1) -> socket.socket:
         host=host,
         port=port,
     )
-
-
-class WebServer(uvicorn.Server):
-    """uvicorn that reports its real address and does not die of the signal that stopped it."""
-
-    def __init__(
-        self, app: ASGIApp, settings: ServerSettings, *, own_signals: bool, on_leave: Callable[[], None] = lambda: None
-    ) -> None:
-        config = uvicorn.Config(
-            app,
-            log_config=None,  # its own would write to stdout
-            access_log=False,
-            lifespan="on",
-            timeout_graceful_shutdown=1,  # what open event streams get to end
-            ssl_certfile=settings.tls_cert,
-            ssl_keyfile=settings.tls_key,
-        )
-        super().__init__(config)
-        self.own_signals = own_signals
-        self.on_leave = on_leave
-        self.scheme = "https" if settings.tls_cert else "http"
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say where, once requests are answered."""
-        await super().startup(sockets)
-        if self.started:
-            for sock in sockets or ():
-                host, port = sock.getsockname()[:2]
-                logger.info("bitlm: listening on %s://%s:%d", self.scheme, f"[{host}]" if ":" in host else host, port)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tell open pages before they are waited for."""
-        self.on_leave()
-        await super().shutdown(sockets)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """As uvicorn's, but the signals are not raised again afterwards: stopping on request is a success."""
-        if not self.own_signals or threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def run_http(

@@ -23,8 +23,9 @@ from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.events import Changes
 from bitlm_mcp.job_files import JobFiles
 from bitlm_mcp.jobs import Job
+from bitlm_mcp.known_model import Holder, Model
 from bitlm_mcp.leases import Leases
-from bitlm_mcp.model_store import Model, ModelStore
+from bitlm_mcp.model_store import ModelStore
 from bitlm_mcp.presence import Presence
 from bitlm_mcp.records import Records
 from bitlm_mcp.runner import Runner
@@ -58,13 +59,15 @@ class Workspace:
         self.models = ModelStore(state / "models", self.records, self.leases)
         self.job_files = JobFiles(state / "jobs")
         self.runner = Runner(settings, self.models, self.records, self._publish)
-        self.sessions, self.withheld, self.gate_marks = Sessions(), Withheld(), GateMarks()
+        self.sessions, self.withheld, self.gate_marks = Sessions(), Withheld(self.database), GateMarks()
         self.changes = Changes()
         self.snapshot = Snapshot()
         self._lock = threading.Lock()
         self._seen = 0
         self.writing = threading.Lock()
         """Held from the check whether a model may be changed until the job that changes it is known."""
+        self.leaving = False
+        """Whether this server is about to go: others are to be asked, and who waits for a job is to wait elsewhere."""
         self.closing = False
         self._sweep()
         self.index_folders()
@@ -96,9 +99,12 @@ class Workspace:
     # Keeping the snapshot
 
     def catch_up(self) -> None:
-        """Take note of what other processes have done, if anything. Blocks: not for the event loop."""
-        if self.database.version() != self._seen:
-            self.refresh()
+        """Take note of what other processes have done, if anything: whatever a client was told, by whichever of them, was done
+        before. Blocks: not for the event loop.
+        """
+        with self._lock:  # which is held until what somebody else has looked at is shown
+            if self.database.version() != self._seen:
+                self._look(None)
 
     def refresh(self, taken: str | None = None) -> None:
         """Take note of what has changed on the disk, by this process or another; `taken`: see `ModelStore.refresh`.
@@ -106,23 +112,7 @@ class Workspace:
         Blocks: not for the event loop.
         """
         with self._lock:
-            self._seen = self.database.version()
-            self.models.refresh(taken)
-            before, activity = self.snapshot, self._activity()
-            holders = _foreign_holders(activity["servers"])
-            rows = self.records.latest_jobs(MAX_SHOWN_JOBS)
-            jobs = {row.view.job_id: row.view for row in rows}
-            jobs |= {job_id: view for job_id, view in before.jobs.items() if self.runner.job(job_id)}
-            checkpoints = {name: CheckpointView(**facts) for name, facts in self.records.indexed("checkpoints").items()}
-            datasets = {name: DatasetView(**facts) for name, facts in self.records.indexed("datasets").items()}
-            models = {model.model_id: self._view(model, holders) for model in self.models.all()}
-            self._replace(
-                models=_kept(before.models, models),
-                jobs=_kept(before.jobs, _shown(jobs.values())),
-                checkpoints=_kept(before.checkpoints, checkpoints),
-                datasets=_kept(before.datasets, datasets),
-                **activity,
-            )
+            self._look(taken)
 
     def show_activity(self) -> None:
         """Take note of calls, and of leases that were taken or given back. Blocks: not for the event loop."""
@@ -144,8 +134,14 @@ class Workspace:
         self.records.reindex("datasets", lambda: {name: asdict(view) for name, view in self.datasets.views().items()})
         self.refresh()
 
+    def leave(self) -> None:
+        """Let all know that this server is about to go."""
+        self.leaving = True
+        self.changes.tell()
+
     def close(self) -> None:
         """Stop all jobs, save what they have done, and leave the state directory."""
+        self.leave()
         self.closing = True
         self.runner.close()
         self.presence.close()
@@ -162,6 +158,27 @@ class Workspace:
         except OSError as error:
             log.warning("what earlier servers left behind could not be removed: %s", error)
 
+    def _look(self, taken: str | None) -> None:
+        self._seen = self.database.version()
+        self.models.refresh(taken)
+        before, activity = self.snapshot, self._activity()
+        holders = _foreign_holders(activity["servers"])
+        rows = self.records.latest_jobs(MAX_SHOWN_JOBS)
+        jobs = {row.view.job_id: row.view for row in rows}
+        elsewhere = {row.view.job_id for row in rows if row.server_id != self.presence.server_id}
+        own = {job_id: view for job_id, view in before.jobs.items() if self.runner.job(job_id)}
+        jobs |= {job_id: view for job_id, view in own.items() if job_id not in elsewhere}
+        checkpoints = {name: CheckpointView(**facts) for name, facts in self.records.indexed("checkpoints").items()}
+        datasets = {name: DatasetView(**facts) for name, facts in self.records.indexed("datasets").items()}
+        models = {model.model_id: self._view(model, holders) for model in self.models.all()}
+        self._replace(
+            models=_kept(before.models, models),
+            jobs=_kept(before.jobs, _shown(jobs.values())),
+            checkpoints=_kept(before.checkpoints, checkpoints),
+            datasets=_kept(before.datasets, datasets),
+            **activity,
+        )
+
     def _publish(self, job: Job) -> None:
         """A job has moved: show it, and its model."""
         with self._lock:
@@ -173,7 +190,7 @@ class Workspace:
                 models = dict(sorted(models.items())) if new else models
             self._replace(models=models, jobs=_shown([*self.snapshot.jobs.values(), job.view()]))
 
-    def _view(self, model: Model, holders: Mapping[str, str]) -> ModelView:
+    def _view(self, model: Model, holders: Mapping[str, Holder]) -> ModelView:
         return model.view(self.runner.writer(model.model_id), holders.get(model.model_id))
 
     def _replace(self, **changes: Any) -> None:
@@ -186,10 +203,10 @@ class Workspace:
         shown = {name: getattr(self.snapshot, name) for name in found}
         return {name: shown[name] if shown[name] == now else now for name, now in found.items()}
 
-    def _known_holder(self, job: Job) -> dict[str, str]:
+    def _known_holder(self, job: Job) -> dict[str, Holder]:
         """Who else writes the model of a job, as of the last look; nobody where that job does."""
         known = self.snapshot.models.get(job.model_id)
-        return {job.model_id: known.holder} if known and known.holder and not job.writes else {}
+        return {job.model_id: Holder(known.holder, known.job_id)} if known and known.holder and not job.writes else {}
 
     def _scan_checkpoints(self) -> dict[str, dict[str, Any]]:
         good = {info.name: checkpoint_view(info) for info in self.checkpoints.infos()}
@@ -218,9 +235,10 @@ def _kept(before: Mapping[str, View], now: Mapping[str, View]) -> dict[str, View
     return {name: before[name] if before.get(name) == view else view for name, view in now.items()}
 
 
-def _foreign_holders(servers: Iterable[ServerProcess]) -> dict[str, str]:
+def _foreign_holders(servers: Iterable[ServerProcess]) -> dict[str, Holder]:
     """Who writes which model, of the other servers."""
-    return {lease.model_id: str(server) for server in servers if not server.here for lease in server.writes}
+    others = [server for server in servers if not server.here]
+    return {lease.model_id: Holder(str(server), lease.job_id) for server in others for lease in server.writes}
 
 
 def _shown(views: Iterable[JobView]) -> dict[str, JobView]:

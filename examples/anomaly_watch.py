@@ -1,60 +1,108 @@
-"""Learn what normal log lines are like, then watch a stream of them: which are odd, and which of their bytes?
+"""Watch a log that grows: what stands in it is normal, and every line that is added is judged as it comes.
 
-    python examples/anomaly_watch.py [lines to learn, by default 400] [lines to watch, by default 200]
+    .venv/bin/python examples/anomaly_watch.py [FILE] [--quick]
 
-The log is made up here. A real one is watched the same way: `bitlm score FILE --records lines --model NAME --adaptive`.
+The lines that FILE has are learned, then it is followed as `tail -F` does, through rotation and truncation, until Ctrl-C. Each
+new line is learned too, unless it is suspicious, so a burst of odd ones stays odd. Printed is every line further than ALERT
+deviations from what is usual, with its oddest bytes. Without FILE a shop's log is made up, and grows for ten seconds.
 """
 
+import os
 import random
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from bitlm_core import Engine, EngineConfig, MixingConfig, TrainingPlan, bytes_in_memory, preset_config, record_spans
+import bitlm_core as bitlm
 
-LEARNED, WATCHED = (int(given or default) for given, default in zip([*sys.argv[1:3], "", ""], ("400", "200"), strict=False))
+ALERT, SHOWN = 8.0, 12
 ODD = (
-    "07:12:44 web-3 GET /../../etc/passwd 200 5 ms\n",
-    "07:13:10 web-1 GET /cart 200 9\x00\x00 ms\n",
-    "07:14:02 web-2 kernel: Out of memory: killed process 4711\n",
+    b"07:12:44 web-3 GET /../../etc/passwd 200 5 ms\n",
+    b"07:13:10 web-1 GET /cart 200 9\x00\x00 ms\n",
+    b"07:14:02 web-2 kernel: Out of memory: killed process 4711\n",
 )
 
 
-def log(seed: int, count: int) -> Iterator[str]:
+def follow(path: Path, file: BinaryIO, wait: Callable[[], bool]) -> Iterator[bytes]:
+    """Whole lines as they are added to the open file, and to those after it; False from `wait`: this look is the last one."""
+    rest, going, rotated = b"", True, False
+    while going or rotated:
+        if rotated:
+            file.close()
+            file, rest = path.open("rb"), b""
+        else:
+            going = wait()
+        with suppress(FileNotFoundError):  # between the old one and the new
+            rotated = not os.path.samestat(path.stat(), os.fstat(file.fileno()))
+        if os.fstat(file.fileno()).st_size < file.tell():  # truncated: it begins anew
+            file.seek(0)
+            rest = b""
+        for part in file:
+            rest += part
+            if rest.endswith(b"\n"):
+                yield rest
+                rest = b""
+    file.close()
+
+
+def watch(path: Path, wait: Callable[[], bool]) -> set[bytes]:
+    """Learn what is there, judge what comes, and print what is odd: the lines that were."""
+    file, count, odd = path.open("rb"), 0, set()
+    watching = bitlm.Watch(normal := file.readlines())
+    print(f"{len(normal):,} lines learned; watching {path}", flush=True)
+    with suppress(KeyboardInterrupt):
+        for line in follow(path, file, wait):
+            judged, count = watching.judge(line), count + 1
+            if judged.statistic > ALERT:
+                at = int(np.convolve(judged.surprise, np.ones(min(SHOWN, len(line))), "valid").argmax())
+                print(f"{judged.statistic:6.1f} deviations, most at {line[at : at + SHOWN]!r}: {line!r}", flush=True)
+                odd.add(line)
+    print(f"{len(odd)} of {count:,} lines were odd; {watching.num_learned:,} were learned on the way")
+    return odd
+
+
+def shop(seed: int, count: int) -> list[bytes]:
     """Lines as the servers of a shop would write them."""
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    chance, lines = random.Random(seed), []  # noqa: S311 - no secret
     for number in range(count):
-        at = f"{7 + number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}"
-        page = chance.choice(("/cart", "/help", "/item/" + str(chance.randrange(1000))))
-        yield f"{at} web-{chance.randrange(1, 4)} GET {page} {chance.choice((200, 200, 304))} {chance.randrange(2, 90)} ms\n"
+        at = f"{7 + number // 3600:02}:{number // 60 % 60:02}:{number % 60:02} web-{chance.randrange(1, 4)}"
+        page = chance.choice(("/cart", "/help", f"/item/{chance.randrange(1000)}"))
+        lines.append(f"{at} GET {page} {chance.choice((200, 200, 304))} {chance.randrange(2, 90)} ms\n".encode())
+    return lines
 
 
-def finish(steps):  # long work is a generator: drive it, stop it, or show its progress
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+def growing(path: Path, lines: list[bytes]) -> Callable[[], bool]:
+    """What adds some more lines when it is called, until there are none; half way it rotates the log."""
+    pieces = [lines[at : at + 50] for at in range(0, len(lines), 50)]
+    half = len(pieces) // 2
+
+    def more() -> bool:
+        if len(pieces) == half:
+            path.rename(f"{path}.1")
+        with path.open("ab") as file:
+            file.writelines(pieces.pop(0))
+        return bool(pieces)
+
+    return more
 
 
-engine = Engine(EngineConfig(model=preset_config("tiny"), mixing=MixingConfig(memory_mib=16)))
-normal = bytes_in_memory("".join(log(1, LEARNED)).encode())
-each_line = record_spans(normal.array, "lines")[1:, 0]  # a document of its own
-for _ in engine.train_steps(replace(normal, document_starts=each_line), TrainingPlan(steps=8)):
-    pass
-
-lines = list(log(2, WATCHED))
-for place, odd in zip((60, 100, 140), ODD, strict=True):
-    lines.insert(place * WATCHED // 200, odd)
-data = np.frombuffer("".join(lines).encode(), np.uint8)
-score = finish(engine.score_steps(data, record_spans(data, "lines"), adaptive=True))
-
-print(f"{score.likelihood.bits_per_byte:.2f} bits per byte; {score.num_learned} of {len(lines)} lines were learned on the way")
-for record in score.top_records(len(ODD)):
-    print(f"{record.statistic:6.1f} deviations  line {record.record:4}  {lines[record.record]!r}")
-for span in score.top_spans(len(ODD)):
-    print(f"{span.bits:6.1f} bits at byte {span.offset:6}  {data[span.offset : span.offset + span.num_bytes].tobytes()!r}")
-found = {lines[record.record] for record in score.top_records(len(ODD))}
-print(f"{len(found & set(ODD))} of {len(ODD)} odd lines rank first")
+if __name__ == "__main__":
+    quick, given = "--quick" in sys.argv, [argument for argument in sys.argv[1:] if argument != "--quick"]
+    if given:
+        watch(Path(given[0]), lambda: time.sleep(0.5) is None)
+    else:
+        count = 600 if quick else 3000
+        added = shop(2, count)
+        for place, line in zip((1, 2, 3), ODD, strict=True):
+            added.insert(place * count // 4, line)
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder) / "shop.log"
+            log.write_bytes(b"".join(shop(1, count)))
+            found = watch(log, growing(log, added))
+        print(f"{len(found & set(ODD))} of the {len(ODD)} odd lines were found, {len(found - set(ODD))} others")

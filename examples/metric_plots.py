@@ -1,8 +1,9 @@
 """Draw what K, C and S look like in real runs: one that learns, one on noise, one that breaks, one whose data changes.
 
-    python examples/metric_plots.py [folder for the pictures, by default examples/metrics] [steps, by default 200]
+    .venv/bin/python examples/metric_plots.py [FOLDER] [STEPS]
 
-Each run trains a small network for some seconds; the pictures are those of the README's section on metrics.
+Each run trains a small network, by default for 200 steps: together a minute. The pictures go to FOLDER, by default
+examples/metrics, whose are those of the README; printed are the last K, C and S of each run and its first alerts.
 """
 
 import pydoc_data.topics

@@ -13,7 +13,7 @@ import bitlm_core
 from bitlm_core.models.config import ModelConfig
 from bitlm_mcp.assembly import all_tools
 from bitlm_mcp.cli import app, bench
-from bitlm_mcp.host_config import Host
+from bitlm_mcp.host_entries import Host
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.workspace import Workspace
 from tests.mcp.command_line import done

@@ -22,18 +22,14 @@ from numpy.typing import NDArray
 from bitlm_core.bench.labelled import Labelled
 from bitlm_core.bench.machine import describe
 from bitlm_core.bench.report import Report
-from bitlm_core.errors import ConfigError
 from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.mixing.profile import profile_of
-from bitlm_core.scoring.anomaly import STATISTIC, Reference
+from bitlm_core.scoring.anomaly import STATISTIC
 from bitlm_core.scoring.ranking import auroc, average_precision
 from bitlm_core.scoring.records import Costs
 from bitlm_core.scoring.streaming import Streaming
-from bitlm_core.scoring.surprise import byte_surprise
-
-HELD_BACK = 5
-"""One of so many training records is held back as the reference."""
+from bitlm_core.scoring.watch import check_normal, learn_normal, record_costs
 
 
 @dataclass(frozen=True)
@@ -62,26 +58,26 @@ def anomaly_steps(train: Labelled, test: Labelled, *, seed: int = 0) -> Iterator
     """
     normal = [np.frombuffer(record, np.uint8) for record in train.normal]
     records = [np.frombuffer(record, np.uint8) for record in test.records]
-    if len(normal) < HELD_BACK:
-        raise ConfigError(f"there are {len(normal)} normal records to learn, at least {HELD_BACK} are needed: give more")
+    check_normal(normal)
     lengths = np.array([len(record) for record in records], np.float64)
     by_length = auroc(lengths, test.odd)  # refuses labels of one kind before any work
     started = time.process_time()
     mixer = ContextMixer(MixingConfig(), profile_of(np.concatenate(normal), rows=False))
     reference, known = learn_normal(mixer, normal, seed)
     yield 0.3
-    costs = Costs.of(_costs(mixer, record, learn=False) for record in records)
+    costs = Costs.of(record_costs(mixer, record, learn=False) for record in records)
     statistic = reference.statistic(costs)
     yield 0.5
     streaming = Streaming(mixer, reference, reference.peaks(known))
-    for number, record in enumerate(records, 1):
-        streaming.read([(record, None)])
-        yield 0.5 + 0.5 * number / len(records)
+    judged = np.zeros(len(records))
+    for number, record in enumerate(records):
+        judged[number] = streaming.read([(record, None)]).statistic
+        yield 0.5 + 0.5 * (number + 1) / len(records)
     usual = ~np.repeat(test.odd, costs.lengths)
     report = AnomalyReport(
         **_ranked(statistic, test.odd),
         statistic=STATISTIC,
-        **{f"streaming_{name}": figure for name, figure in _ranked(streaming.statistics, test.odd).items()},
+        **{f"streaming_{name}": figure for name, figure in _ranked(judged, test.odd).items()},
         streaming_learned=streaming.num_learned,
         length_auroc=by_length,
         bits_per_byte_normal=float(costs.bits[usual].mean()) if usual.any() else 0.0,
@@ -96,22 +92,3 @@ def anomaly_steps(train: Labelled, test: Labelled, *, seed: int = 0) -> Iterator
 
 def _ranked(statistic: NDArray[np.float64], odd: NDArray[np.bool_]) -> dict[str, Any]:
     return {"auroc": auroc(statistic, odd), "average_precision": average_precision(statistic, odd)}
-
-
-def learn_normal(mixer: ContextMixer, normal: list[NDArray[np.uint8]], seed: int) -> tuple[Reference, Costs]:
-    """Let the mixer learn all of the records; what is usual in those held back, and what the others cost when they came.
-
-    The latter are those of the second half: by then the mixer had learned what it could from the first.
-    """
-    order = np.random.default_rng(seed)
-    cut = len(normal) - len(normal) // HELD_BACK
-    early = [_costs(mixer, normal[index], learn=True) for index in order.permutation(cut)]
-    reference = Reference.of(Costs.of(_costs(mixer, record, learn=False) for record in normal[cut:]))
-    for index in cut + order.permutation(len(normal) - cut):
-        _costs(mixer, normal[index], learn=True)
-    return reference, Costs.of(early[len(early) // 2 :])
-
-
-def _costs(mixer: ContextMixer, record: NDArray[np.uint8], *, learn: bool) -> NDArray[np.float32]:
-    mixer.start_document()
-    return byte_surprise(mixer.read(record, learn=learn), record)

@@ -53,6 +53,12 @@ def compressed_sizes(data: bytes) -> dict[str, int]:
     return sizes
 
 
+def appended_bits_per_byte(given: bytes, data: bytes) -> dict[str, float]:
+    """What `data` costs after `given`, in bits per byte, by those of Python's library: both together less the first alone."""
+    costs = {name: len(compress(given + data)) - len(compress(given)) for name, compress in _LIBRARY.items()}
+    return {name: 8 * cost / len(data) for name, cost in costs.items()}
+
+
 def record_sizes(train: Sequence[NDArray[np.uint8]], test: Sequence[NDArray[np.uint8]]) -> dict[str, int]:
     """Bytes of all test records, each compressed alone: deflated, and by zstd without and with a dictionary of the others."""
     sizes = {"gzip": sum(len(gzip.compress(record.tobytes(), 9)) for record in test)}

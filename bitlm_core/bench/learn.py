@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from bitlm_core.bench.clock import Trained, train_on_cpu_clock
+from bitlm_core.bench.compressors import appended_bits_per_byte
 from bitlm_core.bench.machine import clock, describe, require
 from bitlm_core.bench.report import Report
 from bitlm_core.engine import Engine
@@ -69,6 +70,11 @@ def split(data: bytes) -> tuple[bytes, bytes]:
     """What is learned, and what is scored."""
     cut = int(len(data) * TRAIN_SHARE)
     return data[:cut], data[cut:]
+
+
+def compressors_given_the_rest(data: bytes) -> dict[str, float]:
+    """Bits per byte of what is scored, by other compressors that have seen what is learned."""
+    return appended_bits_per_byte(*split(data))
 
 
 def learn_steps(

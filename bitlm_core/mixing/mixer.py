@@ -200,7 +200,8 @@ class ContextMixer:
     def load_state_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over a state that `state_arrays` of a mixer with the same configuration returned.
 
-        Names, shapes, dtypes and every value that is used as an index are checked first: on failure nothing changes.
+        Names, shapes, dtypes and every value that is used as an index are checked first. Raises ModelStateError, and then
+        nothing has changed.
         """
         expected = self._memory._asdict()
         if set(arrays) != set(expected):

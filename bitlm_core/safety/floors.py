@@ -92,7 +92,8 @@ class Check(BaseModel):
 class Verdict(BaseModel):
     """What the gate found. `reasons` is empty when `passed`; `judged` is false when there was too little to judge.
 
-    A reason names metric, value and floor, the likely cause seen in the output, and what to do next.
+    A reason names metric, value and floor, the likely cause seen in the output, and what to do next. `k`, `c`, `s`: of the
+    output, None where it was not judged. `checks`: each statistic against its bounds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -107,7 +108,8 @@ class Verdict(BaseModel):
 
 
 class GateState(BaseModel):
-    """Where a session stands: `averages` by metric, once there are any; `reasons` for having triggered."""
+    """Where a session stands after `num_judged` outputs: `averages` by metric, once there are any; whether it has `triggered`,
+    and the `reasons`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -131,8 +131,8 @@ def record_score_steps(
     if not stream or mixer is None:
         return Score(surprise, spans, reference.statistic(costs), likelihood)
     streaming = Streaming(mixer, reference)
-    yield from scaled(_stream_steps(model, streaming, data, spans, surprise), share, 1.0)
-    return Score(surprise, spans, streaming.statistics, likelihood, streaming.num_learned)
+    statistics = yield from scaled(_stream_steps(model, streaming, data, spans, surprise), share, 1.0)
+    return Score(surprise, spans, statistics, likelihood, streaming.num_learned)
 
 
 def self_score_steps(data: NDArray[np.uint8], spans: NDArray[np.int64]) -> Generator[float, None, Score]:
@@ -171,15 +171,18 @@ def _room(data: NDArray[np.uint8]) -> Surprise:
 
 def _stream_steps(
     model: LanguageModel | None, streaming: Streaming, data: NDArray[np.uint8], spans: NDArray[np.int64], surprise: Surprise
-) -> Generator[float, None, None]:
-    """Read record by record, writing what each byte cost into `surprise`."""
+) -> Generator[float, None, Floats]:
+    """Read record by record, writing what each byte cost into `surprise`; the statistics [R]."""
+    statistics = np.zeros(len(spans))
     windows = expert_path_logits(model, data, document_windows(map(tuple, spans.tolist()), window_bytes(model)))
-    for begin, end in spans.tolist():
+    for number, (begin, end) in enumerate(spans.tolist()):
         record: list[Part] = []
         read = begin
         while read < end:
             window, logits = next(windows)
             record.append((np.ascontiguousarray(data[window.predicted : window.end]), logits))
             read = window.end
-        surprise[begin:end] = streaming.read(record)
+        judged = streaming.read(record)
+        surprise[begin:end], statistics[number] = judged.surprise, judged.statistic
         yield end / len(data)
+    return statistics

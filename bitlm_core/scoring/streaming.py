@@ -13,6 +13,7 @@ The statistic is mostly the learning model's; a third of it stays the frozen one
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,15 @@ Part = tuple[NDArray[np.uint8], NDArray[np.float32] | None]
 """Bytes of a record, and what the network says of their bits."""
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A record when it came: how odd it was, the surprise [N] of its bytes in bits, and whether it was learned then."""
+
+    statistic: float
+    surprise: NDArray[np.float32]
+    learned: bool
+
+
 class Gate:
     """Whether a record may be learned, by the excess of its short windows under the frozen model."""
 
@@ -59,33 +69,26 @@ class Gate:
 
 
 class Streaming:
-    """A mixer's copy that learns from a stream of records, and how odd each was when it came."""
+    """A mixer's copy that learns from a stream of records, however long, and says how odd each was when it came."""
 
     def __init__(self, mixer: ContextMixer, reference: Reference, known_peaks: Floats | None = None) -> None:
         """`known_peaks`: those of records before the stream, under `reference`."""
         self._frozen, self._learning = mixer.copy(), mixer.copy()
         self._fixed, self._drifting, self._moving = reference, reference, reference
         self._gate = Gate(known_peaks)
-        self._statistics: list[float] = []
         self.num_learned = 0
 
-    @property
-    def statistics(self) -> Floats:
-        """[R] of the records so far."""
-        return np.array(self._statistics)
-
-    def read(self, record: list[Part]) -> NDArray[np.float32]:
-        """Score a record, then learn it unless it is suspicious; its surprise [N] when it came."""
+    def read(self, record: list[Part]) -> Judged:
+        """Score a record, then learn it unless it is suspicious."""
         surprise = _surprise(self._learning, record)
         costs, frozen = Costs.of([surprise]), Costs.of([_surprise(self._frozen, record)])
         own, before = self._moving.statistic(costs)[0], self._fixed.statistic(frozen)[0]
-        self._statistics.append(float((1 - FROZEN_SHARE) * own + FROZEN_SHARE * before))
         suspicious = self._gate.suspects(self._drifting.peaks(frozen)[0])
         self._drifting = self._drifting.moved(frozen, DRIFT_RECORDS, DRIFT_BITS)
         if not suspicious:
             self._learn(record)
             self._moving = self._moving.moved(costs, USUAL_RECORDS)
-        return surprise
+        return Judged(float((1 - FROZEN_SHARE) * own + FROZEN_SHARE * before), surprise, not suspicious)
 
     def _learn(self, record: list[Part]) -> None:
         self._learning.start_document()

@@ -91,18 +91,18 @@ class TrainingPlan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    objective: Objective = "causal"
+    objective: Annotated[Objective, Field(description="what is predicted: the next byte, hidden ones, or both")] = "causal"
     mask_unit: Annotated[MaskUnit, Field(description="diffusion hides whole bytes, or single bits")] = "byte"
     noise_curriculum: Annotated[bool, Field(description="diffusion hides much at first, then evenly")] = False
-    steps: Annotated[int | None, Field(ge=1, le=10_000_000)] = None
-    seconds: Annotated[float | None, Field(gt=0, le=1_000_000)] = None
-    steps_done: Annotated[int, Field(ge=0, lt=2**40)] = 0
-    seconds_done: Annotated[float, Field(ge=0, lt=2**40)] = 0.0
+    steps: Annotated[int | None, Field(ge=1, le=10_000_000, description="optimizer steps, at most")] = None
+    seconds: Annotated[float | None, Field(gt=0, le=1_000_000, description="of wall time, at most")] = None
+    steps_done: Annotated[int, Field(ge=0, lt=2**40, description="of this run")] = 0
+    seconds_done: Annotated[float, Field(ge=0, lt=2**40, description="of this run, where its length is in seconds")] = 0.0
     validate_every: Annotated[int | None, Field(ge=1, le=1_000_000, description="steps between looks at held-out data")] = None
     carry: Annotated[bool, Field(description="read the data in order, keys and values carried from window to window")] = False
     patience: Annotated[int | None, Field(ge=1, le=10_000, description="looks without a new best after which it ends")] = None
     best_loss: Annotated[float | None, Field(description="lowest held-out loss so far, nats per byte")] = None
-    looks_since_best: Annotated[int, Field(ge=0, lt=2**40)] = 0
+    looks_since_best: Annotated[int, Field(ge=0, lt=2**40, description="without a new best, in a row")] = 0
     all_read: Annotated[bool, Field(description="nothing is left that a model without a network could learn")] = False
     drifted: Annotated[bool, Field(description="a metric moved, and the model's telemetry has halt_on_drift")] = False
     growing: Annotated[Growing | None, Field(description="of a network that grows while it is trained")] = None

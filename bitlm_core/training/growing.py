@@ -50,7 +50,8 @@ class ProgressiveConfig(BaseModel):
 
 
 class GrowthEvent(BaseModel):
-    """What happened to the network at a step of it: it has then `num_parameters`. `loss`: held out, nats per byte.
+    """`what` happened to the network at a `step` of it: it has then `num_parameters`. `loss`: held out, nats per byte.
+    `growth`: of which kind; None where it ended.
 
     grown: it is on trial. kept: the loss after the warm-up is no higher than before. undone: it was, and the network is
     again what it was. ended: nothing grows any more, `reason` says why.
@@ -78,7 +79,9 @@ class GrowthEvent(BaseModel):
 
 
 class Growing(BaseModel):
-    """Where a training stands. `turn`: place in the cycle of what grows next. `grown_at`: step of the run, of the last growth.
+    """Where a training with these `settings` stands. `turn`: place in the cycle of what grows next. `num_growths`: so far.
+    `grown_at`: step of the run, of the last growth. `events`: all of them. `asks`: what is to be done to the network before the
+    next step; `ended`: nothing any more. `flat_looks`: in a row.
 
     `loss_before`: what the growth on trial must keep; None where none is. `alone`: the parameters that are new.
     `failures`: growths taken back in a row. `losses`: of the looks since the last growth, as many as count.

@@ -17,7 +17,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import bitlm_core
 from bitlm_core import BitLMError, ConfigError
@@ -50,20 +50,11 @@ def launched_steps(engines: Engines, command: commands.Train) -> Generator[Progr
     ModelLostError from whatever else ended the training; both leave the model as it was saved last.
     """
     processes = _checked(command)
-    yield from _begun(engines, command, processes)
-    launched = _Launched(command, processes)
     try:
-        try:
-            ended = yield from _relayed(launched)
-        except Stopped:
-            if not launched.met:
-                raise
-            processes.run.stop.touch()
-            ended = yield from _relayed(launched)
-            if ended.status == "cancelled":
-                raise
+        yield from _begun(engines, command, processes)
+        with closing(_Launched(command, processes)) as launched:
+            ended = yield from _to_the_end(launched)
     finally:
-        launched.end()
         shutil.rmtree(processes.folder, ignore_errors=True)
     if not isinstance(ended.answer, answers.Written):
         raise AssertionError("the leader of a training ends with its last state, or with a failure")
@@ -121,6 +112,20 @@ def _begun(engines: Engines, command: commands.Train, processes: Processes) -> G
     files.command.write_text(command.model_dump_json())
 
 
+def _to_the_end(launched: _Launched) -> Generator[Progress, None, Ended]:
+    """What the leader tells; where it is to stop, until it has."""
+    try:
+        return (yield from _relayed(launched))
+    except Stopped:
+        if not launched.met:
+            raise
+        launched.ask_to_stop()
+        ended = yield from _relayed(launched)
+        if ended.status == "cancelled":
+            raise
+        return ended
+
+
 def _relayed(launched: _Launched) -> Generator[Progress, None, Ended]:
     """What the leader tells, to its end; again from where an earlier call was stopped. Raises ModelLostError for a failure."""
     while launched.ended is None:
@@ -133,12 +138,12 @@ def _relayed(launched: _Launched) -> Generator[Progress, None, Ended]:
         else:
             launched.wait()
             yield launched.told
+    if launched.ended.failure is not None:
+        raise ModelLostError from launched.ended.failure.error()
     deadline = time.monotonic() + LEAVE_S
     while not launched.over and time.monotonic() < deadline:
         launched.wait()
         yield launched.told
-    if launched.ended.failure is not None:
-        raise ModelLostError from launched.ended.failure.error()
     return launched.ended
 
 
@@ -150,7 +155,7 @@ class _Launched:
         self._what = f"{processes.size} processes"
         self.told = self._begun = standing(command.plan, message=f"starting {self._what}")
         self.ended: Ended | None = None
-        self._log, self._starts = files.log, processes.max_restarts + 1
+        self._log, self._stop, self._starts = files.log, files.stop, processes.max_restarts + 1
         self._reader, self._waiting = EventReader(files.events), deque[Event]()
         worker = ["-m", "bitlm_mcp", "worker", str(files.command), "--with-launcher"]
         arguments = [*torchrun(processes, command.job_id or RUN_ID), *worker]
@@ -199,7 +204,11 @@ class _Launched:
             "start a new training"
         )
 
-    def end(self) -> None:
+    def ask_to_stop(self) -> None:
+        """Let the leader end the training at its next step, and save."""
+        self._stop.touch()
+
+    def close(self) -> None:
         """End everything: the workers by the end of their stdin, torchrun itself."""
         with suppress(OSError):
             self._process.stdin.close()  # type: ignore[union-attr]

@@ -72,13 +72,14 @@ def lead(
     if resumed and entry.engine.plan is not None:
         command = command.model_copy(update={"plan": entry.engine.plan})
     tell(standing(command.plan, message=f"{world.size} processes train", alerts=again))
-    steps = _led_steps(entry, command, processes, world)
-    while True:
-        try:
-            tell(next(steps))
-        except StopIteration as stop:
-            ended: Ended = stop.value
-            return ended
+    with closing(_led_steps(entry, command, processes, world)) as steps:
+        while True:
+            try:
+                told = next(steps)
+            except StopIteration as stop:
+                ended: Ended = stop.value
+                return ended
+            tell(told)
 
 
 def _remembered(entry: Entry, processes: Processes) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ MAX_ARGUMENTS = 4 << 20
 
 def act_routes(workspace: Workspace, specs: Sequence[ToolSpec], gate: CallGate) -> list[BaseRoute]:
     """The routes of this module, for the tools of `specs`, whose calls pass `gate`."""
-    acts = _Acts(workspace, specs, PageCalls(gate))
+    acts = _Acts(workspace, specs, PageCalls(gate, workspace))
     return [
         Route("/api/session", acts.session),
         Route("/api/tools", acts.tools),

@@ -32,6 +32,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bitlm_mcp.dashboard.page_state import PageState, change
 from bitlm_mcp.dashboard.wire import answer, failure, to_json
 from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.freshness import caught_up
 from bitlm_mcp.snapshot import Snapshot
 from bitlm_mcp.workspace import Workspace
 
@@ -210,6 +211,7 @@ class Live:
         return number, self._text("state", number, body)
 
     async def _model(self, request: Request) -> Response:
+        await caught_up(self._workspace)
         snapshot, model_id = self._workspace.snapshot, request.path_params["model_id"]
         if model_id not in snapshot.models:
             unknown = UnknownHandleError("model", model_id, list(snapshot.models), "read /api/status for the models")

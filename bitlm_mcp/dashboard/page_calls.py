@@ -24,7 +24,9 @@ from bitlm_core import BitLMError
 from bitlm_mcp.arguments import ArgumentError
 from bitlm_mcp.call_gate import CallGate, TooManyCallsError
 from bitlm_mcp.dashboard.wire import TooLargeError, answer, failure
+from bitlm_mcp.freshness import caught_up
 from bitlm_mcp.silent_dispatch import SilentDispatch
+from bitlm_mcp.workspace import Workspace
 
 log = logging.getLogger("bitlm.page")
 
@@ -37,8 +39,9 @@ Act = Callable[[Context[Any, Any]], Awaitable[CallToolResult]]
 class PageCalls:
     """Makes calls in the name of whoever looks at the page; all pages of one address are one client."""
 
-    def __init__(self, gate: CallGate) -> None:
+    def __init__(self, gate: CallGate, workspace: Workspace) -> None:
         self._gate = gate
+        self._workspace = workspace
 
     async def make(
         self,
@@ -54,6 +57,7 @@ class PageCalls:
         async def run(ctx: ServerRequestContext[Any, Any]) -> CallToolResult:
             return await act(Context(request_context=ctx))
 
+        await caught_up(self._workspace)
         try:
             result: Any = await self._gate.admit(_context(request, tool, arguments), run)
         except TooManyCallsError as error:

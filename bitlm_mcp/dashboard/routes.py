@@ -27,6 +27,7 @@ from bitlm_core import ConfigError
 from bitlm_mcp.dashboard.page_state import PageState
 from bitlm_mcp.dashboard.wire import failure, to_json
 from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.freshness import caught_up
 from bitlm_mcp.history import thinned
 from bitlm_mcp.workspace import Workspace
 
@@ -63,6 +64,7 @@ class _Views:
 
     async def status(self, request: Request) -> Response:
         """The whole state without histories. Rendered once per snapshot, however many pages are open."""
+        await caught_up(self._workspace)
         snapshot = self._workspace.snapshot
         tag = f'"{self._page.boot}-{snapshot.version}"'
         if _known(request, tag):
@@ -72,6 +74,7 @@ class _Views:
 
     async def history(self, request: Request) -> Response:
         """The recorded steps after `since_step` of one model, at most `limit`, always with the last one."""
+        await caught_up(self._workspace)
         snapshot, model_id = self._workspace.snapshot, request.path_params["model_id"]
         try:
             since = whole_number(request.query_params, "since_step", 0, 0, MAX_STEP)

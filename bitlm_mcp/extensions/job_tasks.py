@@ -1,4 +1,4 @@
-"""Jobs as tasks: every recorded job can be followed and stopped as a task of the same id."""
+"""What any server knows of tasks: every recorded job is one, of the same id; others are as their servers recorded them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.extensions.kept_tasks import KeptTasks
 from bitlm_mcp.extensions.tasks import DurableTasks, TaskPolicy, durable_wire
 from bitlm_mcp.operations.reading import cancel
 from bitlm_mcp.tools.job_results import job_call_result
@@ -23,13 +24,15 @@ POLICIES = {
 
 
 def job_tasks(workspace: Workspace) -> DurableTasks:
-    """The jobs of a workspace, as the extension wants them."""
+    """The jobs of a workspace, and what servers have recorded of other tasks, as the extension wants them."""
+
+    kept = KeptTasks(workspace.database, workspace.presence.server_id)
 
     def wire(job_id: str) -> dict[str, Any] | None:
         try:
             view = workspace.job(job_id)
         except UnknownHandleError:
-            return None
+            return kept.find(job_id)
         # A tool that failed has completed, with an error as its result; `failed` is for faults of the protocol.
         ends = {"completed": "completed", "failed": "completed", "interrupted": "completed", "cancelled": "cancelled"}
         status = ends.get(view.status, "working")
@@ -40,4 +43,10 @@ def job_tasks(workspace: Workspace) -> DurableTasks:
             found["result"] = result | {"resultType": "complete"}
         return found
 
-    return DurableTasks(wire, lambda job_id: cancel(workspace, job_id))
+    def stop(job_id: str) -> None:
+        try:
+            cancel(workspace, job_id)
+        except UnknownHandleError:
+            kept.ask_to_stop(job_id)
+
+    return DurableTasks(wire, stop, kept.keep, kept.asked_to_stop)

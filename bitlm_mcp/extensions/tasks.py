@@ -5,13 +5,15 @@ it polls with tasks/get, answers with tasks/update and stops with tasks/cancel. 
 takes (`tools.waiting`).
 
 A call that makes a recorded job becomes a task of the same id: what is known of it comes from the job, so it outlives this
-process and can be asked for at any server of the state directory. Other tasks live in memory, for their time to live.
+process and can be asked for at any server of the state directory. Other tasks live in memory, for their time to live, and end
+with this process; how they stand is recorded, so that they can be followed and stopped, but not answered, at any server too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,12 +28,16 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import HEADER_MISMATCH, INVALID_PARAMS, CallToolRequestParams, InputResponses, RequestParams
 from pydantic import TypeAdapter
 
+from bitlm_core import BitLMError
 from bitlm_mcp.extensions.running_task import POLL_MS, RunningTask, TaskDispatch, moment
 from bitlm_mcp.tools.waiting import in_task
+
+log = logging.getLogger("bitlm.tasks")
 
 IDENTIFIER = "io.modelcontextprotocol/tasks"
 MODERN = frozenset({"2026-07-28"})
 MAX_TASKS = 10_000
+LOOK_EVERY_S = 0.5
 
 _RESPONSES: TypeAdapter[InputResponses] = TypeAdapter(InputResponses)
 
@@ -53,10 +59,14 @@ class TaskPolicy:
 
 @dataclass(frozen=True)
 class DurableTasks:
-    """Tasks that are jobs: how one looks on the wire (None: there is no such job), and how it is stopped."""
+    """What outlives a process: how a task looks on the wire (None: there is none), how it is stopped wherever it runs, how one
+    of this process is recorded, and which of those are to stop. All of it may wait for the disk.
+    """
 
     wire: Callable[[str], dict[str, Any] | None]
     cancel: Callable[[str], None]
+    keep: Callable[[dict[str, Any]], None]
+    to_stop: Callable[[], frozenset[str]]
 
 
 class TaskParams(RequestParams):
@@ -81,6 +91,28 @@ class Tasks(Extension):
         self._durable = durable
         self._ttl_ms = ttl_ms
         self._tasks: dict[str, RunningTask] = {}
+        self._of_jobs: set[RunningTask] = set()
+        """Held until they are over: the event loop itself would let them go."""
+
+    async def run(self) -> None:
+        """For as long as the server lives: record tasks that have ended, and stop those that another server was asked to."""
+        working: set[RunningTask] = set()
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self._of_jobs = {task for task in self._of_jobs if not task.over}
+            ended = [task for task in working if task.over]
+            working = {task for task in self._tasks.values() if not task.over}
+            try:
+                for task in ended:
+                    await asyncio.to_thread(self._durable.keep, task.wire(detail=True))
+                to_stop = await asyncio.to_thread(self._durable.to_stop) if working else ()
+            except BitLMError as error:
+                log.warning("how tasks stand is not recorded: %s", error.message)
+                working |= set(ended)
+                continue
+            for task in working:
+                if task.task_id in to_stop:
+                    task.cancel()
 
     def add_policies(self, policies: Mapping[str, TaskPolicy]) -> None:
         """Let further tools take part."""
@@ -117,7 +149,11 @@ class Tasks(Extension):
         await task.settle(policy.quick_s, named=policy.makes_job)
         if task.over and not task.cancelled:
             return task.result_or_raise()
-        self._tasks[task.task_id] = task
+        if policy.makes_job and not task.over:
+            self._of_jobs.add(task)
+        else:
+            self._tasks[task.task_id] = task
+            await asyncio.to_thread(self._durable.keep, task.wire(detail=True))
         return {"resultType": "task", **task.wire(detail=False)}
 
     async def _get(self, ctx: ServerRequestContext[Any, Any], params: TaskParams) -> dict[str, Any]:

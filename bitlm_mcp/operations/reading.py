@@ -97,7 +97,7 @@ def infer(
         attempts=attempts,
         compress_output=compress_output,
     )
-    return workspace.runner.submit(Job("infer", model_id, Urgency.ANSWER, command))
+    return workspace.runner.submit(Job("infer", model_id, Urgency.ANSWER, command, note=saved_state_note(workspace, model_id)))
 
 
 def diffusion_sample(
@@ -117,16 +117,25 @@ def diffusion_sample(
         traced=traced,
         compress_output=compress_output,
     )
-    return workspace.runner.submit(Job("diffusion_sample", model_id, Urgency.ANSWER, command))
+    note = saved_state_note(workspace, model_id)
+    return workspace.runner.submit(Job("diffusion_sample", model_id, Urgency.ANSWER, command, note=note))
 
 
 def cancel(workspace: Workspace, job_id: str) -> None:
     """Ask a job to stop at its next safe point, whichever server runs it."""
-    view = workspace.job(job_id)
-    if workspace.runner.job(job_id) is not None:
+    view, own = workspace.job(job_id), workspace.runner.job(job_id)
+    if own is not None and not own.over:
         workspace.runner.compute.stop_task(job_id)
-    elif not view.over:
+    elif not view.over:  # one that was this server's own before, too: another one goes on with it
         workspace.records.request_cancel(job_id)
+
+
+def saved_state_note(workspace: Workspace, model_id: str) -> str | None:
+    """What is to be said of an answer of a model that another server trains: that it is of the last saved state."""
+    view, model = workspace.snapshot.models.get(model_id), workspace.models.find(model_id)
+    if view is None or view.holder is None or model is None:
+        return None
+    return f"{view.holder} trains this model, at step {view.step} now: this is of its last saved state, step {model.facts.step}"
 
 
 def submit_recorded(workspace: Workspace, job: Job) -> Job:
@@ -137,6 +146,12 @@ def submit_recorded(workspace: Workspace, job: Job) -> Job:
         if job.status != "completed":
             workspace.job_files.forget([job.job_id])
 
-    job.on_over = tidy
+    job.on_over, job.note, complete = tidy, saved_state_note(workspace, job.model_id), job.on_completed
+
+    def completed(answer: Any) -> dict[str, Any] | None:
+        result = complete(answer)
+        return result | {"note": job.note} if result is not None and job.note else result
+
+    job.on_completed = completed
     workspace.records.add_job(job.view(), {"model_id": job.model_id}, workspace.presence.server_id)
     return workspace.runner.submit(job)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bitlm_core import ConfigError, ModelStateError, TrainingConfig, TrainingPlan, check_ending, check_training
+from bitlm_core import ConfigError, EngineConfig, ModelStateError, TrainingConfig, TrainingPlan, check_ending, check_training
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.events import standing
 from bitlm_mcp.compute.launch import line_for_others
@@ -66,12 +66,7 @@ def train(
 ) -> JobView:
     """Train a model: one training at a time, unless queued. The same call with the same key gives the same job again."""
     workspace.catch_up()
-    config = workspace.models.get(model_id).facts.config
-    check_training(config.model, training, plan)
-    if plan.growing:
-        check_ending(config, plan.growing.settings)
-    if sharing:
-        sharing.check(workspace, config.model_copy(update={"training": training}), plan)
+    _check(workspace, workspace.models.get(model_id).facts.config, plan, training, sharing)
     held_out = _held_out(workspace, source.dataset_id) if plan.validate_every else None
     job_id = new_job_id()
     part = source.part(workspace, job_id, holdout=False)
@@ -118,6 +113,17 @@ def resume(workspace: Workspace, job_id: str, *, queue: bool) -> JobView:
         again, sharing = (lambda: _plan_again(workspace, view, plan)), Sharing.recorded(request)
         asked = _Training(view.model_id, part, held_out, again, training, sharing)
         return _begin(workspace, asked, job_id, record).view()
+
+
+def _check(
+    workspace: Workspace, config: EngineConfig, plan: TrainingPlan, training: TrainingConfig, sharing: Sharing | None
+) -> None:
+    """Raise ConfigError for what cannot be trained so."""
+    check_training(config.model, training, plan)
+    if plan.growing:
+        check_ending(config, plan.growing.settings)
+    if sharing:
+        sharing.check(workspace, config.model_copy(update={"training": training}), plan)
 
 
 def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable[[Job], None]) -> Job:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from bitlm_core import ModelStateError
 from bitlm_mcp.jobs import Job
@@ -22,16 +23,11 @@ def submit_writer(workspace: Workspace, model_id: str, make: Callable[[Lease], J
         if workspace.runner.writer(model_id) is None:
             workspace.refresh(taken=model_id)
         job = make(lease)
+        workspace.leases.tell(lease, job.kind, job.job_id if job.recorded else None)
     except BaseException:
         workspace.leases.release(lease)
         raise
-    before = job.on_over
-
-    def over() -> None:
-        before()
-        workspace.leases.release(lease)
-
-    job.writes, job.on_over = True, over
+    job.writes, job.on_ending = True, partial(workspace.leases.release, lease)
     return workspace.runner.submit(job)
 
 

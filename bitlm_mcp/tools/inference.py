@@ -112,7 +112,7 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         compress_output: CompressOutput = None,
     ) -> Result:
         """Continue a prompt: give exactly one of prompt, prompt_base64 or prompt_bits."""
-        settled = answered(workspace, ctx)
+        settled = await answered(workspace, ctx)
         if settled is not None:
             return settled
         window = workspace.model(model_id).max_bytes
@@ -122,7 +122,8 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         sampling = SamplingConfig(temperature=temperature, top_p=top_p, constraint=constraint, seed=seed)
         job = operations.infer(workspace, model_id, given, max_new_bytes, sampling, safety, attempts, compress_output)
         found: GenerationOutcome = await answer(workspace, job, ctx)
-        return with_input(await hand_over(workspace, ctx, model_id, found, strict=safety == "strict"), source)
+        handed = await hand_over(workspace, ctx, model_id, found, strict=safety == "strict", note=job.note)
+        return with_input(handed, source)
 
     async def infer_long(
         ctx: Context[Any, Any],
@@ -192,7 +193,7 @@ def inference_tools(workspace: Workspace) -> list[ToolSpec]:
         job = operations.diffusion_sample(workspace, model_id, given, sampling, compress_output, traced=trace)
         found: FillingOutcome = await answer(workspace, job, ctx)
         mark_failed(workspace, model_id, found)
-        return filling_result(found)
+        return filling_result(found).model_copy(update={"note": job.note})
 
     return [
         ToolSpec(score, "Score", read_only=True, destructive=False, idempotent=True),

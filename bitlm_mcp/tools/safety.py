@@ -44,25 +44,33 @@ class Decision(BaseModel):
 
 
 async def hand_over(
-    workspace: Workspace, ctx: Context[Any, Any], model_id: str, found: GenerationOutcome, *, strict: bool
+    workspace: Workspace,
+    ctx: Context[Any, Any],
+    model_id: str,
+    found: GenerationOutcome,
+    *,
+    strict: bool,
+    note: str | None = None,
 ) -> Result:
     """The output as a result; in strict mode one that failed, or of a session that did, is withheld until it is decided on.
+
+    note: what is to be known of the output that is handed over.
 
     Raises SafetyGateError for such an output where nobody could ever decide on it.
     """
     if not found.attempts:
-        return infer_result(found)
+        return infer_result(found, note=note)
     gate = workspace.sessions.observe(client_of(ctx.request_context)[0], model_id, found)
     reasons = (*(found.verdict.reasons if found.verdict else ()), *gate.reasons)
     if reasons:
         workspace.gate_marks.note(model_id, found.step, "an output was withheld" if strict else "an output failed", reasons)
     if not strict or not reasons:
-        return infer_result(found, gate)
-    sample = Sample(model_id, found, gate, reasons)
+        return infer_result(found, gate, note=note)
+    sample = Sample(model_id=model_id, found=found, gate=gate, reasons=reasons)
     if _can_ask(ctx):
-        workspace.withheld.hold(sample)
+        await off_loop(workspace.withheld.hold, sample)
         return await _asked(workspace, ctx, sample)
-    return _pending(workspace, sample)
+    return await _pending(workspace, sample)
 
 
 def mark_failed(workspace: Workspace, model_id: str, found: FillingOutcome) -> None:
@@ -71,14 +79,14 @@ def mark_failed(workspace: Workspace, model_id: str, found: FillingOutcome) -> N
         workspace.gate_marks.note(model_id, found.step, "an output failed", found.verdict.reasons)
 
 
-def answered(workspace: Workspace, ctx: Context[Any, Any]) -> Result | None:
+async def answered(workspace: Workspace, ctx: Context[Any, Any]) -> Result | None:
     """What comes of a call that brings the answer to a question; None for a call of its own."""
     if ctx.request_state is None:
         return None
     response = (ctx.input_responses or {}).get(KEY)
-    sample = workspace.withheld.take(ctx.request_state)
+    sample = await off_loop(workspace.withheld.take, ctx.request_state)
     if not isinstance(response, ElicitResult) or response.action == "cancel":
-        return _pending(workspace, sample)
+        return await _pending(workspace, sample)
     release = response.action == "accept" and (response.content or {}).get(KEY) is True
     return _released(workspace, sample) if release else DiscardedResult(sample_id=sample.sample_id)
 
@@ -93,12 +101,12 @@ async def _asked(workspace: Workspace, ctx: Context[Any, Any], sample: Sample) -
         try:
             answer = await ctx.elicit(_question(sample), Decision)
         except (MCPError, ValueError):  # a client that cannot do what it has declared, or answers something else
-            return _pending(workspace, workspace.withheld.take(sample.sample_id))
+            return await _pending(workspace, await off_loop(workspace.withheld.take, sample.sample_id))
         if answer.action != "cancel":
-            workspace.withheld.take(sample.sample_id)
+            await off_loop(workspace.withheld.take, sample.sample_id)
             release = answer.action == "accept" and answer.data.release
             return _released(workspace, sample) if release else DiscardedResult(sample_id=sample.sample_id)
-    return _pending(workspace, workspace.withheld.take(sample.sample_id))
+    return await _pending(workspace, await off_loop(workspace.withheld.take, sample.sample_id))
 
 
 def _can_ask(ctx: Context[Any, Any]) -> bool:
@@ -107,12 +115,12 @@ def _can_ask(ctx: Context[Any, Any]) -> bool:
     return in_task.get() is None and elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
 
-def _pending(workspace: Workspace, sample: Sample) -> PendingResult:
+async def _pending(workspace: Workspace, sample: Sample) -> PendingResult:
     settings = workspace.settings
-    chosen = "inference" in settings.toolsets or "approve_sample" in settings.tools
+    chosen = not {"all", "inference"}.isdisjoint(settings.toolsets) or "approve_sample" in settings.tools
     if settings.read_only or ((settings.toolsets or settings.tools) and not chosen):
         raise SafetyGateError(f"the output was withheld: {'; '.join(sample.reasons)}. Or call with safety='warn' to see it")
-    workspace.withheld.hold(sample)
+    await off_loop(workspace.withheld.hold, sample)
     return PendingResult(
         sample_id=sample.sample_id,
         reasons=list(sample.reasons),
@@ -145,7 +153,7 @@ def safety_tools(workspace: Workspace) -> list[ToolSpec]:
         approve: Annotated[bool, Field(description="false: it is discarded.")],
     ) -> Result:
         """Release or discard an output that safety='strict' withheld. Ask the user first."""
-        sample = workspace.withheld.take(sample_id)
+        sample = await off_loop(workspace.withheld.take, sample_id)
         return _released(workspace, sample) if approve else DiscardedResult(sample_id=sample_id)
 
     async def calibrate_floors(

@@ -60,16 +60,19 @@ class _Teller:
         await self._context.report_progress(value, 1.0, None if bits is None else f"step {view.step}, {bits:.3f} bits per byte")
 
 
-async def wait_for(workspace: Workspace, job_id: str, seconds: float, context: Context[Any, Any], *, owner: bool) -> JobView:
-    """Wait for a job, telling progress; how it stands then. `owner`: cancelling this call cancels the job.
+async def wait_for(
+    workspace: Workspace, job_id: str, seconds: float, context: Context[Any, Any], *, owner: bool, elsewhere: bool = True
+) -> JobView:
+    """Wait for a job, telling progress; how it stands then. `owner`: cancelling this call cancels the job. `elsewhere`: other
+    servers know the job too, so this ends when this server is about to go.
 
     Inside a task, where no request waits, it lasts until the job is over.
     """
     announce = in_task.get()
     if announce is not None:
-        seconds = math.inf
+        seconds, elsewhere = math.inf, False
         job = workspace.runner.job(job_id)
-        if owner and job is not None and job.recorded:
+        if owner and (job is None or job.recorded):  # None: of another server, known by its record
             announce(job_id)
     teller = _Teller(context)
     deadline = time.monotonic() + seconds
@@ -77,7 +80,7 @@ async def wait_for(workspace: Workspace, job_id: str, seconds: float, context: C
         try:
             view = await off_loop(workspace.job, job_id)
             await teller.tell(view)
-            while not view.over and (left := deadline - time.monotonic()) > 0:
+            while not view.over and (left := deadline - time.monotonic()) > 0 and not (elsewhere and workspace.leaving):
                 await watch.next(min(left, HEARTBEAT_S))
                 view = workspace.job(job_id)
                 await teller.tell(view)
@@ -91,11 +94,11 @@ async def wait_for(workspace: Workspace, job_id: str, seconds: float, context: C
 async def answer(workspace: Workspace, job: Job, context: Context[Any, Any]) -> Any:
     """What came of short work, waited for; a job that outlasts the longest wait is cancelled with an error that says so."""
     seconds = workspace.settings.max_wait_s
-    view = await wait_for(workspace, job.job_id, seconds, context, owner=True)
+    view = await wait_for(workspace, job.job_id, seconds, context, owner=True, elsewhere=False)
     if not view.over:
         cancel(workspace, job.job_id)
         # It may be past its last safe point: then it ends as asked, and must not be called refused.
-        view = await wait_for(workspace, job.job_id, STOP_WAIT_S, context, owner=False)
+        view = await wait_for(workspace, job.job_id, STOP_WAIT_S, context, owner=False, elsewhere=False)
         if view.status != "completed":
             raise BitLMError(
                 f"{job.kind} was stopped after {seconds:g} s at {view.progress:.0%}: ask for less, "

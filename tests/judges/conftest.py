@@ -16,7 +16,7 @@ import pytest
 from dummy_process import ENV, START_S, until
 
 HERE = Path(__file__).parent
-PYTHON_JUDGES = ["test_fastmcp.py", "test_lighthouse.py"]
+PYTHON_JUDGES = ["test_fastmcp.py", "test_lighthouse.py", "test_registry.py"]
 collect_ignore: list[str] = []
 
 

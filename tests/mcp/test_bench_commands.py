@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import functools
 import importlib
 import inspect
@@ -86,7 +87,10 @@ def test_learn_tells_what_was_learned_and_what_a_peer_learned(tmp_path: Path, te
     promised = {"bpb_static", "bpb_online", "cpu_seconds", "bytes_seen", "seconds_to_2739"}
     own = set(bitlm_core.LearnReport.__dataclass_fields__)
     peer = {"peer_bpb", "peer_steps", "peer_bytes_seen", "peer_cpu_seconds", "peer_num_parameters"}
-    assert promised <= own and report.keys() == own | peer
+    others = {"bpb_gzip", "bpb_bzip2", "bpb_xz"}
+    assert promised <= own and report.keys() == own | others | peer
+    rest = text[:2_000][1_800:]
+    assert report["bpb_bzip2"] == round(8 * (len(bz2.compress(text[:2_000])) - len(bz2.compress(text[:1_800]))) / len(rest), 4)
     assert 0 < report["bpb_static"] < 8.5 and 0 < report["peer_bpb"] < 8
 
 

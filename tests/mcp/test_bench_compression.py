@@ -33,13 +33,16 @@ def file(tmp_path: Path) -> Path:
 
 def test_files(file: Path) -> None:
     found = last_line("compress", file, "--no-peers")
-    assert list(found) == ["files", "geometric_mean_bpb", "machine"]
-    assert list(found["files"]["lines"]) == ["bpb", "seconds", "decode_seconds", "peak_bytes"]
+    assert list(found) == ["files", "geometric_mean_bpb", "peers", "machine"] and found["peers"] == {}
+    assert list(found["files"]["lines"]) == ["num_bytes", "bpb", "seconds", "decode_seconds", "peak_bytes"]
     assert found["geometric_mean_bpb"] == found["files"]["lines"]["bpb"] < 3
     (file.parent / "other").mkdir()
     twin = file.parent / "other" / "lines"
     twin.write_bytes(LINES[:600])
-    assert list(last_line("compress", file, twin, "--json")["files"]) == [str(file), str(twin)]
+    both = last_line("compress", file, twin, "--json")
+    assert list(both["files"]) == list(both["peers"]["xz"]["files"]) == [str(file), str(twin)]
+    larger, smaller = both["peers"]["xz"]["files"].values()
+    assert larger < both["peers"]["xz"]["geometric_mean_bpb"] < smaller
     assert "gzip" in invoked("compress", twin).stdout
 
 

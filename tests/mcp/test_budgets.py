@@ -80,7 +80,8 @@ def withheld(made: Server) -> str:
     names = ("k", "c", "s", "transition_rate", "symbiosis_kl", "composite", "valid_groups")
     looks = GeneratedTelemetry(**dict.fromkeys(names, 0.00012345), parity_failures=0)
     outcome = GenerationOutcome(data=b"\0" * 64, bits_per_byte=0.00012345, verdict=verdict, telemetry=looks, step=1_000_000)
-    sample = Sample(NAMES[0], outcome, GateState(num_judged=10, triggered=True, averages={}, reasons=reasons), reasons)
+    gate = GateState(num_judged=10, triggered=True, averages={}, reasons=reasons)
+    sample = Sample(model_id=NAMES[0], found=outcome, gate=gate, reasons=reasons)
     made.workspace.withheld.hold(sample)
     return sample.sample_id
 

@@ -41,8 +41,8 @@ def test_open_pages_are_told_that_the_server_goes(monkeypatch: pytest.MonkeyPatc
     given: dict[str, Any] = {}
     monkeypatch.setattr(cli, "run_http", lambda app, settings, **hooks: given.update(hooks))
     cli._serve_http(ServerSettings(state_dir=tmp_path))
-    live = given["on_leave"].__self__
-    assert isinstance(live, Live) and not live._stopping
+    told: list[Live] = []
+    monkeypatch.setattr(Live, "stop", lambda live: told.append(live))
     given["on_leave"]()
-    assert live._stopping
+    assert len(told) == 1
     given["on_stop"]()

@@ -64,7 +64,7 @@ def snapshot() -> Snapshot:
         jobs={"job-1": JobView("job-1", "train_step", "main", "running", 0.5, 5, 10, math.inf, 3.0, 1.0, None, None)},
         datasets={"text": DatasetView("text", 10, 9, 1, "ab" * 32, "text")},
         checkpoints={"best": CheckpointView("best", 5, 100, "cd" * 32, "2026-01-01T00:00:00+00:00", "main", False)},
-        servers=(ServerProcess("ab", 7, "here", 1.0, True, (Writing("main", "a change of it", 2.0),)),),
+        servers=(ServerProcess("ab", 7, "here", 1.0, True, (Writing("main", "train_step", 2.0, "job-1"),)),),
         calls=(Call(3.0, "test over stdio", "infer", None, 1.5, "error", "why"),),
     )
 
@@ -105,7 +105,9 @@ def test_status_is_the_summary_and_more(client: TestClient) -> None:
     expected["models"][0]["marks"] = [{"step": 20, "kind": "drift", "text": "k drifted"}]
     expected["models"][1]["marks"] = []
     server = {"server_id": "ab", "pid": 7, "host": "here", "started": 1.0, "here": True}
-    expected["servers"] = [server | {"writes": [{"model_id": "main", "purpose": "a change of it", "since": 2.0}]}]
+    expected["servers"] = [
+        server | {"writes": [{"model_id": "main", "purpose": "train_step", "since": 2.0, "job_id": "job-1"}]}
+    ]
     call = {"at": 3.0, "client": "test over stdio", "tool": "infer", "model_id": None, "duration_ms": 1.5}
     expected["calls"] = [call | {"outcome": "error", "message": "why"}]
     assert body == expected
@@ -123,7 +125,7 @@ def test_status_without_change_costs_nothing(client: TestClient, workspace: Work
 
 def test_another_process_has_other_tags(workspace: Workspace, tmp_path: Path) -> None:
     """A page that outlives the server must not be told 304 by the next one, whose versions begin anew."""
-    with server(tmp_path) as other:
+    with server(tmp_path / "other") as other:
         other.workspace.snapshot = workspace.snapshot
         tags = [client_of(one).get("/api/status").headers["etag"] for one in (workspace, other.workspace)]
     assert tags[0] != tags[1] and all(tag.endswith('-7"') for tag in tags)

@@ -143,9 +143,9 @@ def test_a_history_of_before_there_was_more_to_tell_is_kept(path: Path, monkeypa
         transaction.execute("INSERT INTO models VALUES ('m', '', 1, '{}', 0)")
         transaction.execute("INSERT INTO history VALUES ('m', 1, 2.0, 3.0, NULL, 1.0, 0.001, NULL, NULL, NULL)")
     monkeypatch.undo()
-    points, _ = Records(Database(path)).history("m")
+    points = Records(Database(path)).curves.points("m")
     assert points == (HistoryPoint(1, 2.0, 3.0, None, 1.0, 0.001, None, None, None),)
-    assert Records(Database(path)).marks("gate") == {}
+    assert Records(Database(path)).curves.marks("gate") == {}
 
 
 def test_the_gate_marks_models_that_there_are_and_the_latest_stay(path: Path) -> None:
@@ -153,14 +153,15 @@ def test_the_gate_marks_models_that_there_are_and_the_latest_stay(path: Path) ->
     with records.transaction() as transaction:
         transaction.execute("INSERT INTO models VALUES ('m', '', 1, '{}', 0)")
     marks = [("m" if number % 2 else "gone", Mark(number, "gate", f"text {number}")) for number in range(8)]
-    records.mark_gate(marks, keep=3)
-    assert records.marks("gate") == {"m": [marks[number][1] for number in (3, 5, 7)]}
+    records.curves.mark_gate(marks, keep=3)
+    assert records.curves.marks("gate") == {"m": [marks[number][1] for number in (3, 5, 7)]}
     facts = ModelRow("m", "another state", {"step": 9})
     drift = [Mark(8, "drift", "moved"), Mark(1, "gate", "of another time")]
     for afresh, gate in ((False, [3, 5, 7]), (True, [1])):
         with records.transaction() as transaction:
             records.save_model(transaction, facts, (), (), drift, afresh=afresh)
-        assert records.marks("drift") == {"m": drift[:1]} and [mark.step for mark in records.marks("gate")["m"]] == gate
+        assert records.curves.marks("drift") == {"m": drift[:1]}
+        assert [mark.step for mark in records.curves.marks("gate")["m"]] == gate
 
 
 def test_an_upgrade_that_fails_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,23 +1,16 @@
-"""`bitlm doctor` and `bitlm config`: what is well is called well, what is damaged is named, and nothing is touched."""
+"""`bitlm doctor`: what is well is called well, what is damaged is named, and nothing is touched."""
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
-import subprocess
-import sys
-import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from dummy_process import ENV
 
 from bitlm_mcp import doctor
 from bitlm_mcp.doctor import Finding, examine, examine_state
-from bitlm_mcp.host_config import Host, Launch, snippet_for
 from bitlm_mcp.operations.models import save
 from tests.mcp.command_line import invoked
 from tests.mcp.workspaces import server
@@ -73,42 +66,3 @@ def test_an_empty_place_is_well(tmp_path: Path) -> None:
     found = {finding.what: finding for finding in examine_state(tmp_path / "not" / "yet")}
     assert all(finding.good for finding in found.values()) and "not made yet" in found["state directory"].found
     assert not (tmp_path / "not").exists()
-
-
-LAUNCH = Launch("/opt/bit lm/bin/bitlm", ("serve", "--state-dir", '/data/"x"'), "1.2.3")
-
-
-@pytest.mark.parametrize("host", get_args(Host))
-def test_every_host_gets_a_snippet_that_it_can_read(host: Host) -> None:
-    snippet = snippet_for(host, LAUNCH)
-    assert snippet.where
-    if snippet.text.startswith("{"):
-        printed = json.loads(snippet.text)
-        started = printed["server"]["mcp_config"] if host == "mcpb" else next(iter(printed.values()))["bitlm"]
-        found = started["command"], tuple(started["args"])
-    elif snippet.text.startswith("["):
-        entry = tomllib.loads(snippet.text)["mcp_servers"]["bitlm"]
-        found = entry["command"], tuple(entry["args"])
-    else:
-        words = shlex.split(snippet.text)
-        start = words.index(LAUNCH.program)
-        found = words[start], tuple(words[start + 1 :])
-    assert found == (LAUNCH.program, LAUNCH.arguments)
-
-
-def test_the_command_prints_the_snippet_alone(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "bitlm_mcp",
-        "config",
-        "cursor",
-        "--state-dir",
-        str(tmp_path),
-        "--allow-dir",
-        str(tmp_path),
-    ]
-    ended = subprocess.run(command, env=ENV, capture_output=True, text=True, check=True)
-    started = json.loads(ended.stdout)["mcpServers"]["bitlm"]
-    assert started["args"] == ["serve", "--state-dir", str(tmp_path), "--allow-dir", str(tmp_path)]
-    assert "mcp.json" in ended.stderr

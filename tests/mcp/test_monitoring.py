@@ -84,7 +84,7 @@ def test_readiness_follows_the_workspace(made: Server) -> None:
     made.close()
     response = client.get("/ready")
     assert (response.status_code, response.json()) == (503, {"status": "stopping"})
-    made.workspace.closing = False  # as if the directory had gone away under a server that lives
+    made.workspace.closing = made.workspace.leaving = False  # as if the directory had gone away under a server that lives
     response = client.get("/ready")
     assert response.status_code == 503 and "cannot be read" in response.json()["status"]
     made.workspace.closing = True

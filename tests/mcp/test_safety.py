@@ -17,6 +17,7 @@ from bitlm_mcp import safety
 from bitlm_mcp.assembly import all_tools
 from bitlm_mcp.call_gate import CallLog
 from bitlm_mcp.compute.answers import AttemptMade, GeneratedTelemetry, GenerationOutcome
+from bitlm_mcp.database import Database
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.housekeeping import Housekeeper
 from bitlm_mcp.safety import Sample, Sessions, Withheld
@@ -161,18 +162,21 @@ async def test_calibrating_is_a_job_whose_floors_stay_with_the_model(tmp_path: P
     with_floors.close()
 
 
-def test_withheld_outputs_are_few_and_do_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_withheld_outputs_are_few_and_do_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(safety.time, "monotonic", lambda: now)
+    monkeypatch.setattr(safety.time, "time", lambda: now)
     monkeypatch.setattr(safety, "MAX_WITHHELD", 3)
-    withheld, state = Withheld(), GateState(num_judged=1, triggered=False, averages={}, reasons=())
-    samples = [Sample("m", outcome(), state, ("why",), since=now) for _ in range(4)]
+    withheld, state = (
+        Withheld(Database(tmp_path / "bitlm.db")),
+        GateState(num_judged=1, triggered=False, averages={}, reasons=()),
+    )
+    samples = [Sample(model_id="m", found=outcome(), gate=state, reasons=("why",)) for _ in range(4)]
     for sample in samples:
         withheld.hold(sample)
     assert len(withheld) == 3 and len({sample.sample_id for sample in samples}) == 4
     with pytest.raises(UnknownHandleError, match="no withheld sample"):
         withheld.take(samples[0].sample_id)
-    assert withheld.take(samples[1].sample_id) is samples[1]
+    assert withheld.take(samples[1].sample_id) == samples[1]
     now += safety.WITHHELD_S + 1
     with pytest.raises(UnknownHandleError, match="call infer again"):
         withheld.take(samples[2].sample_id)

@@ -115,3 +115,9 @@ def test_a_state_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     found = CliRunner().invoke(cli.app, ["serve", "--http", "--port", "0", "--state-dir", str(tmp_path / "file" / "state")])
     assert found.exit_code == 1 and "could not be opened" in found.stderr and "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("proxy", ["proxy.example", "10.0.0.0/33", "*", ""])
+def test_only_addresses_and_networks_are_proxies(tmp_path: Path, proxy: str) -> None:
+    with pytest.raises(ValidationError, match="no address or network: write 10"):
+        ServerSettings(state_dir=tmp_path, trusted_proxies=("10.0.0.5", "fd00::/8", proxy))

@@ -7,7 +7,10 @@ around it is tested beside `compute` with a dummy in its place, and what a worke
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,12 +104,12 @@ async def test_two_processes_learn_what_one_does(made: Server) -> None:
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp", "pipeline"])
 def test_a_lost_worker_costs_nothing_but_time(tmp_path: Path, parallel: Any) -> None:
     sharing = Sharing(2, parallel=parallel)
-    with server(tmp_path / "whole", autosave_s=1e9) as whole:
+    with server(tmp_path / "whole", autosave_s=86_400) as whole:
         whole.data()
         whole.create(mixing=True, num_layers=2)
         assert whole.ended(whole.train(steps=16, sharing=sharing).job_id, START_S).status == "completed"
         expected, losses = tensors(whole), [point.loss for point in whole.workspace.model("m").history]
-    with server(tmp_path / "lossy", shards_every_s=1e-9, autosave_s=1e9) as lossy:
+    with server(tmp_path / "lossy", shards_every_s=1e-9, autosave_s=86_400) as lossy:
         lossy.data()
         lossy.create(mixing=True, num_layers=2)
         job = lossy.train(steps=16, sharing=sharing)
@@ -140,7 +143,8 @@ def test_a_stopped_training_is_saved_and_goes_on_in_one_process_or_two(tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_workers_do_not_outlive_a_killed_server(tmp_path: Path) -> None:
+def test_workers_do_not_outlive_a_killed_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.faults.victims.ANSWER_S", START_S)
     state = tmp_path / "state"
     with victim(state, toolsets="all") as dying:
         dying.call("init_model", model_id="m", context_mixing=False, preset="tiny", d_model=32, nhead=1, max_seq_len=64)
@@ -155,3 +159,20 @@ def test_workers_do_not_outlive_a_killed_server(tmp_path: Path) -> None:
         living.call("train_step", resume_job=job["job_id"], wait_s=0)
         living.until("wait_job", lambda told: told.get("step"), job_id=job["job_id"], wait_s=1)
         assert living.call("cancel_job", job_id=job["job_id"])["status"] in ("cancelled", "running")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_machines_meet_where_the_operator_said(tmp_path: Path) -> None:
+    """Both of them here: the job tells what is to be run on the other one."""
+    with server(tmp_path / "state", rdzv_endpoint="localhost:29518") as made:
+        made.data()
+        made.create()
+        job = made.train(steps=3, sharing=Sharing(1, nodes=2))
+        wait_until(lambda: made.workspace.job(job.job_id).status == "running", "it waits for the other one")
+        program = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        line = f"env {(job.result or {})['on_the_other_nodes']}"
+        wait_until((made.workspace.job_files.run_folder(job.job_id) / "command.json").exists, "the run is laid out")
+        other = subprocess.Popen(shlex.split(line), env=os.environ | {"PATH": program})
+        assert made.ended(job.job_id, START_S).status == "completed" and other.wait(60) == 0
+        assert made.workspace.model("m").step == 3

@@ -12,18 +12,21 @@ from typing import Any
 import pytest
 import torch
 
-from bitlm_core import Engine, TrainingPlan, read_file, write_file
-from bitlm_mcp.compute import launch
+from bitlm_core import Engine, TrainingConfig, TrainingPlan, read_file, write_file
+from bitlm_mcp.compute import commands, launch
 from bitlm_mcp.compute.answers import Written
 from bitlm_mcp.compute.engines import Entry
 from bitlm_mcp.compute.events import Ended, Event, Progress
+from bitlm_mcp.compute.messages import DataPart, ModelRef
+from bitlm_mcp.compute.processes import Processes
 from bitlm_mcp.compute.training import write_state
-from bitlm_mcp.options import Torchrun, torchrun_of
+from bitlm_mcp.options import started_by_torchrun
+from bitlm_mcp.shared_training import taken_part
 from tests.mcp.command_line import invoked, refused
 from tests.mcp.workspaces import TEXT, config
 
 DUMMY = Path(__file__).parent / "fixtures" / "dummy_torchrun.py"
-TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "TORCHELASTIC_RESTART_COUNT": "0"}
+TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "t"}
 
 
 @pytest.fixture
@@ -76,11 +79,6 @@ def test_processes_that_are_lost_end_with_one_line(
     assert {path.name for path in tmp_path.iterdir()} == {"text", "model"}
 
 
-def test_what_torchrun_tells_is_read_from_the_environment(file: Path, model: Path, tmp_path: Path) -> None:
-    told = {"RANK": "3", "WORLD_SIZE": "16", "TORCHELASTIC_RESTART_COUNT": "1", "HOME": "/"}
-    assert torchrun_of(told) == Torchrun(3, 16, 1) and torchrun_of({"RANK": "3", "WORLD_SIZE": "16"}) is None
-
-
 def test_a_process_that_torchrun_has_started_takes_part(
     file: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,8 +86,48 @@ def test_a_process_that_torchrun_has_started_takes_part(
         monkeypatch.setenv(name, value)
     asked = ("train", file, "--model", model, "--steps", 3, "--out", tmp_path / "o")
     assert "torchrun has started 2 processes already" in refused(*asked, "--nproc", 2)
+    assert started_by_torchrun(TORCHRUN) == 1 and started_by_torchrun({"WORLD_SIZE": "2"}) is None
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert json.loads(invoked(*asked, "--json").stdout)["step"] == 3
+
+
+def test_the_one_that_leads_goes_on_where_others_were_lost(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (TORCHRUN | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}).items():
+        monkeypatch.setenv(name, value)
+    processes = Processes(nproc=1, folder=tmp_path / "run", device="cpu", shards_every_s=1e-9)
+    data = DataPart(path=file, start=0, end=len(TEXT), digest="text")
+    command = commands.Train(
+        model=ModelRef(model_id="m", incarnation=0, state=file),
+        job_id="",
+        data=data,
+        plan=TrainingPlan(steps=4),
+        training=TrainingConfig(batch_size=2),
+        autosave_s=1e9,
+        save_to=tmp_path,
+        processes=processes,
+    )
+
+    def lost(progress: Progress) -> None:
+        if progress.steps_done == 3:
+            raise RuntimeError("connection lost")
+
+    shares: list[float] = []
+    with pytest.raises(RuntimeError, match="connection lost"):
+        taken_part(Entry(Engine(config()), 0), command, processes, lost)
+    made = taken_part(Entry(Engine(config()), 0), command, processes, lambda progress: shares.append(progress.share))
+    assert made is not None and made.entry.engine.step == 4 and shares[0] == 0.5 and not (tmp_path / "run").exists()
+    assert [point.step for point in made.entry.history.points] == [1, 2, 3, 4]
+    other = command.model_copy(update={"plan": TrainingPlan(steps=1)})
+    fresh = taken_part(Entry(Engine(config()), 0), other, processes, lambda _: None)
+    assert fresh is not None and fresh.entry.engine.step == 1 and fresh.entry.history.alerts == ()
+    stop = processes.run.stop
+    stopped = taken_part(
+        Entry(Engine(config()), 0), command, processes, lambda progress: progress.steps_done == 2 and stop.touch()
+    )
+    assert stopped is not None and stopped.saved.facts.step == 2 and not (tmp_path / "run").exists()
+    assert {path.name for path in tmp_path.glob(".saving-*")} == {each.saved.path.name for each in (made, fresh, stopped)}
 
 
 @pytest.mark.slow

@@ -60,10 +60,10 @@ class Server:
         key: str | None = None,
         source: Source = Source(dataset_id="data"),  # noqa: B008 - frozen
         sharing: Sharing | None = None,
+        training: TrainingConfig = TrainingConfig(batch_size=2, telemetry_every=2),  # noqa: B008 - frozen
         **plan_fields: Any,
     ) -> JobView:
         plan = TrainingPlan(steps=steps, seconds=seconds, **plan_fields)
-        training = TrainingConfig(batch_size=2, telemetry_every=2)
         return train(self.workspace, model_id, source, plan, training, queue=queue, idempotency_key=key, sharing=sharing)
 
     def trained(self, model_id: str = "m", *, steps: int, **fields: Any) -> JobView:

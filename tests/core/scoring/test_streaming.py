@@ -9,7 +9,7 @@ from bitlm_core.mixing.config import MixingConfig
 from bitlm_core.mixing.mixer import ContextMixer
 from bitlm_core.scoring.anomaly import Reference
 from bitlm_core.scoring.records import Costs
-from bitlm_core.scoring.streaming import MEMORY_RECORDS, WARM_UP_RECORDS, Gate, Streaming
+from bitlm_core.scoring.streaming import MEMORY_RECORDS, WARM_UP_RECORDS, Gate, Judged, Streaming
 from bitlm_core.scoring.surprise import byte_surprise
 
 
@@ -27,14 +27,12 @@ def costs(mixer: ContextMixer, records: list[bytes], *, learn: bool) -> Costs:
     return Costs.of(rows)
 
 
-def streaming(records: list[bytes]) -> Streaming:
+def streaming(records: list[bytes]) -> list[Judged]:
     mixer = ContextMixer(MixingConfig(memory_mib=8))
     known = costs(mixer, lines(300, 1), learn=True)
     reference = Reference.of(costs(mixer, lines(60, 2), learn=False))
     stream = Streaming(mixer, reference, reference.peaks(known)[150:])
-    for record in records:
-        stream.read([(np.frombuffer(record, np.uint8), None)])
-    return stream
+    return [stream.read([(np.frombuffer(record, np.uint8), None)]) for record in records]
 
 
 def test_nothing_is_learned_before_enough_is_known() -> None:
@@ -61,10 +59,10 @@ def test_the_gate_forgets_and_is_not_widened_by_a_burst() -> None:
 def test_a_burst_of_odd_records_stays_odd() -> None:
     odd = [b"alpha job 12 KILLED by signal 9\n"] * 20
     stream = streaming([*lines(40, 3), *odd, *lines(20, 4)])
-    found = stream.statistics
+    found = np.array([judged.statistic for judged in stream])
     assert found[40:60].min() > np.concatenate([found[:40], found[60:]]).max()
     assert found[59] > 0.9 * found[40]
-    assert 40 <= stream.num_learned <= 60
+    assert 40 <= sum(judged.learned for judged in stream) <= 60
 
 
 def test_drift_is_learned_where_a_frozen_model_never_would() -> None:
@@ -72,7 +70,7 @@ def test_drift_is_learned_where_a_frozen_model_never_would() -> None:
     mixer = ContextMixer(MixingConfig(memory_mib=8))
     reference = Reference.of(costs(mixer, lines(60, 2), learn=False))
     stream = Streaming(mixer, reference)
-    cost = [float(stream.read([(np.frombuffer(record, np.uint8), None)]).mean()) for record in drifted]
+    cost = [float(stream.read([(np.frombuffer(record, np.uint8), None)]).surprise.mean()) for record in drifted]
     assert cost[WARM_UP_RECORDS - 2] == pytest.approx(cost[0], abs=1.0) and max(cost[-20:]) < 0.5 * cost[0]
     assert stream.num_learned > 60
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bitlm_core import ConfigError, Engine, ModelStateError, TrainingPlan
+from bitlm_core import ConfigError, Engine, ModelStateError, TrainingConfig, TrainingPlan
 from bitlm_mcp.compute import launch
 from bitlm_mcp.compute.answers import Written
 from bitlm_mcp.compute.engines import Entry
@@ -131,7 +131,8 @@ def test_what_cannot_be_is_refused_before_anything_starts(made: Server, monkeypa
     with pytest.raises(ConfigError, match="give nproc=2 or more"):
         Sharing.of(1, 1, "fsdp")
     assert Sharing.of(1, 1, "ddp") is None and not list(made.workspace.job_files.root.glob("*"))
-    view = made.ended(made.train(steps=1, sharing=Sharing(2 * cores, parallel="pipeline")).job_id)
+    training = TrainingConfig(batch_size=2 * cores)
+    view = made.ended(made.train(steps=1, sharing=Sharing(2 * cores), training=training).job_id)
     assert view.status == "failed" and f"nproc={2 * cores} is more than the {cores} CPU cores" in str(view.error)
     assert made.workspace.model("m").step == 0
 

@@ -1,0 +1,103 @@
+"""What one server tells of its trainings, and others see of them: also where steps are undone, and where nothing is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.leases import Lease, LeaseError
+from bitlm_mcp.operations.reading import saved_state_note
+from bitlm_mcp.snapshot import HistoryPoint, Mark
+from tests.mcp.workspaces import Server, server
+
+
+def point(step: int, loss: float = 2.0) -> HistoryPoint:
+    return HistoryPoint(step, loss, 3.0, None, 1.0, 0.001, None, None, None)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[Server, Server]]:
+    with server(tmp_path / "state") as one, server(tmp_path / "state") as two:
+        one.create("m")
+        yield one, two
+
+
+def learned(one: Server, *points: HistoryPoint, alerts: tuple[str, ...] = (), marks: tuple[Mark, ...] = ()) -> None:
+    for each in points:
+        one.workspace.models.advance("m", each, alerts, marks)
+    one.workspace.models.tell()
+
+
+def seen(two: Server) -> list[tuple[int, float]]:
+    two.workspace.catch_up()
+    return [(each.step, each.loss) for each in two.workspace.model("m").history]
+
+
+def begun(one: Server) -> Lease:
+    lease = one.workspace.leases.acquire("m", "train_step")
+    one.workspace.leases.tell(lease, "train_step", "job-1")
+    return lease
+
+
+def test_a_curve_is_followed_back_and_forth_and_forgotten_where_nothing_was_saved(pair: tuple[Server, Server]) -> None:
+    one, two = pair
+    lease, drift = begun(one), Mark(2, "drift", "k drifted")
+    learned(one, point(1), point(2), alerts=("k drifted",), marks=(drift,))
+    learned(one, point(3), point(4))
+    assert seen(two) == [(1, 2.0), (2, 2.0), (3, 2.0), (4, 2.0)]
+    view = two.workspace.model("m")
+    assert (view.state, view.step, view.job_id, view.marks) == ("training elsewhere", 4, "job-1", (drift, drift))
+    assert set(view.alerts) == {"k drifted"}
+    assert "at step 4 now: this is of its last saved state, step 0" in (saved_state_note(two.workspace, "m") or "")
+    assert saved_state_note(one.workspace, "m") is None
+    # What was undone is gone here too, also where as many steps came again.
+    learned(one, point(3, 1.5))
+    assert seen(two) == [(1, 2.0), (2, 2.0), (3, 1.5)]
+    learned(one, point(2, 1.0), point(3, 1.0), point(4, 1.0))
+    assert seen(two) == [(1, 2.0), (2, 1.0), (3, 1.0), (4, 1.0)]
+    # Who comes later sees the same.
+    with server(two.workspace.settings.state_dir) as three:
+        assert seen(three) == seen(two)
+    one.workspace.leases.release(lease)
+    assert seen(two) == [] and two.workspace.model("m").step == 0 and two.workspace.model("m").state == "idle"
+
+
+def test_what_cannot_be_told_is_told_later(pair: tuple[Server, Server]) -> None:
+    one, two = pair
+    lease = begun(one)
+    learned(one, point(1))
+    with one.workspace.database.write() as transaction:
+        transaction.execute("UPDATE leases SET epoch = epoch + 1")
+    with pytest.raises(LeaseError, match="taken over"):
+        learned(one, point(2))
+    with one.workspace.database.write() as transaction:
+        transaction.execute("UPDATE leases SET epoch = epoch - 1")
+    learned(one, point(3))
+    assert seen(two) == [(1, 2.0), (2, 2.0), (3, 2.0)]
+    one.workspace.leases.release(lease)
+
+
+def test_nothing_is_told_where_nobody_is(tmp_path: Path) -> None:
+    with server(tmp_path / "state") as alone:
+        alone.create("m")
+        lease = begun(alone)
+        alone.workspace.models.advance("m", point(1), ())
+        alone.tick()
+        assert alone.workspace.records.curves.points("m") == ()
+        with server(tmp_path / "state") as other:
+            alone.tick()
+            alone.tick()
+            assert seen(other) == [(1, 2.0)]
+        alone.workspace.leases.release(lease)
+
+
+def test_a_server_that_was_called_first_finds_what_another_has_done(pair: tuple[Server, Server]) -> None:
+    one, two = pair
+    one.create("n")
+    with pytest.raises(UnknownHandleError):
+        two.workspace.model("n")
+    two.workspace.catch_up()
+    assert two.workspace.model("n").step == 0

@@ -1,7 +1,7 @@
 """One optimizer step at a time: forward, backward, clip, update.
 
 Everything random in a step (dropout, masks) is drawn from a generator seeded by (seed, step, part of the batch), so no random
-state needs to be saved for a run to resume exactly, and so many parts of a batch are the same whoever computes them: `distributed`.
+state needs to be saved for a run to resume exactly, and a part of a batch is the same whoever computes it (`distributed`).
 """
 
 from __future__ import annotations

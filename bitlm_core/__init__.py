@@ -10,6 +10,7 @@
     scoring, training       bits per byte, and what is odd; how a network learns
     compression             data coded small, and given back exactly
     checkpoint, engine      models on disk; one model with all that belongs to it
+    hub                     checkpoints pushed to a hub of models, and pulled from it
     transform               models made of models: grown, distilled, quantised
     ahead                   kernels compiled before they are needed
 

@@ -89,6 +89,9 @@ from .errors import (
     CodecError,
     ConfigError,
     ContainerError,
+    HubConflictError,
+    HubError,
+    HubRepositoryError,
     ModelStateError,
     ParityError,
     ResourceLimitError,
@@ -103,6 +106,10 @@ from .generation.long_context import LongInference, WindowSummary
 from .generation.many import generate_many
 from .generation.sampling import SamplingConfig
 from .generation.template import Template
+from .hub.connection import Hub
+from .hub.names import HUB_ENDPOINT, check_fetch, check_push
+from .hub.pull import Fetched, fetch_checkpoint
+from .hub.push import Pushed, push_checkpoint
 from .learning import StepReport
 from .mixing.config import MixingConfig
 from .mixing.mixer import ContextMixer
@@ -161,6 +168,7 @@ from .transform.students import (
 )
 
 __all__ = [
+    "HUB_ENDPOINT",
     "KINDS",
     "MARGIN_BITS",
     "NAME_PATTERN",
@@ -207,6 +215,7 @@ __all__ = [
     "EntropyModel",
     "Excerpt",
     "Feed",
+    "Fetched",
     "FileFigures",
     "Filling",
     "FillingState",
@@ -221,6 +230,10 @@ __all__ = [
     "GrowthEvent",
     "GrowthReport",
     "GrowthTrial",
+    "Hub",
+    "HubConflictError",
+    "HubError",
+    "HubRepositoryError",
     "Int8Report",
     "Judged",
     "LabelledForm",
@@ -244,6 +257,7 @@ __all__ = [
     "ProgressiveConfig",
     "ProgressiveReport",
     "ProgressiveTrial",
+    "Pushed",
     "QuantizeReport",
     "RecordScore",
     "Repair",
@@ -291,7 +305,9 @@ __all__ = [
     "cells_of",
     "change_within",
     "check_ending",
+    "check_fetch",
     "check_parallel",
+    "check_push",
     "check_quantization",
     "check_records",
     "check_smaller",
@@ -341,6 +357,7 @@ __all__ = [
     "estimate_small_bytes",
     "excerpt_steps",
     "failed_parity",
+    "fetch_checkpoint",
     "file_figures",
     "file_part",
     "finished",
@@ -383,6 +400,7 @@ __all__ = [
     "patch_statistics",
     "preset_config",
     "progressive_bench_steps",
+    "push_checkpoint",
     "quantize",
     "quantize_bench_steps",
     "quantize_dynamic",

@@ -10,10 +10,13 @@
     ├── SafetyGateError         strict safety refused an output (`verdict`)
     ├── ModelStateError         the call does not fit the state the model is in
     ├── ResourceLimitError      an estimate above a limit, found before allocation (`estimate`, `limit`)
-    └── CheckpointError         a checkpoint that cannot be written or read
-        ├── CheckpointNotFoundError
-        ├── CheckpointCorruptError
-        └── CheckpointVersionError
+    ├── CheckpointError         a checkpoint that cannot be written or read
+    │   ├── CheckpointNotFoundError
+    │   ├── CheckpointCorruptError
+    │   └── CheckpointVersionError
+    └── HubError                a hub of models that cannot be reached, or refuses (`repo`)
+        ├── HubConflictError    somebody else has pushed meanwhile (`expected`, `found`)
+        └── HubRepositoryError  a repository that holds no sound checkpoint of this program
 
 The text of an error is meant for the person or agent who caused it: it ends with what to do next.
 The numbers in it are attributes too, so that callers (and tests) need not parse text.
@@ -107,3 +110,20 @@ class CheckpointCorruptError(CheckpointError):
 
 class CheckpointVersionError(CheckpointError):
     """A checkpoint written by a newer format than this program reads."""
+
+
+class HubError(BitLMError):
+    """A hub of models that cannot be reached, or refuses; `repo`, where it was asked for one."""
+
+    repo: str
+
+
+class HubConflictError(HubError):
+    """The repository is at another commit than the one that a push was to follow: `found` and `expected`."""
+
+    expected: str
+    found: str
+
+
+class HubRepositoryError(HubError):
+    """A repository that holds no sound checkpoint of this program."""

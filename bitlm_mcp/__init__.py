@@ -25,6 +25,7 @@
                     host_config  host_entries  manifest: how hosts start or reach it; bundle_command: brought as an extension
                     score_commands  compression_commands  repair_commands
                     sample_commands  telemetry_commands  train_commands: the same with files
+                    hub_commands: checkpoints to a hub of models and from it
                     patch_commands: a file cut into patches; compile_command: kernels, before they are needed
                     train_targets: where what was trained goes
                     shared_training  worker_command: a training that several processes share

@@ -29,6 +29,7 @@ from bitlm_mcp.tools.compression import compression_tools
 from bitlm_mcp.tools.data import data_tools
 from bitlm_mcp.tools.distilling import distilling_tools
 from bitlm_mcp.tools.growth import growth_tools
+from bitlm_mcp.tools.hub import hub_tools
 from bitlm_mcp.tools.inference import inference_tools
 from bitlm_mcp.tools.models import model_tools
 from bitlm_mcp.tools.patches import patch_tools
@@ -43,6 +44,8 @@ from bitlm_mcp.workspace import Workspace
 TUNING = frozenset({"set_telemetry", "calibrate_floors", "inspect_patches", "scale_model", "distill_model", "quantize_model"})
 """The set `tuning`: for whoever adjusts how models cut, are watched and judged, or makes models of models. It is offered when
 it is asked for, and lists the rare parameters of all tools, so that the list that every host reads stays short."""
+ASKED_FOR = frozenset({"tuning", "hub"})
+"""Sets that are offered when they are asked for. `hub` reaches beyond this machine, so there it binds the page too."""
 
 
 def all_tools(workspace: Workspace) -> list[ToolSpec]:
@@ -65,6 +68,7 @@ def all_tools(workspace: Workspace) -> list[ToolSpec]:
         "compression": compression_tools(workspace),
         "telemetry": [*telemetry_tools(workspace), *patch_tools(workspace)],
         "checkpoints": checkpoint_tools(workspace),
+        "hub": hub_tools(workspace),
     }
     specs = [replace(spec, toolset=name, ui=app_uri(spec.tool_name)) for name, found in sets.items() for spec in found]
     return [replace(spec, toolset="tuning") if spec.tool_name in TUNING else spec for spec in specs]
@@ -80,7 +84,7 @@ def offered_tools(workspace: Workspace) -> list[ToolSpec]:
 
     def offered(spec: ToolSpec) -> bool:
         if not chosen:
-            return spec.toolset != "tuning"
+            return spec.toolset not in ASKED_FOR
         return "all" in settings.toolsets or spec.toolset in settings.toolsets or spec.tool_name in settings.tools
 
     rare = not {"all", "tuning"}.isdisjoint(settings.toolsets)
@@ -92,6 +96,7 @@ def assemble(settings: ServerSettings) -> Assembly:
     """The parts of one server process. Raises DatabaseError when the state directory cannot be used."""
     workspace, calls = Workspace(settings), CallLog()
     everything, tools = all_tools(workspace), offered_tools(workspace)
+    offered = {spec.tool_name for spec in tools}
     monitoring = Monitoring(workspace, [spec.tool_name for spec in everything])
 
     def observed(call: Call) -> None:
@@ -120,7 +125,7 @@ def assemble(settings: ServerSettings) -> Assembly:
         workspace.leave()
         live.stop()
 
-    acts = act_routes(workspace, everything, gate)
+    acts = act_routes(workspace, [spec for spec in everything if spec.toolset != "hub" or spec.tool_name in offered], gate)
     routes = [*dashboard_routes(workspace), *live.routes(), *acts, *monitoring.routes()]
     background = [housekeeper.run, notifications.run, monitoring.watch_loop, tasks.run, live.run]
     return Assembly(server=server, routes=routes, background=background, on_leave=leave, on_stop=stop)

@@ -34,6 +34,7 @@ from bitlm_mcp.doctor import examine
 from bitlm_mcp.errors import PortError
 from bitlm_mcp.host_config import address_of, guide, snippet_for
 from bitlm_mcp.host_entries import Host, Launch
+from bitlm_mcp.hub_commands import pull, push
 from bitlm_mcp.logs import log_to_stderr
 from bitlm_mcp.patch_commands import patches
 from bitlm_mcp.repair_commands import repair
@@ -46,6 +47,9 @@ from bitlm_mcp.train_commands import train
 from bitlm_mcp.transports import claim_stdio, run_http, run_stdio
 from bitlm_mcp.worker_command import worker
 
+REACHING_A_HUB = frozenset({"hub", "all", "push_checkpoint", "pull_checkpoint"})
+"""Sets and tools with which a server needs the settings of a hub, and its token."""
+
 app = typer.Typer(name="bitlm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(bench)
 app.add_typer(telemetry)
@@ -56,6 +60,8 @@ app.command()(repair)
 app.command()(patches)
 app.command()(sample)
 app.command()(train)
+app.command()(push)
+app.command()(pull)
 app.command()(bundle)
 app.command("compile")(compile_kernels)
 app.command(hidden=True)(worker)
@@ -84,7 +90,8 @@ def _settings(**values: object) -> ServerSettings:
     except ValidationError as error:
         lines = []
         for detail in error.errors(include_url=False):
-            option = "--" + str(detail["loc"][0]).replace("_", "-") + ": " if detail["loc"] else ""
+            option = "-".join(str(part) for part in detail["loc"] if isinstance(part, str)).replace("_", "-")
+            option = f"--{option}: " if option else ""
             lines.append(option + detail["msg"].removeprefix("Value error, "))
         _fail("; ".join(lines), 2)
 
@@ -133,6 +140,8 @@ def serve(
     toolsets: options.Toolsets = None,
     tools: options.Tools = None,
     read_only: options.ReadOnly = False,
+    hub_endpoint: options.HubEndpoint = bitlm_core.HUB_ENDPOINT,
+    hub_offline: options.HubOffline = False,
     isolate: options.Isolate = False,
     threads: options.Threads = None,
     device: options.DeviceName = "auto",
@@ -145,15 +154,16 @@ def serve(
     job_ttl_s: options.JobTtl = 7 * 86_400.0,
 ) -> None:
     """Serve one MCP client on stdin and stdout, or with --http any number over the network."""
-    _serve(_serve_settings(locals()), _serve_http if http else _serve_stdio, log_json)
+    settings = _serve_settings(locals())
+    log_to_stderr(as_json=log_json)
+    _serve(settings, _serve_http if http else _serve_stdio)
 
 
-def _serve(settings: ServerSettings, over: Callable[[ServerSettings], None], log_json: bool) -> None:
+def _serve(settings: ServerSettings, serve: Callable[[ServerSettings], None]) -> None:
     # What torch.compile makes is loaded as code, so it belongs where nobody else can write.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.state_dir / "compiled"))
-    log_to_stderr(as_json=log_json)
     try:
-        over(settings)
+        serve(settings)
     except (PortError, DatabaseError, bitlm_core.ConfigError) as error:
         _fail(error.message, 1)
 
@@ -164,15 +174,18 @@ def _serve_settings(given: dict[str, Any]) -> ServerSettings:
     if (issuer is None) != (resource is None):
         _fail("--oauth-issuer and --oauth-resource belong together: give both, or neither", 2)
     oauth = {"issuer": issuer, "resource": resource, "scopes": tuple(given["oauth_scope"] or ())}
+    toolsets, tools = _listed(given["toolsets"]), _listed(given["tools"])
+    hub = {"endpoint": given["hub_endpoint"], "offline": given["hub_offline"], "token": os.environ.get("HF_TOKEN")}
     written = {
         "state_dir": given["state_dir"] or default_state_dir(),
         "allow_dirs": tuple(given["allow_dir"] or _implicit_roots()),
         "allow_hosts": tuple(given["allow_host"] or ()),
         "trusted_proxies": tuple(given["trusted_proxy"] or ()),
         "token": SecretStr(given["token"]) if given["token"] else None,
-        "toolsets": _listed(given["toolsets"]),
-        "tools": _listed(given["tools"]),
+        "toolsets": toolsets,
+        "tools": tools,
         "oauth": oauth if issuer or resource else None,
+        "hub": {} if REACHING_A_HUB.isdisjoint(toolsets + tools) else hub,  # nobody else need care for these variables
     }
     return _settings(**{name: given[name] for name in ServerSettings.model_fields if name in given} | written)
 

@@ -65,7 +65,7 @@ class Housekeeper:
         workspace = self._workspace
         if workspace.database.changed():
             for job_id in workspace.records.to_cancel(workspace.presence.server_id):
-                workspace.runner.compute.stop_task(job_id)
+                workspace.runner.stop(job_id)
             workspace.catch_up()
         else:
             workspace.show_activity()

@@ -13,6 +13,7 @@ from bitlm_core import BitLMError
 from bitlm_mcp.compute.answers import Answer
 from bitlm_mcp.compute.commands import Command, Train
 from bitlm_mcp.compute.events import Progress
+from bitlm_mcp.compute.hub_messages import Transfer
 from bitlm_mcp.compute.messages import Saved
 from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.snapshot import FED, FINAL, HistoryPoint, JobView, Status
@@ -38,21 +39,23 @@ class Job:
 
     recorded: its id was told to a client, so it is in the database. writes: it changes its model, whose lease it has.
     note: what whoever asked for it is to know.
-    on_saved: takes over a state that was saved on the way; on_best, one that is the best so far. on_completed: takes over the
-    answer, and returns the result that everybody may see. All three may raise BitLMError, which fails the job, but for
-    on_best. on_ending: gives back what others may want as soon as they see the end. on_over: tidies up.
+    on_saved: takes over a state that was saved on the way; on_best, one that is the best so far. follow: what of the job an
+    answer leaves to be done yet, as the next command. on_completed: takes over the last answer, and returns the result that
+    everybody may see. All these may raise BitLMError, which fails the job, but for on_best. on_ending: gives back what others
+    may want as soon as they see the end. on_over: tidies up.
     """
 
     kind: str
     model_id: str
     urgency: Urgency
-    command: Command
+    command: Command | Transfer
     job_id: str = field(default_factory=new_job_id)
     recorded: bool = False
     writes: bool = False
     note: str | None = None
     on_saved: Callable[[Saved], None] = _nothing
     on_best: Callable[[Saved], None] = _nothing
+    follow: Callable[[Any], Command | None] = _nothing
     on_completed: Callable[[Any], dict[str, Any] | None] = _nothing
     on_ending: Callable[[], None] = _nothing
     on_over: Callable[[], None] = _nothing

@@ -66,11 +66,20 @@ CallsPerSecond = Annotated[float, typer.Option(help="Tool calls of one client in
 Toolsets = Annotated[
     str | None,
     typer.Option(
-        help=f"Sets of tools to offer, of {','.join(get_args(Toolset))}.", show_default="all but tuning", rich_help_panel=_tools
+        help=f"Sets of tools to offer, of {','.join(get_args(Toolset))}.",
+        show_default="all but tuning and hub",
+        rich_help_panel=_tools,
     ),
 ]
 Tools = Annotated[str | None, typer.Option(help="Tools to offer beside the sets, as name,name.", rich_help_panel=_tools)]
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="Offer only tools that change nothing.", rich_help_panel=_tools)]
+
+HubEndpoint = Annotated[
+    str, typer.Option(envvar="HF_ENDPOINT", help="Hub of models that HF_TOKEN is for.", rich_help_panel=_tools)
+]
+HubOffline = Annotated[
+    bool, typer.Option("--hub-offline", envvar="HF_HUB_OFFLINE", help="Ask nothing of a hub.", rich_help_panel=_tools)
+]
 
 Isolate = Annotated[bool, typer.Option("--isolate", help="Compute in a process of its own.", rich_help_panel=_work)]
 Threads = Annotated[

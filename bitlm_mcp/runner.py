@@ -1,7 +1,7 @@
 """Jobs of this process: handed to the compute side, followed by its events, recorded before anyone sees their end.
 
-submit ─→ Compute ─→ Progress … ─→ a state saved on the way is published
-                 └─→ Ended ─→ what came of it is published ─→ recorded ─→ seen by all
+submit ─→ Compute, Transfers ─→ Progress … ─→ a state saved on the way is published
+                            └─→ Ended ─→ what came of it is published ─→ recorded ─→ seen by all
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from collections.abc import Callable
 
 from bitlm_core import BitLMError, ModelStateError, ResourceLimitError
 from bitlm_mcp.compute.events import Ended, Event, Progress
+from bitlm_mcp.compute.hub_messages import Transfer
 from bitlm_mcp.compute.isolated import ComputeDiedError, IsolatedCompute
 from bitlm_mcp.compute.scheduler import Compute
 from bitlm_mcp.compute.threaded import ThreadedCompute
 from bitlm_mcp.compute.tracing import current_trace
+from bitlm_mcp.compute.transfers import Transfers
 from bitlm_mcp.jobs import Job
 from bitlm_mcp.model_store import ModelStore
 from bitlm_mcp.presence import INTERRUPTED
@@ -28,6 +30,7 @@ log = logging.getLogger("bitlm.jobs")
 MAX_UNFINISHED = 64
 MAX_KEPT = 200
 STOP_TIMEOUT_S = 9.0  # less than the transports wait before they give up
+STOP_TRANSFERS_S = 1.0  # what they have brought is kept or made again
 
 
 class Runner:
@@ -44,6 +47,7 @@ class Runner:
         self._closing = False
         make = IsolatedCompute if settings.isolate else ThreadedCompute
         self.compute: Compute = make(self._happened, settings.threads, settings.device)
+        self.transfers = Transfers(self._happened, settings.hub, settings.state_dir)
 
     def job(self, job_id: str) -> Job | None:
         """The job, if this process runs it or ran it."""
@@ -67,14 +71,27 @@ class Runner:
             self._finish(job, "failed", error)
             raise
         self._published(job)
-        self.compute.submit(job.job_id, job.urgency, job.command.model_copy(update={"trace": current_trace()}))
+        self._begin(job, current_trace())
         return job
+
+    def stop(self, job_id: str) -> None:
+        """End a job of this process at its next safe point."""
+        self.transfers.stop_task(job_id)
+        self.compute.stop_task(job_id)
 
     def close(self) -> None:
         """Stop all jobs at their next safe points; trainings save first."""
         with self._lock:
             self._closing = True
+        self.transfers.close(STOP_TRANSFERS_S)
         self.compute.close(STOP_TIMEOUT_S)
+
+    def _begin(self, job: Job, trace: dict[str, str]) -> None:
+        command = job.command.model_copy(update={"trace": trace})
+        if isinstance(command, Transfer):
+            self.transfers.submit(job.job_id, command)
+        else:
+            self.compute.submit(job.job_id, job.urgency, command)
 
     def _admit(self) -> None:
         if self._closing:
@@ -90,7 +107,7 @@ class Runner:
         for job_id in over[: max(0, len(over) - MAX_KEPT)]:
             del self._jobs[job_id]
 
-    # Events of the compute side, in its thread
+    # Events of the compute side and of transfers, in their threads
 
     def _happened(self, job_id: str, event: Event) -> None:
         job = self._jobs[job_id]
@@ -131,11 +148,15 @@ class Runner:
             status, error = "interrupted", ModelStateError(INTERRUPTED)
         elif status == "completed":
             try:
+                following = job.follow(event.answer)
+                if following is not None:
+                    trace, job.command = job.command.trace, following
+                    return self._begin(job, trace)
                 job.answer = event.answer
                 job.result = job.on_completed(event.answer)
             except BitLMError as refused:
                 status, error = "failed", refused
-        self._finish(job, status, error)
+        return self._finish(job, status, error)
 
     def _lost(self, job: Job, event: Ended) -> Status | None:
         """What a failure has cost beyond its job; another status for the job where one fits better."""

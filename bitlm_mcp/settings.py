@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+import bitlm_core
+from bitlm_core import HUB_ENDPOINT
+
 MIN_TOKEN_LENGTH = 16
 
 
@@ -48,8 +51,39 @@ class OAuthSettings(BaseModel):
         return text
 
 
+class HubSettings(BaseModel):
+    """The hub of models that checkpoints are pushed to and pulled from, and on whose behalf."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    endpoint: Annotated[str, Field(max_length=2048, description="Its address: an https URL.")] = HUB_ENDPOINT
+    offline: Annotated[bool, Field(description="Ask nothing of it.")] = False
+    token: Annotated[SecretStr | None, Field(description="What this server shows it; None: what is public can be read.")] = None
+
+    @field_validator("endpoint")
+    @classmethod
+    def _url(cls, text: str) -> str:
+        if not is_safe_url(text) or any(mark in text for mark in "?#@"):
+            raise ValueError("the hub's address is no https URL without user, query and fragment")
+        return text.rstrip("/")
+
+    @field_validator("token")
+    @classmethod
+    def _sendable(cls, token: SecretStr | None) -> SecretStr | None:
+        """Only what a header can carry, and nothing where the variable is set and empty."""
+        secret = token.get_secret_value().strip() if token else ""
+        if not all("!" <= letter <= "~" for letter in secret):
+            raise ValueError("HF_TOKEN is no token: it may hold printable ASCII characters alone")
+        return SecretStr(secret) if secret else None
+
+    def hub(self) -> bitlm_core.Hub:
+        """The hub itself. Loads the library that speaks with it."""
+        token = self.token.get_secret_value() if self.token else None
+        return bitlm_core.Hub(endpoint=self.endpoint, token=token, offline=self.offline)
+
+
 Device = Literal["auto", "cpu", "cuda"]
-Toolset = Literal["models", "data", "training", "inference", "compression", "telemetry", "checkpoints", "tuning", "all"]
+Toolset = Literal["models", "data", "training", "inference", "compression", "telemetry", "checkpoints", "tuning", "hub", "all"]
 
 
 class ServerSettings(BaseModel):
@@ -66,7 +100,9 @@ class ServerSettings(BaseModel):
         float,
         Field(ge=1, le=600, allow_inf_nan=False, description="Longest time one call may wait for a job, seconds."),
     ] = 45.0
-    toolsets: Annotated[tuple[Toolset, ...], Field(description="Sets of tools that are offered; none: all but tuning.")] = ()
+    toolsets: Annotated[
+        tuple[Toolset, ...], Field(description="Sets of tools that are offered; none: all but tuning and hub.")
+    ] = ()
     tools: Annotated[tuple[str, ...], Field(max_length=64, description="Tools that are offered beside the sets.")] = ()
     read_only: Annotated[bool, Field(description="Offer only tools that change nothing.")] = False
     calls_per_second: Annotated[
@@ -114,6 +150,7 @@ class ServerSettings(BaseModel):
     tls_cert: Annotated[Path | None, Field(description="Certificate chain (PEM) to serve https with.")] = None
     tls_key: Annotated[Path | None, Field(description="Private key (PEM) of the certificate.")] = None
     insecure: Annotated[bool, Field(description="Listen beyond loopback without a token.")] = False
+    hub: Annotated[HubSettings, Field(description="Where checkpoints are pushed to and pulled from.")] = HubSettings()
     dashboard: Annotated[bool, Field(description="Under stdio: serve the dashboard on the next free port.")] = False
 
     @field_validator("state_dir")

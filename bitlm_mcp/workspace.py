@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from bitlm_core import BitLMError, CheckpointInfo, CheckpointStore
 from bitlm_mcp.activity import ServerProcess
+from bitlm_mcp.compute.transfers import sweep
 from bitlm_mcp.data_files import DataFiles
 from bitlm_mcp.database import Database
 from bitlm_mcp.datasets import DatasetStore
@@ -155,6 +156,7 @@ class Workspace:
                     for store in (self.models, self.checkpoints, self.datasets):
                         store.sweep()
                     self.job_files.sweep(self.records.job_ids(transaction))
+                    sweep(self.settings.state_dir)
         except OSError as error:
             log.warning("what earlier servers left behind could not be removed: %s", error)
 

@@ -6,5 +6,6 @@ executor    what each command does: a generator that yields at every safe point
 events      what is told of it on the way, and its answer
 scheduler   who goes first, who is stopped
 threaded    the scheduler in a thread of this process
+transfers   what goes to a hub of models and comes from it (`hub_messages`), beside all that
 isolated    the scheduler in a child process (`child`), whose death costs nobody else anything
 """

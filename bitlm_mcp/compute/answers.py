@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bitlm_core import Verdict
+from bitlm_mcp.compute.hub_messages import Fetched, Pushed
 from bitlm_mcp.compute.levels import SurpriseOutcome
 from bitlm_mcp.compute.messages import MadeBytes, Message, ModelFacts, Recorded, Saved
 
@@ -273,6 +274,6 @@ class Dropped(Message):
 _Learned = Written | Distilled | Calibrated
 _Made = CompressOutcome | DecompressOutcome | RepairOutcome | PatchesOutcome | SurpriseOutcome | Grown | Quantized
 Answer = Annotated[
-    Loaded | _Learned | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Dropped,
+    Loaded | _Learned | ScoreOutcome | GenerationOutcome | FillingOutcome | LongOutcome | _Made | Pushed | Fetched | Dropped,
     Field(discriminator="answer"),
 ]

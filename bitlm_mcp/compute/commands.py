@@ -41,11 +41,12 @@ class Create(Asked):
 
 
 class Load(Asked):
-    """Read a state into memory. Answer: `Loaded`."""
+    """Read a state into memory; keep: to stay there, or only to see that it can be. Answer: `Loaded`."""
 
     kind: Literal["load"] = "load"
     model: ModelRef
     checkpoint: str
+    keep: bool = True
 
 
 class Write(Asked):

@@ -76,9 +76,10 @@ class Executor:
 
     @execute.register
     def _load(self, command: commands.Load) -> Steps:
-        yield Progress(share=0.0)
+        yield Progress(share=0.0 if command.keep else 1.0)  # where it was pulled, that was the way
         entry = self.engines.read(command.model, command.checkpoint, command.trace)
-        self.engines.put(command.model.model_id, entry)
+        if command.keep:
+            self.engines.put(command.model.model_id, entry)
         return answers.Loaded(facts=entry.facts, **record_of(entry.history))
 
     @execute.register

@@ -13,7 +13,8 @@ from bitlm_mcp.tools.job_results import job_call_result
 from bitlm_mcp.workspace import Workspace
 
 _READING = ("score", "infer_long", "compress", "decompress", "repair", "inspect_patches", "show_surprise")
-_JOBS = ("train_step", "scale_model", "distill_model", "quantize_model", "calibrate_floors", *_READING)
+_HUB = ("push_checkpoint", "pull_checkpoint")
+_JOBS = ("train_step", "scale_model", "distill_model", "quantize_model", "calibrate_floors", *_READING, *_HUB)
 POLICIES = {
     **dict.fromkeys(_JOBS, TaskPolicy(quick_s=2.0, makes_job=True)),
     **dict.fromkeys(

@@ -125,7 +125,7 @@ def cancel(workspace: Workspace, job_id: str) -> None:
     """Ask a job to stop at its next safe point, whichever server runs it."""
     view, own = workspace.job(job_id), workspace.runner.job(job_id)
     if own is not None and not own.over:
-        workspace.runner.compute.stop_task(job_id)
+        workspace.runner.stop(job_id)
     elif not view.over:  # one that was this server's own before, too: another one goes on with it
         workspace.records.request_cancel(job_id)
 

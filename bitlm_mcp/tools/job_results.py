@@ -14,6 +14,7 @@ from bitlm_mcp.tools.coding_results import CompressedInput
 from bitlm_mcp.tools.distill_results import DistillResult
 from bitlm_mcp.tools.gate_results import CalibrateResult
 from bitlm_mcp.tools.growth_results import ScaleResult
+from bitlm_mcp.tools.hub_results import HubResult
 from bitlm_mcp.tools.inference_results import (
     CompressResult,
     DecompressResult,
@@ -32,7 +33,7 @@ DRIFTED = (
     "train_step goes on from there; the page, or set_telemetry (offered with --toolsets all), changes what counts as drift"
 )
 _Read = ScoreResult | InferLongResult | CompressResult | DecompressResult | RepairResult | PatchesResult | SurpriseResult
-_Shape = CalibrateResult | ScaleResult | DistillResult | QuantizeResult | _Read
+_Shape = CalibrateResult | ScaleResult | DistillResult | QuantizeResult | HubResult | _Read
 MAX_GROWTHS = 5
 """How many changes of a network that grows an answer tells."""
 _SHAPES: dict[str, type[_Shape]] = {
@@ -47,6 +48,8 @@ _SHAPES: dict[str, type[_Shape]] = {
     "show_surprise": SurpriseResult,
     "scale_model": ScaleResult,
     "quantize_model": QuantizeResult,
+    "push_checkpoint": HubResult,
+    "pull_checkpoint": HubResult,
 }
 
 
@@ -105,6 +108,8 @@ def next_call(view: JobView) -> str | None:
     """The call that usually follows."""
     if not view.over:
         return f"wait_job(job_id={view.job_id!r})"
+    if view.kind == "pull_checkpoint" and view.result:
+        return f"load_checkpoint(name={view.result['name']!r})"
     if view.kind not in ("train_step", "distill_model"):
         return None
     if view.status == "completed":

@@ -26,9 +26,12 @@ class Play(Protocol):
 class Server:
     """A server process over one state directory; it can be stopped, and started again at the same address."""
 
-    def __init__(self, state: Path, *options: str, token: str | None = None, witness: Path | None = None) -> None:
+    def __init__(
+        self, state: Path, *options: str, token: str | None = None, witness: Path | None = None, hub: str | None = None
+    ) -> None:
         self.state, self._options, self._witness, self._port = state, options, witness, "0"
-        self._env = ENV | ({"BITLM_TOKEN": token} if token else {})
+        secrets = {"BITLM_TOKEN": token, "HF_TOKEN": hub}
+        self._env = ENV | {name: secret for name, secret in secrets.items() if secret}
         self._log = state.parent / f"{state.name}-{id(self)}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.address = ""
@@ -64,9 +67,14 @@ class Server:
 
 
 @contextmanager
-def serving(state: Path, *options: str, token: str | None = None, witness: Path | None = None) -> Iterator[Server]:
-    """A server for as long as the block lasts; `witness`: where it writes down its steps, see `watched_server.py`."""
-    server = Server(state, *options, token=token, witness=witness)
+def serving(
+    state: Path, *options: str, token: str | None = None, witness: Path | None = None, hub: str | None = None
+) -> Iterator[Server]:
+    """A server for as long as the block lasts; `witness`: where it writes down its steps, see `watched_server.py`.
+
+    hub: the token that it shows a hub.
+    """
+    server = Server(state, *options, token=token, witness=witness, hub=hub)
     server.start()
     try:
         yield server

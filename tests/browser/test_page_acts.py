@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_hub import TOKEN as HUB_TOKEN
+from fake_hub import fake_hub
 
 from tests.browser.servers import TINY, Play, Server, agent, serving
 
@@ -54,6 +56,18 @@ async def test_who_has_no_token_may_look_and_who_has_it_may_act(tmp_path: Path, 
     with serving(state, "--open-page", token=TOKEN) as server, serving(state, "--read-only") as reader:
         given: dict[str, Any] = {"address": server.address, "token": TOKEN, "readOnly": reader.address, "model": "seen"}
         await play("token.mjs", **given)
+
+
+async def test_checkpoints_go_to_a_hub_and_come_from_it_where_the_server_has_one(tmp_path: Path, play: Play) -> None:
+    with fake_hub() as remote:
+        asked = ("--toolsets", "all", "--hub-endpoint", remote.endpoint)
+        with serving(tmp_path / "a", *asked, hub=HUB_TOKEN) as server, serving(tmp_path / "b") as usual:
+            for each in (server, usual):
+                async with agent(each) as tools:
+                    await tools.trained("seen", steps=3)
+                    await tools("save_checkpoint", name="kept", model_id="seen")
+            await play("hub.mjs", address=server.address, usual=usual.address)
+        assert len(remote.repos["me/bits"].commits) == 2
 
 
 async def test_the_numbers_of_the_page_are_those_of_the_tools(server: Server, play: Play, reference: Path) -> None:

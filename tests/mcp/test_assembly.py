@@ -24,6 +24,7 @@ EVERYTHING = READING | {
     *("decompress", "repair", "approve_sample"),
 }
 TUNING = {"set_telemetry", "calibrate_floors", "inspect_patches", "scale_model", "distill_model", "quantize_model"}
+HUB = {"push_checkpoint", "pull_checkpoint"}
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,9 @@ TUNING = {"set_telemetry", "calibrate_floors", "inspect_patches", "scale_model",
     [
         ({}, EVERYTHING),
         ({"read_only": True}, READING),
-        ({"toolsets": ["all"]}, EVERYTHING | TUNING),
+        ({"toolsets": ["all"]}, EVERYTHING | TUNING | HUB),
+        ({"toolsets": ["hub"]}, HUB),
+        ({"toolsets": ["hub"], "read_only": True}, set()),
         ({"toolsets": ["tuning"], "tools": ["infer"]}, TUNING | {"infer"}),
         ({"toolsets": ["data", "telemetry"]}, {"add_dataset", "get_telemetry", "show_training"}),
         ({"tools": ["infer"]}, {"infer"}),
@@ -41,7 +44,7 @@ TUNING = {"set_telemetry", "calibrate_floors", "inspect_patches", "scale_model",
             {"score", "infer", "infer_long", "diffusion_sample", "show_surprise"},
         ),
     ],
-    ids=["usual", "read-only", "all", "tuning", "sets", "names", "both", "reading of sets"],
+    ids=["usual", "read-only", "all", "hub", "hub, reading", "tuning", "sets", "names", "both", "reading of sets"],
 )
 def test_tools_are_offered_by_set_by_name_and_by_effect(tmp_path: Path, settings: dict[str, Any], expected: set[str]) -> None:
     workspace = Workspace(ServerSettings.model_validate({"state_dir": tmp_path} | settings))

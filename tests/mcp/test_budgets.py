@@ -27,7 +27,7 @@ from tests.mcp.stages import client
 from tests.mcp.workspaces import TEXT, Server, server
 
 MAX_TEXT_BYTES = 2048
-SLOW = {"calibrate_floors", "distill_model"}
+SLOW = {"calibrate_floors", "distill_model", "push_checkpoint", "pull_checkpoint"}
 """Whose answers have tests of their own."""
 LONG = "a-name-as-long-as-names-may-be.with-64-characters.0123456789-"
 NAMES = [f"{LONG}{index:03}" for index in range(7)]

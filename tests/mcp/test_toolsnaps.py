@@ -39,6 +39,8 @@ FIXED = {
     "quantize_model": {"mode": "int8", "model_id": "default", "overwrite": False, "qat_steps": 0, "wait_s": 20},
     "save_checkpoint": {"overwrite": False},
     "load_checkpoint": {"overwrite": False},
+    "push_checkpoint": {"parent_commit": None, "private": True, "license": None, "wait_s": 20},
+    "pull_checkpoint": {"revision": None, "overwrite": False, "wait_s": 20},
     "scale_model": {"model_id": "default", "strategy": "auto", "seed": 0, "wait_s": 20},
     "distill_model": {"data_weight": 0.1, "teacher_weight": 1.0, "width_scale": 1.5, "max_rounds": 3, "min_gain": 0.97},
     "wait_job": {"wait_s": 45},

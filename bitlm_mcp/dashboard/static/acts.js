@@ -41,6 +41,8 @@ const USUAL = {
   compress: { main: ["model_id", "dataset_id", "text", "codec"], show: outcomes.showCompressed, takesLong: true },
   save_checkpoint: { main: ["model_id", "name", "overwrite"] },
   load_checkpoint: { main: ["name", "model_id", "overwrite"] },
+  push_checkpoint: { main: ["name", "repo", "private", "license"], takesLong: true },
+  pull_checkpoint: { main: ["repo", "name", "overwrite"], takesLong: true },
 };
 
 const MAKING = ["init_model", "load_checkpoint"];
@@ -73,13 +75,12 @@ export class Acts {
   }
 
   load(tools) {
-    const known = new Map(tools.map((tool) => [tool.name, tool]));
-    const usual = Object.keys(USUAL).filter((name) => known.has(name));
+    const usual = Object.keys(USUAL).flatMap((wanted) => tools.filter(({ name }) => name === wanted));
     this.tabs.replaceChildren();
     this.panels.replaceChildren();
     this.forms = [];
-    for (const name of usual) this.#panel(known.get(name).title, this.#form(known.get(name)).element);
-    this.#panel("All tools", this.#others(tools.filter(({ name }) => !usual.includes(name))));
+    for (const tool of usual) this.#panel(tool.title, this.#form(tool).element);
+    this.#panel("All tools", this.#others(tools.filter((tool) => !usual.includes(tool))));
     if (this.tabs.firstElementChild) select(this.tabs, this.tabs.firstElementChild);
   }
 
@@ -114,16 +115,11 @@ export class Acts {
     const { main, toggles, show = outcomes.showFacts, asked, takesLong } = USUAL[tool.name] ?? {};
     const run = async (values, outcome) => {
       const told = outcomes.waiting(outcome, tool.title);
-      try {
-        const all = { ...asked, ...values };
-        const found = await (takesLong ? callToTheEnd(tool.name, all, told) : call(tool.name, all));
-        outcome.replaceChildren();
-        if (MAKING.includes(tool.name)) this.made(found.model_id);
-        return await show(outcome, found, all);
-      } catch (error) {
-        outcome.replaceChildren();
-        throw error;
-      }
+      const all = { ...asked, ...values };
+      const found = await (takesLong ? callToTheEnd(tool.name, all, told) : call(tool.name, all));
+      outcome.replaceChildren();
+      if (MAKING.includes(tool.name)) this.made(found.model_id);
+      return show(outcome, found, all);
     };
     const form = new ToolForm(tool, { main, toggles, run });
     this.forms.push(form);
@@ -133,8 +129,7 @@ export class Acts {
 
   /** Any other tool, by its name. */
   #others(tools) {
-    const options = tools.map(({ name, title }) => make("option", { value: name }, title));
-    const choice = make("select", { id: "tool" }, ...options);
+    const choice = make("select", { id: "tool" }, ...tools.map(({ name, title }) => make("option", { value: name }, title)));
     const room = make("div");
     const forms = new Map();
     const open = () => {

@@ -89,11 +89,12 @@ const ratioOf = ({ result }) => (result?.ratio ? `${decimal(1 / result.ratio, 2)
 
 function cancelling(job) {
   if (FINAL.includes(job.status)) return [];
-  return acting("Cancel", `Cancel ${job.kind} of ${job.model_id}`, async () => {
+  const what = `${job.kind} of ${job.model_id || job.job_id}`;
+  return acting("Cancel", `Cancel ${what}`, async () => {
     try {
       await call("cancel_job", { job_id: job.job_id });
     } catch (error) {
-      write(page("job-line"), `${job.kind} of ${job.model_id} was not cancelled: ${error.message}.`);
+      write(page("job-line"), `${what} was not cancelled: ${error.message}.`);
     }
   });
 }
@@ -109,17 +110,14 @@ const DAMAGED = { text: "damaged", tone: "failed", note: "save it again under th
 function showStores({ datasets, checkpoints }) {
   const dataset = (set) => [
     long(set.dataset_id, [...trainingOn(set), ...surprising(set)]),
-    bytes(set.num_bytes),
-    bytes(set.train_bytes),
-    bytes(set.holdout_bytes),
+    ...[set.num_bytes, set.train_bytes, set.holdout_bytes].map(bytes),
     digest(set.sha256),
     long(set.source),
   ];
   const checkpoint = (saved) => [
-    long(saved.name, saved.damaged ? [] : loading(saved)),
+    long(saved.name, saved.damaged ? [] : [...loading(saved), ...pushing(saved)]),
     long(saved.model_id || NONE),
-    saved.damaged ? NONE : count(saved.step),
-    saved.damaged ? NONE : bytes(saved.num_bytes),
+    ...(saved.damaged ? [NONE, NONE] : [count(saved.step), bytes(saved.num_bytes)]),
     moment(saved.saved_at),
     digest(saved.sha256),
     saved.damaged ? DAMAGED : saved.pinned ? "readable, pinned" : "readable",
@@ -130,6 +128,7 @@ function showStores({ datasets, checkpoints }) {
 
 const trainingOn = ({ dataset_id }) => opening("Train", `Train on ${dataset_id}`, "train_step", { dataset_id });
 const loading = ({ name, model_id }) => opening("Load", `Load ${name}`, "load_checkpoint", { name, model_id });
+const pushing = ({ name }) => (page("pull").hidden ? [] : opening("Push", `Push ${name}`, "push_checkpoint", { name }));
 
 /** The heat map of a dataset under the model that is shown. */
 function surprising({ dataset_id: id }) {
@@ -248,14 +247,14 @@ function showConnection(name, text) {
 /** Asked anew when another process answers; forms are made only where the answer differs, so what was typed stays. */
 async function begin() {
   const session = await ask("api/session");
-  const { read_only: readOnly, token: needed } = session;
+  const [readOnly, locked] = [session.read_only, session.token === "needed"];
   const known = JSON.stringify(session);
   if (known === view.session) return;
-  view.mayAct = !readOnly && needed !== "needed";
-  page("acts").hidden = needed === "needed";
-  page("unlock").hidden = needed !== "needed";
+  view.mayAct = !readOnly && !locked;
+  page("acts").hidden = locked;
+  page("unlock").hidden = !locked;
   page("read-only").hidden = !readOnly;
-  if (needed !== "needed") await makeForms();
+  if (!locked) await makeForms();
   view.session = known;
   schedule();
 }
@@ -263,8 +262,10 @@ async function begin() {
 /** Every tool that may be called has a form; without set_telemetry among them, how models are watched cannot be changed. */
 async function makeForms() {
   const { tools } = await ask("api/tools");
-  const watching = tools.find(({ name }) => name === "set_telemetry");
-  const adding = tools.find(({ name }) => name === "add_dataset");
+  const [watching, adding, pulling] = ["set_telemetry", "add_dataset", "pull_checkpoint"].map((wanted) =>
+    tools.find(({ name }) => name === wanted),
+  );
+  page("pull").hidden = !pulling;
   page("upload-card").hidden = !adding;
   if (adding) makeUpload(page("upload"), adding, (dataset) => acts.open("train_step", { dataset_id: dataset }));
   page("watch").hidden = !watching;
@@ -288,6 +289,7 @@ page("unlock").addEventListener("submit", async (event) => {
 });
 
 page("choice").addEventListener("change", (event) => choose(event.target.value));
+page("pull").addEventListener("click", () => acts.open("pull_checkpoint", {}));
 
 function changed(state, change) {
   if (change === null) {

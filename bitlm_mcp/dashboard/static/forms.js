@@ -18,10 +18,7 @@ function bounds({ type, minimum, maximum, exclusiveMinimum, exclusiveMaximum, de
   return [range, told].filter(Boolean).join(", ");
 }
 
-function choices(values, blank) {
-  const options = values.map((value) => make("option", { value }, value));
-  return blank ? [make("option", { value: "" }, "—"), ...options] : options;
-}
+const choices = (values, blank) => (blank ? ["", ...values] : values).map((value) => make("option", { value }, value || "—"));
 
 /** The control of one argument; `list`: the kind of thing that it names, where that exists already. */
 function controlOf(name, node, list) {
@@ -172,6 +169,7 @@ export class ToolForm {
     try {
       await this.run(values, this.outcome);
     } catch (error) {
+      this.outcome.replaceChildren();
       if (error.names === undefined) console.error(error);
       this.#blame(error.names === undefined ? { message: "This page has a fault: reload it.", names: [] } : error);
     } finally {

@@ -43,13 +43,8 @@ export class Settings {
     if (!Object.keys(values).length) return this.#tell(outcome, "Nothing was changed.");
     this.#tell(outcome, "Saving…");
     const asked = this.modelId;
-    try {
-      const { settings } = await call("set_telemetry", { model_id: asked, ...values });
-      if (asked === this.modelId) this.form.fill(settings);
-    } catch (error) {
-      outcome.replaceChildren();
-      throw error;
-    }
+    const { settings } = await call("set_telemetry", { model_id: asked, ...values });
+    if (asked === this.modelId) this.form.fill(settings);
     return this.#tell(outcome, "Saved with the model.");
   }
 

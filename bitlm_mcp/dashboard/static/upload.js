@@ -28,7 +28,6 @@ async function store({ file, dataset_id: name, ...settings }, outcome, done) {
     tell(`Stored as ${result.dataset_id}: ${bytes(result.train_bytes)} to learn from, ${bytes(result.holdout_bytes)} held out.`);
     done(result.dataset_id);
   } catch (error) {
-    outcome.replaceChildren();
     if (error.status === 413) error.names = ["file"];
     throw error;
   }

@@ -20,14 +20,8 @@ from bitlm_core import (
     TrainingConfig,
     TrainingPlan,
 )
-from bitlm_mcp.compute.messages import DamagedPlaces, DataPart, Message, ModelRef
+from bitlm_mcp.compute.messages import Asked, DamagedPlaces, DataPart, ModelRef
 from bitlm_mcp.compute.processes import Processes
-
-
-class Asked(Message):
-    """Base of all commands. `trace`: the trace context of whoever asked."""
-
-    trace: dict[str, str] = Field(default_factory=dict)
 
 
 class Create(Asked):

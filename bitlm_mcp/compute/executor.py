@@ -25,7 +25,7 @@ from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.events import Progress, preview_of
 from bitlm_mcp.compute.growth import growth_steps
 from bitlm_mcp.compute.launch import launched_steps
-from bitlm_mcp.compute.messages import Message, record_of
+from bitlm_mcp.compute.messages import Asked, Message, record_of
 from bitlm_mcp.compute.patches import patches_steps
 from bitlm_mcp.compute.points import filled
 from bitlm_mcp.compute.quantization import quantize_steps
@@ -197,7 +197,7 @@ def _long_steps(engine: Engine, command: commands.InferLong) -> Generator[Any, N
     )
 
 
-def _shares(steps: Generator[Any, None, Any], command: commands.Asked) -> Generator[Progress, None, Any]:
+def _shares(steps: Generator[Any, None, Any], command: Asked) -> Generator[Progress, None, Any]:
     """Tell the shares that a reading generator of the engine yields, or whatever has one; what it returns."""
     with span("sample", command.trace, command=type(command).__name__):
         while True:

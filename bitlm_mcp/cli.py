@@ -154,12 +154,11 @@ def serve(
     job_ttl_s: options.JobTtl = 7 * 86_400.0,
 ) -> None:
     """Serve one MCP client on stdin and stdout, or with --http any number over the network."""
-    settings = _serve_settings(locals())
+    _serve(_serve_settings(locals()), _serve_http if http else _serve_stdio, log_json=log_json)
+
+
+def _serve(settings: ServerSettings, serve: Callable[[ServerSettings], None], *, log_json: bool) -> None:
     log_to_stderr(as_json=log_json)
-    _serve(settings, _serve_http if http else _serve_stdio)
-
-
-def _serve(settings: ServerSettings, serve: Callable[[ServerSettings], None]) -> None:
     # What torch.compile makes is loaded as code, so it belongs where nobody else can write.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.state_dir / "compiled"))
     try:

@@ -24,6 +24,7 @@ from .bench.quantize import QuantizeReport, quantize_bench_steps
 from .bench.records import read_records, records_report
 from .bench.repair import RepairReport, RepairTrial, repair_bench_steps
 from .bench.safety import SafetyReport, safety_steps
+from .bench.scaling import Scaling, measure_scaling
 from .bench.telemetry import TelemetryReport, telemetry_steps
 from .bench.train import train_speeds
 from .checkpoint.format import read_file, write_file
@@ -58,6 +59,11 @@ from .compression.decompress import ContainerInfo, container_info, decompress_re
 from .compression.model_codec import ModelCodec
 from .compression.self_contained import compress_steps, config_for
 from .device import free_memory_bytes, require_memory, used_memory_bytes
+from .distributed.parallel import Parallel, check_parallel
+from .distributed.places import most_processes
+from .distributed.session import follow, leading
+from .distributed.shards import Shards
+from .distributed.world import World, joined
 from .durable import (
     alone_in,
     change_within,
@@ -239,6 +245,7 @@ __all__ = [
     "ModelConfig",
     "ModelStateError",
     "PackedBits",
+    "Parallel",
     "ParityError",
     "PatchInspection",
     "PatchStatistics",
@@ -263,9 +270,11 @@ __all__ = [
     "SafetyGateError",
     "SafetyReport",
     "SamplingConfig",
+    "Scaling",
     "Score",
     "SequenceMetrics",
     "SequenceTooLongError",
+    "Shards",
     "Shown",
     "Small",
     "SmallReport",
@@ -279,6 +288,7 @@ __all__ = [
     "Verdict",
     "Watch",
     "WindowSummary",
+    "World",
     "activations",
     "add_layer",
     "adopt_floors",
@@ -296,6 +306,7 @@ __all__ = [
     "change_within",
     "check_ending",
     "check_fetch",
+    "check_parallel",
     "check_push",
     "check_quantization",
     "check_records",
@@ -351,6 +362,7 @@ __all__ = [
     "file_part",
     "finished",
     "flops_per_byte",
+    "follow",
     "forward_compressed",
     "free_memory_bytes",
     "fresh_mixer",
@@ -368,12 +380,16 @@ __all__ = [
     "inspect_model_patches",
     "inspect_patches",
     "int8_cost_steps",
+    "joined",
+    "leading",
     "learn_and_sample_steps",
     "learn_steps",
     "link_or_copy",
     "long_costs",
     "make_folder",
     "measure_bits",
+    "measure_scaling",
+    "most_processes",
     "nanogpt_steps",
     "network_bytes",
     "next_growth",

@@ -132,7 +132,7 @@ class Engine:
                 started = time.perf_counter()
                 report = self._train_one(data, self.plan)
                 if held is not None and self.plan.validates_next:
-                    known = learning.validation_loss(self.model, self.mixer, held, self.plan)
+                    known = learning.validation_loss(self.trainer, self.mixer, held, self.plan)
                     report = replace(report, held_out_loss=known)
                 self.plan = self._seen(data, self.plan.after_step(time.perf_counter() - started))
                 if report.held_out_loss is not None:
@@ -161,15 +161,15 @@ class Engine:
             return self._read_one(data)
         segments, model, watch = self._segments, self.trainer.model, self.config.telemetry
         batch = segments.next_batch() if segments else learning.sample_batch(self._reader, data, self.config, self.step)
-        carried = segments.carried if segments else None
         passes = plan.steps_done * batch.num_bytes / len(data)
-        composite = learning.composite_term(self.config, self.reference)
+        composite, carried = learning.composite_term(self.config, self.reference), segments.carried if segments else None
         result = self.trainer.step(batch, **plan.now, step=self.step, passes=passes, carried=carried, composite=composite)
         if segments:
             segments.commit(batch)
         self.step += 1
         self.diffusion_steps += plan.objective != "causal"
         self._count_in(data)
+        learning.settle_where_asked(self.trainer, result, self.config, self.step, self._reader.opens_next(plan, data))
         with self.trainer.training_dtype():
             mixed = self._reader.read_beside(model, data, plan, batch_bytes=batch.num_bytes)
             attention = learning.measure_attention(model, batch, watch, self.step)
@@ -264,10 +264,10 @@ class Engine:
 
     # Keeping
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and a JSON header from which `from_state` makes an engine that continues bit for bit."""
+    def state(self, *, moments: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and a JSON header from which `from_state` makes an engine that continues bit for bit; so with `moments`."""
         carried = self._carried_state()
-        tensors = tensors_of(self.model, self.trainer, self.mixer, carried[0] if carried else {})
+        tensors = tensors_of(self.model, self.trainer if moments else None, self.mixer, carried[0] if carried else {})
         tensors |= compared_with(self.reference, self.standard)
         header = {
             "config": self.config.model_dump(mode="json"),

@@ -37,9 +37,9 @@ def tensors_of(
 
     Raises ModelStateError for a quantised network whose weights were changed.
     """
-    tensors = {f"model.{name}": value for name, value in network_tensors(model).items()} if model else {}
-    if trainer:
-        tensors |= {f"optimizer.{name}": value for name, value in trainer.state().items()}
+    tensors = {f"optimizer.{name}": value for name, value in trainer.state().items()} if trainer else {}
+    if model:  # after its trainer was asked: then it knows what was learned
+        tensors |= {f"model.{name}": value for name, value in network_tensors(model).items()}
     if mixer:
         tensors |= {f"mixer.{name}": torch.from_numpy(packed(value)) for name, value in mixer.own_arrays.items()}
     return tensors | {f"carried.{name}": value for name, value in carried.items()}

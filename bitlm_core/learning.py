@@ -39,7 +39,7 @@ from bitlm_core.training.compressed import Feed
 from bitlm_core.training.config import TrainingConfig, TrainingPlan
 from bitlm_core.training.data import ByteData
 from bitlm_core.training.segments import Segments
-from bitlm_core.training.trainer import StepResult
+from bitlm_core.training.trainer import StepResult, Trainer
 
 VALIDATION_BYTES = 1 << 16
 """How much of the held-out data one look is at."""
@@ -129,6 +129,15 @@ def measures(config: EngineConfig, step: int) -> bool:
     return step % (config.training.telemetry_every or config.telemetry.telemetry_every) == 0
 
 
+def settle_where_asked(trainer: Trainer, result: StepResult, config: EngineConfig, step: int, reads: bool) -> None:
+    """Have the network that answers know what was learned, if it is asked in the step that leads to `step`.
+
+    It is, where the mixer `reads` with it, and by what is measured and is not at hand of the step itself.
+    """
+    if reads or _looks_at_attention(config.telemetry, step) or (measures(config, step) and result.trace.nodes is None):
+        trainer.settle()
+
+
 def measure_batch(
     model: LanguageModel, batch: Batch, result: StepResult, reference: NDArray[np.float64], settings: TelemetryConfig
 ) -> TelemetrySnapshot | None:
@@ -150,10 +159,14 @@ def measure_batch(
 
 def measure_attention(model: LanguageModel, batch: Batch, settings: TelemetryConfig, step: int) -> float | None:
     """Entropy of attention in the batch's first window; None where it is not this step's turn."""
-    if not settings.attention_every or step % settings.attention_every:
+    if not _looks_at_attention(settings, step):
         return None
     first = batch.parts(len(batch.data))[0].to(model.device)
     return attention_entropy(model, first.data, first.documents)
+
+
+def _looks_at_attention(settings: TelemetryConfig, step: int) -> bool:
+    return settings.attention_every is not None and settings.attention_every > 0 and step % settings.attention_every == 0
 
 
 def measure_reading(reading: Reading, reference: NDArray[np.float64], settings: TelemetryConfig) -> TelemetrySnapshot | None:
@@ -235,13 +248,15 @@ def held_out_mixed_loss(model: LanguageModel | None, mixer: ContextMixer | None,
     return total / len(part)
 
 
-def validation_loss(model: LanguageModel | None, mixer: ContextMixer | None, held: ByteData, plan: TrainingPlan) -> float:
+def validation_loss(trainer: Trainer | None, mixer: ContextMixer | None, held: ByteData, plan: TrainingPlan) -> float:
     """What a training looks at: nats per byte of the network alone, or of the frozen mixer where there is no network.
 
     Of diffusion it is the bound, see `scoring.bound`; of mixed training the mean of both.
     """
-    if model is None:
+    if trainer is None:
         return held_out_mixed_loss(None, mixer, held)
+    trainer.settle()
+    model = trainer.model
     if plan.objective == "causal":
         return held_out_loss(model, held)
     bound = held_out_bound(model, held, Masking(plan.mask_unit)).bits_per_byte_bound * math.log(2)

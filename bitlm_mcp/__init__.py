@@ -29,9 +29,12 @@
                     hub_commands: checkpoints to a hub of models and from it
                     patch_commands: a file cut into patches; compile_command: kernels, before they are needed
                     guide_commands: the pages and the tools, told in a shell
+                    train_targets: where what was trained goes
+                    shared_training  worker_command: a training that several processes share
                     bench  bench_app  bench_reports  bench_commands  bench_compression  bench_codecs  bench_decoding
                     bench_diffusion  bench_samples  bench_safety  bench_repair  bench_patches  bench_growth
-                    bench_progressive  bench_distill  bench_quantize  bench_pages  open_pages  bench_fleet: measuring
+                    bench_progressive  bench_distill  bench_quantize  bench_scaling  bench_pages  open_pages
+                    bench_fleet: measuring
                     bench_all: every benchmark in one report, and the figures of the documents from it
 
 Importing this package does nothing.

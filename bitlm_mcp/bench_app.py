@@ -24,6 +24,7 @@ from bitlm_mcp import (
     bench_repair,
     bench_safety,
     bench_samples,
+    bench_scaling,
     score_commands,
     telemetry_commands,
 )
@@ -60,6 +61,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "diffusion": bench_diffusion.diffusion,
     "distill": bench_distill.distill,
     "samples": bench_samples.samples,
+    "scaling": bench_scaling.scaling,
     "safety": bench_safety.safety,
     "repair": bench_repair.repair,
     "patches": bench_patches.patches,

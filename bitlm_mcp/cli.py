@@ -46,6 +46,7 @@ from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.telemetry_commands import telemetry
 from bitlm_mcp.train_commands import train
 from bitlm_mcp.transports import claim_stdio, run_http, run_stdio
+from bitlm_mcp.worker_command import worker
 
 REACHING_A_HUB = frozenset({"hub", "all", "push_checkpoint", "pull_checkpoint"})
 """Sets and tools with which a server needs the settings of a hub, and its token."""
@@ -66,6 +67,7 @@ app.command()(push)
 app.command()(pull)
 app.command()(bundle)
 app.command("compile")(compile_kernels)
+app.command(hidden=True)(worker)
 
 
 def default_state_dir() -> Path:
@@ -148,16 +150,18 @@ def serve(
     device: options.DeviceName = "auto",
     max_wait_s: options.MaxWait = 45.0,
     autosave_s: options.Autosave = 30.0,
+    shards_every_s: options.ShardsEvery = 60.0,
+    max_restarts: options.MaxRestarts = 3,
+    rdzv_endpoint: options.RdzvEndpoint = None,
     keep_last: options.KeepLast = None,
     job_ttl_s: options.JobTtl = 7 * 86_400.0,
 ) -> None:
     """Serve one MCP client on stdin and stdout, or with --http any number over the network."""
-    settings = _serve_settings(locals())
+    _serve(_serve_settings(locals()), _serve_http if http else _serve_stdio, log_json=log_json)
+
+
+def _serve(settings: ServerSettings, serve: Callable[[ServerSettings], None], *, log_json: bool) -> None:
     log_to_stderr(as_json=log_json)
-    _serve(settings, _serve_http if http else _serve_stdio)
-
-
-def _serve(settings: ServerSettings, serve: Callable[[ServerSettings], None]) -> None:
     # What torch.compile makes is loaded as code, so it belongs where nobody else can write.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.state_dir / "compiled"))
     try:

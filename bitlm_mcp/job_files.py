@@ -2,6 +2,7 @@
 
 jobs/JOB_ID/input     kept so that a training can go on after a restart
 jobs/JOB_ID/output    read piece by piece with read_output
+jobs/JOB_ID/run/      of a training in processes of its own, while it runs
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ class JobFiles:
         (self._folder(job_id) / "input").unlink(missing_ok=True)
         with suppress(OSError):  # there is an output beside it, or there was no data
             self._folder(job_id).rmdir()
+
+    def run_folder(self, job_id: str) -> Path:
+        """Where the processes of a training that several share have their files, see `compute.processes`."""
+        return self._folder(job_id) / "run"
 
     def output(self, job_id: str) -> Path:
         """Where a job writes what it makes."""

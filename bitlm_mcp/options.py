@@ -8,6 +8,7 @@ from typing import Annotated, get_args
 
 import typer
 
+from bitlm_core import Parallel
 from bitlm_mcp.settings import Device, Toolset
 
 HERE = "here"
@@ -87,11 +88,28 @@ Threads = Annotated[
 DeviceName = Annotated[Device, typer.Option(help="Where models compute; auto: a GPU, if there is one.", rich_help_panel=_work)]
 MaxWait = Annotated[float, typer.Option(help="Longest time one call may wait for a job.", rich_help_panel=_work)]
 Autosave = Annotated[float, typer.Option(help="A training saves its model this often, seconds.", rich_help_panel=_work)]
+_several = "Trainings that several processes share"
+Nproc = Annotated[int, typer.Option(min=1, max=1024, help="Processes of this machine.", rich_help_panel=_several)]
+Nodes = Annotated[int, typer.Option(min=1, max=64, help="Machines, each with as many.", rich_help_panel=_several)]
+ParallelWay = Annotated[
+    Parallel | None,
+    typer.Option(help="They share rows, shards of blocks, or blocks.", show_default="ddp", rich_help_panel=_several),
+]
+ShardsEvery = Annotated[float, typer.Option(help="Seconds between sharded checkpoints.", rich_help_panel=_several)]
+MaxRestarts = Annotated[int, typer.Option(help="Starts anew after a process was lost.", rich_help_panel=_several)]
+RdzvEndpoint = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Where several machines meet: on this one.", rich_help_panel=_several)
+]
 KeepLast = Annotated[
     int | None,
     typer.Option(help="How many unpinned checkpoints of a model stay.", show_default="all", rich_help_panel=_work),
 ]
 JobTtl = Annotated[float, typer.Option(help="How long ended jobs are remembered, seconds.", rich_help_panel=_work)]
+
+
+def started_by_torchrun(environment: Mapping[str, str]) -> int | None:
+    """How many processes torchrun has started, in one of them; None in any other process."""
+    return int(environment["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in environment else None
 
 
 def state_home(environment: Mapping[str, str]) -> Path:

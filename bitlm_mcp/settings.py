@@ -119,6 +119,17 @@ class ServerSettings(BaseModel):
         float, Field(ge=60, le=1e9, allow_inf_nan=False, description="How long a job that has ended is remembered, seconds.")
     ] = 7 * 86_400.0
     threads: Annotated[int | None, Field(ge=1, le=1024, description="Compute threads; None lets the engine choose.")] = None
+    shards_every_s: Annotated[
+        float,
+        Field(gt=0, le=86_400, allow_inf_nan=False, description="Seconds between sharded checkpoints of several processes."),
+    ] = 60.0
+    max_restarts: Annotated[
+        int, Field(ge=0, le=1000, description="How often processes that share a training are started again after a loss.")
+    ] = 3
+    rdzv_endpoint: Annotated[
+        str | None,
+        Field(pattern=r"^[A-Za-z0-9._-]+:[0-9]{1,5}$", description="HOST:PORT, on this machine, where several meet."),
+    ] = None
     device: Annotated[Device, Field(description="Where models compute; auto: on a CUDA device, if there is one.")] = "auto"
     host: Annotated[str, Field(min_length=1, max_length=253, description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535, description="Port to listen on; 0 takes any free one.")] = 8765

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +15,7 @@ import typer
 
 import bitlm_core
 from bitlm_mcp import options
-from bitlm_mcp.compression_commands import check_free, known_engine
+from bitlm_mcp.compression_commands import known_engine
 from bitlm_mcp.compute import commands
 from bitlm_mcp.compute.afterwards import small_steps
 from bitlm_mcp.compute.answers import SmallMade
@@ -24,8 +23,10 @@ from bitlm_mcp.compute.engines import Entry
 from bitlm_mcp.compute.events import Progress
 from bitlm_mcp.compute.messages import DataPart, ModelRef, Saved
 from bitlm_mcp.compute.training import Training
+from bitlm_mcp.shared_training import processes_of, tell_alerts, trained_together
 from bitlm_mcp.shell import followed, one_line, refuse
 from bitlm_mcp.tools.plans import growing_of, plan_of, settings_of
+from bitlm_mcp.train_targets import Target, small_beside, target_of
 
 FRESH, GROWING = "A fresh model", "A network that grows"
 SECONDS = 60.0
@@ -98,6 +99,10 @@ def train(
     max_parameters: MaxParameters = None,
     auto_collapse: AutoCollapse = False,
     quantize: QuantizeAtEnd = None,
+    nproc: options.Nproc = 1,
+    nodes: options.Nodes = 1,
+    parallel: options.ParallelWay = None,
+    rdzv_endpoint: options.RdzvEndpoint = None,
     force: Force = False,
     json_only: JsonOnly = False,
     state_dir: options.StateDir = None,
@@ -106,38 +111,27 @@ def train(
     asked = locals()
     with one_line():
         home = state_dir or options.state_home(context.obj)
-        target, entry = _target(save_as, out, home, force), Entry(_engine(model, home, asked), 0)
-        plan, training = _plan(asked), settings_of({"batch_size": batch_size, "learning_rate": learning_rate})
-        bitlm_core.check_training(entry.engine.config.model, training, plan)
-        beside = _beside(target, entry, plan)
-        command = _command(file, holdout_fraction, target, beside, plan=plan, training=training)
+        target, entry = target_of(save_as, out, home, force), Entry(_engine(model, home, asked), 0)
+        _learn(asked, entry, target, options.started_by_torchrun(context.obj))
+
+
+def _learn(asked: Mapping[str, Any], entry: Entry, target: Target, others: int | None) -> None:
+    """Train as a call asks for, save, and tell of it; others: see `processes_of`."""
+    plan, training = _plan(asked), settings_of({name: asked[name] for name in ("batch_size", "learning_rate")})
+    bitlm_core.check_training(entry.engine.config.model, training, plan)
+    shared = {name: asked[name] for name in ("nproc", "nodes", "parallel", "rdzv_endpoint")}
+    several, beside = processes_of(others, target.run_folder, **shared), small_beside(target, entry, plan)
+    how = {"plan": plan, "training": training, "processes": several}
+    command = _command(asked["file"], asked["holdout_fraction"], target, beside, **how)
+    if several is None:
         run = Training(entry, command, _require_room)
         target.take(_trained(run))
-        _tell(entry, target, _small(run, entry, command, beside) if beside else None, json_only)
-
-
-@dataclass(frozen=True)
-class _Target:
-    """Where a model goes: a file, or a checkpoint in a store."""
-
-    name: str
-    path: Path | None
-    store: bitlm_core.CheckpointStore
-    force: bool
-
-    @property
-    def folder(self) -> Path:
-        """Where it may be written first."""
-        return self.path.absolute().parent if self.path else self.store.scratch(self.name).parent
-
-    def take(self, saved: Saved) -> None:
-        """Make a saved state what was asked for."""
-        if self.path is not None:
-            bitlm_core.sync(saved.path)
-            saved.path.replace(self.path)
-            return
-        facts = saved.facts.model_dump(mode="json") | {"model_id": self.name}
-        self.store.publish(self.name, saved.path, step=saved.facts.step, summary=facts, overwrite=self.force)
+        _tell(entry, target, _small(run, entry, command, beside) if beside else None, asked["json_only"])
+        return
+    found = trained_together(entry, command, several, launch=others is None)
+    if found is not None:
+        target.take(found.saved)
+        _tell(found.entry, target, None, asked["json_only"])
 
 
 def _plan(asked: Mapping[str, Any]) -> bitlm_core.TrainingPlan:
@@ -148,7 +142,7 @@ def _plan(asked: Mapping[str, Any]) -> bitlm_core.TrainingPlan:
     return plan_of(**run, patience=None, growing=growing)
 
 
-def _command(file: Path, holdout_fraction: float, target: _Target, beside: _Target | None, **how: Any) -> commands.Train:
+def _command(file: Path, holdout_fraction: float, target: Target, beside: Target | None, **how: Any) -> commands.Train:
     learned, held = _parts(file, holdout_fraction)
     return commands.Train(
         model=ModelRef(model_id=target.name, incarnation=0, state=file),
@@ -160,26 +154,6 @@ def _command(file: Path, holdout_fraction: float, target: _Target, beside: _Targ
         small_to=beside.folder if beside else None,
         **how,
     )
-
-
-def _target(save_as: str | None, out: Path | None, state_dir: Path, force: bool) -> _Target:
-    store = bitlm_core.CheckpointStore(state_dir / "checkpoints")
-    refuse((save_as is None) == (out is None), "name what to make: --save-as NAME in the state directory, or --out FILE")
-    if out is not None:
-        check_free(out, force)
-    else:
-        store.check_free(save_as or "", force)
-    return _Target(save_as or out.name if out else str(save_as), out, store, force)
-
-
-def _beside(target: _Target, entry: Entry, plan: bitlm_core.TrainingPlan) -> _Target | None:
-    """Where the small model goes that the plan ends with; None where it ends without."""
-    if plan.growing is None or not plan.growing.settings.ends_small:
-        return None
-    bitlm_core.check_ending(entry.engine.config, plan.growing.settings)
-    name = f"{target.name}.small"
-    out = target.path and target.path.with_name(f"{target.path.name}.small")
-    return _target(None if out else name, out, target.store.root.parent, target.force)
 
 
 def _engine(model: str | None, state_dir: Path, asked: Mapping[str, Any]) -> bitlm_core.Engine:
@@ -221,7 +195,7 @@ def _trained(training: Training) -> Saved:
     return training.save()
 
 
-def _small(training: Training, entry: Entry, command: commands.Train, beside: _Target) -> dict[str, Any] | None:
+def _small(training: Training, entry: Entry, command: commands.Train, beside: Target) -> dict[str, Any] | None:
     """Make the small model of what has been trained and saved; None where one of both was stopped."""
     if entry.engine.plan is None or not entry.engine.plan.finished:
         return None
@@ -250,12 +224,11 @@ def _each_share(steps: Generator[Progress, None, SmallMade]) -> Generator[float,
 def _shares(training: Training) -> Generator[float, None, None]:
     """How far it is; what it warns of is told as it comes."""
     for progress in training.steps():
-        for alert in progress.alerts:
-            typer.echo(f"bitlm: {alert}", err=True)
+        tell_alerts(progress)
         yield progress.share
 
 
-def _tell(entry: Entry, target: _Target, small: Mapping[str, Any] | None, json_only: bool) -> None:
+def _tell(entry: Entry, target: Target, small: Mapping[str, Any] | None, json_only: bool) -> None:
     engine, points = entry.engine, entry.history.points
     last = points[-1] if points else None
     looks = [point.bits_per_byte_held_out for point in points if point.bits_per_byte_held_out is not None]

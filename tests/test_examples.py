@@ -95,6 +95,16 @@ def test_metric_plots(printed: Callable[..., str], tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"healthy.svg", "noise.svg", "broken.svg", "shift.svg"}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_distributed_run(printed: Callable[..., str]) -> None:
+    """Beside tests/mcp/test_several_processes.py, which starts two processes too."""
+    out = printed("distributed_run.py", "README.md", "4")
+    assert "each of two processes computed 4 of the 8 windows" in out and "went on with what two had learned, to step 6" in out
+    apart = re.search(r"in another order: (\S+)", out)
+    assert apart is not None and float(apart[1]) < 1e-3
+
+
 def test_record_store(printed: Callable[..., str]) -> None:
     out = printed("record_store.py", "--quick")
     assert "20 of 20 records read alone, in any order, are what was stored" in out and "are, too: True" in out

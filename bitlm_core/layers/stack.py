@@ -140,17 +140,32 @@ class BlockStack(nn.Module):
         rotary = self._rotary(positions, end, dtype) if self.position == "rotary" else None
         sight = Sight(causal, start, rotary, near, mask, documents, trace.probe if trace else None)
         layers = self._layers(sight, memory, dtype)
-        if self.position == "sinusoidal":
-            x_BTM = x_BTM + self.sinusoid[positions]
-        streams = self._run(self._opened(self._drop(norm(x_BTM))), layers, trace)
-        out = streams.x1 + streams.x2 if streams.out is None else streams.out
-        return norm(out.to(dtype))
+        return self.closed(self._run(list(self.blocks), self.opened(x_BTM, positions), layers, trace), dtype)
 
-    def _opened(self, x: Tensor) -> Streams:
+    def opened(self, x_BTM: Tensor, positions: Tensor | None = None) -> Streams:
+        """What the first block reads; `positions` as in `forward`."""
+        if self.position == "sinusoidal":
+            x_BTM = x_BTM + (self.sinusoid[: x_BTM.shape[1]] if positions is None else self.sinusoid[positions])
+        x = self._drop(norm(x_BTM))
         if self.act_threshold is None:
             return Streams(x, x)
         zeros = torch.zeros(x.shape[:2], dtype=x.dtype, device=x.device)
         return Streams(x, x, torch.zeros_like(x), zeros, zeros)
+
+    def run(self, streams: Streams, chosen: range, *, dtype: torch.dtype, documents: Tensor | None) -> Streams:
+        """The streams after some of the blocks, causal and without halting: the share of one process in a training."""
+        T, near = streams.x1.shape[1], self.locality
+        near = None if near is not None and near.sees_all(T, causal=True) else near
+        mask = document_mask(documents, T, causal=True) if documents is not None and near is None else None
+        rotary = self._rotary(torch.arange(T, device=streams.x1.device), T, dtype) if self.position == "rotary" else None
+        layers = self._layers(Sight(True, 0, rotary, near, mask, documents, None), None, dtype)
+        return self._run([self.blocks[index] for index in chosen], streams, [layers[index] for index in chosen], None)
+
+    @staticmethod
+    def closed(streams: Streams, dtype: torch.dtype) -> Tensor:
+        """The hidden states after the last block."""
+        out = streams.x1 + streams.x2 if streams.out is None else streams.out
+        return norm(out.to(dtype))
 
     def _layers(self, sight: Sight, memory: Sequence[Memory] | None, dtype: torch.dtype) -> list[Layer]:
         last = len(self.blocks) - 1
@@ -168,9 +183,8 @@ class BlockStack(nn.Module):
             for index in range(last + 1)
         ]
 
-    def _run(self, streams: Streams, layers: list[Layer], trace: Trace | None) -> Streams:
-        blocks = list(cast("list[Block]", self.blocks))
-        before = streams.spent
+    def _run(self, chosen: list[nn.Module], streams: Streams, layers: list[Layer], trace: Trace | None) -> Streams:
+        blocks, before = cast("list[Block]", chosen), streams.spent
         if torch.is_grad_enabled() and self.running in ("reversible", "nested"):
             streams = run_reversibly(blocks, layers, streams, nested=self.running == "nested")
         else:

@@ -58,7 +58,7 @@ class BitLM(LanguageModel):
     ) -> Tensor:
         inputs = self._inputs(self.symbols(data_BT)[:, :-1], documents, carried)
         hidden = self._hidden(inputs, causal=True, trace=trace, **self._sight(documents, carried))
-        return _groups(self._logits(hidden))[:, start_bytes:, :8]
+        return self._read_out(hidden)[:, start_bytes:]
 
     def predicted_nodes(self, data_BT: Tensor, *, start_bytes: int = 0) -> Tensor:
         rows = []
@@ -94,9 +94,15 @@ class BitLM(LanguageModel):
     def _hidden(self, inputs_BN: Tensor, *, causal: bool, **passed: Any) -> Tensor:
         memory = passed.get("memory")
         start = memory[0].length if memory else 0
-        phases = (start + torch.arange(inputs_BN.shape[1], device=self.device)) % BITS_PER_GROUP
-        embedded = self.embedding(inputs_BN, phases)
+        embedded = self._embedded(inputs_BN, start)
         return self.stack(embedded, causal=causal, dtype=self.compute_dtype, **passed)  # type: ignore[no-any-return]
+
+    def _embedded(self, inputs_BN: Tensor, start: int = 0) -> Tensor:
+        phases = (start + torch.arange(inputs_BN.shape[1], device=inputs_BN.device)) % BITS_PER_GROUP
+        return self.embedding(inputs_BN, phases)  # type: ignore[no-any-return]
+
+    def _read_out(self, hidden_BNM: Tensor) -> Tensor:
+        return _groups(self._logits(hidden_BNM))[:, :, :8]
 
     def _logits(self, hidden: Tensor) -> Tensor:
         return self.head(hidden).float().squeeze(-1)  # type: ignore[no-any-return]

@@ -57,10 +57,7 @@ class ByteLM(LanguageModel):
         inputs = self._inputs(data_BT[:, :-1], documents, carried)
         before = None if carried is None else carried.recent_BN[:, :-1]
         hidden = self._hidden(inputs, before, causal=True, trace=trace, **self._sight(documents, carried))
-        nodes = self._nodes(hidden[:, start_bytes:])
-        if trace is not None:
-            trace.sample_nodes(nodes)
-        return path_logits(nodes, data_BT[:, start_bytes:])
+        return self._read_out(hidden[:, start_bytes:], data_BT[:, start_bytes:], trace)
 
     def predicted_nodes(self, data_BT: Tensor, *, start_bytes: int = 0) -> Tensor:
         inputs = self._inputs(self.symbols(data_BT)[:, :-1], None, None)
@@ -97,10 +94,12 @@ class ByteLM(LanguageModel):
         also: Tensor | float = 0.0,
         **passed: Any,
     ) -> Tensor:
-        embedded = self.embedding(inputs_BT) + also
-        if self.ngram_embedding is not None:
-            embedded = embedded + self.ngram_embedding(inputs_BT, before_BN)
+        embedded = self._embedded(inputs_BT, before_BN, also)
         return self.stack(embedded, causal=causal, dtype=self.compute_dtype, **passed)  # type: ignore[no-any-return]
+
+    def _embedded(self, inputs_BT: Tensor, before_BN: Tensor | None = None, also: Tensor | float = 0.0) -> Tensor:
+        embedded: Tensor = self.embedding(inputs_BT) + also
+        return embedded if self.ngram_embedding is None else embedded + self.ngram_embedding(inputs_BT, before_BN)
 
     def _of_neighbours(self, symbols_BT: Tensor, documents: Tensor | None) -> Tensor | float:
         """What the symbols on both sides of each byte say by themselves; nothing where the network reads the left alone."""
@@ -109,6 +108,12 @@ class ByteLM(LanguageModel):
         found = beside(symbols_BT, documents, PLACES)
         embedded: Tensor = self.neighbour_embedding(found)
         return embedded if self.group_embedding is None else embedded + self.group_embedding(found)
+
+    def _read_out(self, hidden_BTM: Tensor, data_BT: Tensor, trace: Trace | None) -> Tensor:
+        nodes = self._nodes(hidden_BTM)
+        if trace is not None:
+            trace.sample_nodes(nodes)
+        return path_logits(nodes, data_BT)
 
     def _nodes(self, hidden: Tensor) -> Tensor:
         return self.head(hidden).float()  # type: ignore[no-any-return]

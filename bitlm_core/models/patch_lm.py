@@ -130,8 +130,10 @@ class PatchLM(LanguageModel):
         cut = self.cut(inputs_BT)
         if trace is not None:
             trace.starts = cut.starts & (inputs_BT[:, 1:] != START)  # START stands for a byte that is part of no patch
-        latent = self._latent(local, cut, documents, trace)
-        hidden = self._decode(self.reading(local, gathered(latent, cut.complete)), documents=documents)
+        return self._read_out(self._latent(local, cut, documents, trace), local, cut, documents)
+
+    def _read_out(self, latent: Tensor, local_BTW: Tensor, cut: Cut, documents: Tensor | None) -> Tensor:
+        hidden = self._decode(self.reading(local_BTW, gathered(latent, cut.complete)), documents=documents)
         return self.head(hidden).float()  # type: ignore[no-any-return]
 
     def _encode(self, inputs_BT: Tensor, before_BN: Tensor | None = None, **passed: Any) -> Tensor:
@@ -153,9 +155,7 @@ class PatchLM(LanguageModel):
         opened, state = [], None
         for begin in range(0, cut.num_patches, at_once):
             end = begin + at_once
-            last_BP1 = cut.last[:, begin:end, None]
-            last_BPW = local_BTW.gather(1, last_BP1.expand(-1, -1, local_BTW.shape[2]))
-            patches = self.pooling(last_BPW, keys, values, cut.mask(begin, end))
+            patches = self._pooled(local_BTW, (keys, values), cut, begin, end)
             if self.memory is not None:
                 patches, state = self.memory(patches, None if of_patches is None else of_patches[:, begin:end], state)
             seen = None if of_patches is None else of_patches[:, :end]
@@ -163,6 +163,11 @@ class PatchLM(LanguageModel):
                 trace.counted = cut.real(begin, end)
             opened.append(self._open(patches, memory=past, documents=seen, trace=trace))
         return torch.cat(opened, dim=1)
+
+    def _pooled(self, local_BTW: Tensor, keys_values: tuple[Tensor, Tensor], cut: Cut, begin: int, end: int) -> Tensor:
+        last_BP1 = cut.last[:, begin:end, None]
+        last_BPW = local_BTW.gather(1, last_BP1.expand(-1, -1, local_BTW.shape[2]))
+        return self.pooling(last_BPW, *keys_values, cut.mask(begin, end))  # type: ignore[no-any-return]
 
     def _open(self, patches_BPM: Tensor, **passed: Any) -> Tensor:
         return self.reading.opened(self.stack(patches_BPM.float(), causal=True, dtype=self.compute_dtype, **passed))

@@ -44,8 +44,8 @@ class Batch(NamedTuple):
         return self.rows(slice(first, None, 2))
 
     def parts(self, num_parts: int) -> list[Batch]:
-        """Its rows in that many parts, or one row each."""
-        rows = torch.arange(len(self.data)).chunk(min(num_parts, len(self.data)))
+        """Its rows in that many parts as even as can be, or one row each."""
+        rows = torch.arange(len(self.data)).tensor_split(min(num_parts, len(self.data)))
         return [self.rows(slice(int(part[0]), int(part[-1]) + 1)) for part in rows]
 
 

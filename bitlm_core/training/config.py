@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -13,6 +14,8 @@ Objective = Literal["causal", "diffusion", "mixed"]
 """mixed: every second window of a batch causally, the others by diffusion."""
 MAX_WINDOWS = 4096
 """Of a step."""
+FRESH_PASSES, MANY_PASSES, MANY_DROPOUT = 1.5, 3.0, 0.15
+DROPOUT_PER_DOUBLING, MOST_DROPOUT = 0.1, 0.5
 
 
 class TrainingConfig(BaseModel):
@@ -205,3 +208,13 @@ def learning_rate(config: TrainingConfig, progress: float, model_step: int, *, d
     warm = min(1.0, (model_step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     decay = min(1.0, (1 - progress) / (decay_share or config.decay_share))
     return config.learning_rate * warm * max(config.final_learning_rate, decay)
+
+
+def dropout_after(passes: float) -> float:
+    """Dropout when data was read so often: none while it is new, then more, as a network begins to know it by heart.
+
+    0 up to `FRESH_PASSES`, `MANY_DROPOUT` at `MANY_PASSES`, and `DROPOUT_PER_DOUBLING` more whenever they have doubled since.
+    """
+    if passes <= MANY_PASSES:
+        return MANY_DROPOUT * max(0.0, (passes - FRESH_PASSES) / (MANY_PASSES - FRESH_PASSES))
+    return min(MOST_DROPOUT, MANY_DROPOUT + DROPOUT_PER_DOUBLING * math.log2(passes / MANY_PASSES))

@@ -46,20 +46,37 @@ class Muon(torch.optim.Muon):
                 self._update(parameters, group)
 
     def _update(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        grads = [self._held(parameter.grad) for parameter in parameters if parameter.grad is not None]
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        momenta = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
+        momenta = [self._held(self.state[parameter]["momentum_buffer"]) for parameter in parameters]
         torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
         updates = torch._foreach_lerp(grads, momenta, group["momentum"]) if group["nesterov"] else momenta
         rows, columns = parameters[0].shape
+        whole = torch.stack([self._whole(update, parameter) for update, parameter in zip(updates, parameters, strict=True)])
         orthogonal = orthogonalised(
-            torch.stack(list(updates)), self._polynomials or [group["ns_coefficients"]] * group["ns_steps"], group["eps"]
-        )
-        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+            whole, self._polynomials or [group["ns_coefficients"]] * group["ns_steps"], group["eps"]
+        ).float()
+        held = [self._held(parameter) for parameter in parameters]
+        torch._foreach_mul_(held, 1 - group["lr"] * group["weight_decay"])
         rate = group["lr"] * max(1, rows / columns) ** 0.5
-        torch._foreach_add_(parameters, list(orthogonal.float().unbind(0)), alpha=-rate)
+        moves = [self._share(matrix, parameter) for matrix, parameter in zip(orthogonal, parameters, strict=True)]
+        torch._foreach_add_(held, moves, alpha=-rate)
+
+    # Where a matrix is spread over several processes, these are not what they are here
+
+    def _held(self, tensor: Tensor) -> Tensor:
+        """What this process has of a tensor."""
+        return tensor
+
+    def _whole(self, held: Tensor, parameter: Tensor) -> Tensor:
+        """A parameter's update of which this process has `held`, gathered from all."""
+        return held
+
+    def _share(self, matrix: Tensor, parameter: Tensor) -> Tensor:
+        """As much of a whole matrix as this process has of the parameter."""
+        return matrix
 
 
 def orthogonalised(matrices: Tensor, polynomials: Sequence[Polynomial], eps: float) -> Tensor:

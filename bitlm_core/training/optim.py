@@ -6,10 +6,11 @@ rows the tables of n-grams. Matrices decay; embeddings, vectors and scalars do n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
-from bitlm_core.models.interface import LanguageModel
 from bitlm_core.training.config import TrainingConfig
 from bitlm_core.training.muon import POLAR, Muon
 from bitlm_core.training.row_adagrad import RowAdagrad
@@ -22,14 +23,16 @@ _MOMENTUM_STEPS = 100
 _TABLE_DECAY_SHARE = 0.1  # rows are met rarely: those met last must still learn
 
 
-def make_optimizers(model: LanguageModel, config: TrainingConfig) -> list[torch.optim.Optimizer]:
+def make_optimizers(
+    parameters: Sequence[tuple[str, nn.Parameter]], config: TrainingConfig, muon: type[Muon] = Muon
+) -> list[torch.optim.Optimizer]:
     """Together they own every parameter. A group's learning rate is `rate` times that of the run, with its own `decay_share`
     where it has one."""
     matrices: list[nn.Parameter] = []
     heads: list[nn.Parameter] = []
     vectors: list[nn.Parameter] = []
     embeddings: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
+    for name, parameter in parameters:
         if is_table(name):
             continue
         if "embedding" in name:
@@ -43,18 +46,18 @@ def make_optimizers(model: LanguageModel, config: TrainingConfig) -> list[torch.
         {"params": embeddings, "rate": _EMBEDDING_RATE, "weight_decay": 0.0},
         *([{"params": vectors, "rate": 1.0, "weight_decay": 0.0}] if vectors else []),
     ]
-    tables = [parameter for name, parameter in model.named_parameters() if is_table(name)]
+    tables = [parameter for name, parameter in parameters if is_table(name)]
     by_table = {"params": tables, "rate": _TABLE_RATE, "decay_share": _TABLE_DECAY_SHARE}
-    by_rows = [RowAdagrad([by_table])] if tables else []
-    betas = (0.9, config.beta2)
-    if config.optimizer == "adamw":
-        groups = [{"params": matrices + heads, **decayed}, *undecayed]
-        return [torch.optim.AdamW(groups, betas=betas, fused=True), *by_rows]
-    return [
-        Muon([{"params": matrices, "rate": _MUON_RATE, "weight_decay": config.weight_decay}], polynomials=POLAR),
-        torch.optim.AdamW([{"params": heads, **decayed}, *undecayed], betas=betas, fused=True),
-        *by_rows,
-    ]
+    by_rows: list[torch.optim.Optimizer] = [RowAdagrad([by_table])] if tables else []
+    by_muon = matrices if config.optimizer == "muon" else []
+    by_adam = [{"params": heads if by_muon else matrices + heads, **decayed}, *undecayed]
+    found: list[torch.optim.Optimizer] = []
+    if by_muon:
+        group = {"params": by_muon, "rate": _MUON_RATE, "weight_decay": config.weight_decay}
+        found.append(muon([group], polynomials=POLAR))
+    if any(group["params"] for group in by_adam):  # who holds some of the layers alone may have nothing for it
+        found.append(torch.optim.AdamW(by_adam, betas=(0.9, config.beta2), fused=True))
+    return found + by_rows
 
 
 def momentum(model_step: int) -> float:

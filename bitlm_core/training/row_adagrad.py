@@ -9,7 +9,7 @@ and keeps one number per row where Adam keeps two per element.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -42,3 +42,13 @@ class RowAdagrad(torch.optim.Optimizer):
         total = self.state[table]["sum"]
         total.index_add_(0, rows, grads.square().mean(dim=1))
         table.index_add_(0, rows, grads * (total[rows] + _EPSILON).rsqrt()[:, None], alpha=-lr)
+
+
+def joined_occurrences(table: Tensor, grads: Sequence[Tensor]) -> Tensor:
+    """Sparse gradients of one table as one, which keeps every occurrence apart: sums of them PyTorch makes where it can.
+
+    Of none at all it is one without rows.
+    """
+    rows = [grad._indices() for grad in grads] or [torch.zeros((1, 0), dtype=torch.int64, device=table.device)]
+    values = [grad._values() for grad in grads] or [table.detach()[:0]]
+    return torch.sparse_coo_tensor(torch.cat(rows, dim=1), torch.cat(values), table.shape, check_invariants=False)

@@ -71,7 +71,7 @@ class Progressive:
             yield from self.engine.train_steps(data, plan, held)
             plan = self._plan
             if plan.finished and self.on_trial and self._growing.asks is None:
-                loss = validation_loss(self.engine.model, self.engine.mixer, held, plan)
+                loss = validation_loss(self.engine.trainer, self.engine.mixer, held, plan)
                 self._follow(self._growing.judged(loss))
             if self._growing.asks is None or (plan.finished and not self.on_trial):
                 return

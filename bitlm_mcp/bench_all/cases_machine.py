@@ -63,6 +63,19 @@ MACHINE: tuple[Case, ...] = (
         alone=True,
     ),
     Case(
+        "scaling",
+        "scaling",
+        "Steps of two processes with eight windows each, against those of one process with eight.",
+        (
+            high("ddp_efficiency", "the network in both (ddp)", SHARE, 0.85),
+            high("fsdp_efficiency", "a shard in each (fsdp)", SHARE),
+            high("pipeline_efficiency", "half of the blocks in each (pipeline)", SHARE),
+            high("ddp_expected", "expected of ddp", SHARE),
+        ),
+        80,
+        alone=True,
+    ),
+    Case(
         "pages",
         "pages",
         "What 50 open pages cost a training beside them, and how soon they hear of a step.",

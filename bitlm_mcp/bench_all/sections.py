@@ -112,6 +112,12 @@ ROWS = (
         ("start, tools/list and end {serve.start_to_end_cpu_s} CPU-s",),
     ),
     Row(
+        "scaling",
+        "a step of one process, as a share of that of two processes with as many windows each",
+        "{scaling.ddp_efficiency} ddp, {scaling.fsdp_efficiency} fsdp, {scaling.pipeline_efficiency} pipeline",
+        ("{scaling.ddp_expected} expected",),
+    ),
+    Row(
         "pages",
         "milliseconds from a step of a training until 50 open pages hear of it",
         "{pages.event_ms_median}, p95 {pages.event_ms_p95}",

@@ -20,13 +20,8 @@ from bitlm_core import (
     TrainingConfig,
     TrainingPlan,
 )
-from bitlm_mcp.compute.messages import DamagedPlaces, DataPart, Message, ModelRef
-
-
-class Asked(Message):
-    """Base of all commands. `trace`: the trace context of whoever asked."""
-
-    trace: dict[str, str] = Field(default_factory=dict)
+from bitlm_mcp.compute.messages import Asked, DamagedPlaces, DataPart, ModelRef
+from bitlm_mcp.compute.processes import Processes
 
 
 class Create(Asked):
@@ -70,7 +65,8 @@ class Train(Asked):
     """Train for the rest of a plan, saving every `autosave_s` seconds, when stopped and at the end. Answer: `Written`.
 
     held_out: for a plan that looks at held-out data. best_to: the folder for the state at each new best look; None: not kept.
-    small_to: the folder for the small model that such a plan ends with; None: it ends without.
+    small_to: the folder for the small model that such a plan ends with; None: it ends without. processes: of those that share
+    it; None: this process trains alone.
     """
 
     kind: Literal["train"] = "train"
@@ -84,6 +80,7 @@ class Train(Asked):
     save_to: Path
     best_to: Path | None = None
     small_to: Path | None = None
+    processes: Processes | None = None
 
 
 class Distill(Asked):

@@ -24,13 +24,17 @@ NO_TRACE: Mapping[str, str] = {}
 
 @dataclass
 class Entry:
-    """One model in memory. `unsaved`: it knows more than its state file, so it must stay."""
+    """One model in memory. `unsaved`: it knows more than its state file, so it must stay.
+
+    read_from: SHA-256 of the state file that it was read from, if it is still as that says.
+    """
 
     engine: Engine
     incarnation: int
     history: History = field(default_factory=History)
     trained_by: str | None = None
     unsaved: bool = False
+    read_from: str | None = None
     used: float = 0.0
 
     @property
@@ -57,9 +61,12 @@ class Engines:
         return len(self._entries)
 
     def get(self, model: ModelRef, trace: Mapping[str, str] = NO_TRACE) -> Entry:
-        """The model, from memory or from its state file. Raises what reading a state file raises."""
+        """The model, from memory or from its state file. Raises what reading a state file raises.
+
+        What was read is read again when another state was saved since, which a process of its own does that trains the model.
+        """
         entry = self._entries.get(model.model_id)
-        if entry is None or entry.incarnation != model.incarnation:
+        if entry is None or entry.incarnation != model.incarnation or _behind(entry, model):
             entry = self.read(model, model.model_id, trace)
             self._entries[model.model_id] = entry
         entry.used = time.monotonic()
@@ -81,7 +88,7 @@ class Engines:
         except (KeyError, TypeError, ValueError) as error:
             raise _foreign(name, error) from error
         engine = bitlm_core.Engine.from_state(tensors, header, self.device)
-        return Entry(engine, model.incarnation, history, trained_by)
+        return Entry(engine, model.incarnation, history, trained_by, read_from=model.sha256)
 
     def put(self, model_id: str, entry: Entry) -> None:
         """Keep a model in memory, in place of any other of that id."""
@@ -106,6 +113,10 @@ class Engines:
                 if not idle:
                     raise
                 self.drop(min(idle)[1])
+
+
+def _behind(entry: Entry, model: ModelRef) -> bool:
+    return not entry.unsaved and None not in (entry.read_from, model.sha256) and entry.read_from != model.sha256
 
 
 def _check_intact(model: ModelRef) -> None:

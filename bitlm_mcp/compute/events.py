@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 import bitlm_core
-from bitlm_core import BitLMError
+from bitlm_core import BitLMError, TrainingPlan
 from bitlm_mcp.compute.answers import Answer
 from bitlm_mcp.compute.messages import Message, Saved
 from bitlm_mcp.snapshot import HistoryPoint, Mark
@@ -55,8 +55,13 @@ class Progress(Message):
     preview: Preview | None = None
 
 
+def standing(plan: TrainingPlan, **told: Any) -> Progress:
+    """Where a training stands that has done nothing yet of what is left of its plan."""
+    return Progress(share=plan.progress, steps_done=plan.steps_done, steps_total=plan.steps, **told)
+
+
 class Failure(Message):
-    """An error that crosses: its class, and a text for the caller. `model_lost`: see `executor.ModelLostError`."""
+    """An error that crosses: its class, and a text for the caller. `model_lost`: see `stopping.ModelLostError`."""
 
     kind: str
     message: str

@@ -24,13 +24,15 @@ from bitlm_mcp.compute.distilling import distill_steps
 from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.events import Progress, preview_of
 from bitlm_mcp.compute.growth import growth_steps
-from bitlm_mcp.compute.messages import Message, record_of
+from bitlm_mcp.compute.launch import launched_steps
+from bitlm_mcp.compute.messages import Asked, Message, record_of
 from bitlm_mcp.compute.patches import patches_steps
 from bitlm_mcp.compute.points import filled
 from bitlm_mcp.compute.quantization import quantize_steps
 from bitlm_mcp.compute.repair import repair_steps
 from bitlm_mcp.compute.safety import adopted, infer_steps
 from bitlm_mcp.compute.scoring import record_places, score_outcome
+from bitlm_mcp.compute.stopping import ModelLostError, Stopped
 from bitlm_mcp.compute.surprise import surprise_steps
 from bitlm_mcp.compute.tracing import span
 from bitlm_mcp.compute.training import Training, write_state
@@ -50,14 +52,6 @@ _MAKERS = {
     commands.Grow: growth_steps,
     commands.Quantize: quantize_steps,
 }
-
-
-class Stopped(BaseException):
-    """Thrown into a command that is to end at this safe point. No `except Exception` can swallow it."""
-
-
-class ModelLostError(Exception):
-    """A fault, its cause, has left a model in a state that nobody can vouch for: it is no longer in memory."""
 
 
 class Executor:
@@ -116,6 +110,8 @@ class Executor:
 
     @execute.register
     def _train(self, command: commands.Train) -> Steps:
+        if command.processes is not None:
+            return (yield from launched_steps(self.engines, command))
         entry, name = self.engines.get(command.model, command.trace), command.model.model_id
         make_room = partial(self.engines.make_room, what=f"training {name!r}", apart_from=name)
         make_room(entry.engine.config.model_copy(update={"training": command.training}))
@@ -201,7 +197,7 @@ def _long_steps(engine: Engine, command: commands.InferLong) -> Generator[Any, N
     )
 
 
-def _shares(steps: Generator[Any, None, Any], command: commands.Asked) -> Generator[Progress, None, Any]:
+def _shares(steps: Generator[Any, None, Any], command: Asked) -> Generator[Progress, None, Any]:
     """Tell the shares that a reading generator of the engine yields, or whatever has one; what it returns."""
     with span("sample", command.trace, command=type(command).__name__):
         while True:

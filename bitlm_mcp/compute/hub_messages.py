@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from bitlm_mcp.compute.commands import Asked
-from bitlm_mcp.compute.messages import Message
+from bitlm_mcp.compute.messages import Asked, Message
 
 
 class Push(Asked):

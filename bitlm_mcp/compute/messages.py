@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from bitlm_core import MARGIN_BITS, ByteData, ConfigError, EngineConfig, TrainingPlan, file_part
 from bitlm_mcp.history import History
@@ -22,6 +22,12 @@ class Message(BaseModel):
     """Base of all that crosses: frozen, nothing unknown, bytes as base64."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+
+class Asked(Message):
+    """Base of all commands. `trace`: the trace context of whoever asked."""
+
+    trace: dict[str, str] = Field(default_factory=dict)
 
 
 class DataPart(Message):

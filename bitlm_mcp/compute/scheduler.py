@@ -20,7 +20,8 @@ from typing import Protocol
 from bitlm_core import BitLMError, ResourceLimitError
 from bitlm_mcp.compute.commands import Command
 from bitlm_mcp.compute.events import Ended, Event, Failure, Progress
-from bitlm_mcp.compute.executor import ModelLostError, Steps, Stopped
+from bitlm_mcp.compute.executor import Steps
+from bitlm_mcp.compute.stopping import ModelLostError, Stopped
 
 log = logging.getLogger("bitlm.compute")
 
@@ -62,6 +63,7 @@ class _Task:
     running: Steps | None = None
     to_stop: bool = False
     told: float = 0.0
+    last: Event | None = None
 
 
 class Scheduler:
@@ -140,7 +142,9 @@ class Scheduler:
             return Ended(status="failed", failure=failure_of(error))
 
     def _worth_telling(self, task: _Task, event: Event) -> bool:
-        now = time.monotonic()
+        if event is task.last:  # of a command that waits for what others do
+            return False
+        now, task.last = time.monotonic(), event
         quiet = isinstance(event, Progress) and task.urgency is not Urgency.TRAIN and now - task.told < QUIET_S
         if not quiet:
             task.told = now

@@ -49,7 +49,8 @@ class Training:
         entry, command = self._entry, self._command
         if command.data.num_bytes < 2:
             raise ConfigError(f"{command.data.num_bytes} byte is too little to learn from: give at least 2 bytes")
-        entry.engine.set_training(command.training)
+        if entry.engine.config.training != command.training:
+            entry.engine.set_training(command.training)
         entry.trained_by = command.job_id
         steps = self._reports()
         while True:
@@ -204,5 +205,6 @@ def write_state(entry: Entry, folder: Path, trace: Mapping[str, str]) -> Saved:
             "some space or check the state directory",
             name=folder.name,
         ) from error
-    entry.unsaved = False
+    if entry.unsaved:
+        entry.unsaved, entry.read_from = False, None
     return Saved(path=path, facts=entry.facts)

@@ -16,9 +16,9 @@ from pathlib import Path
 import bitlm_core
 from bitlm_core import BitLMError
 from bitlm_mcp.compute.events import Ended, Progress
-from bitlm_mcp.compute.executor import Stopped
 from bitlm_mcp.compute.hub_messages import Fetched, Push, Pushed, Transfer
 from bitlm_mcp.compute.scheduler import QUIET_S, Report, failure_of
+from bitlm_mcp.compute.stopping import Stopped
 from bitlm_mcp.settings import HubSettings
 
 log = logging.getLogger("bitlm.hub")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from bitlm_core import ConfigError, ModelStateError, TrainingConfig, TrainingPlan, check_ending, check_training
+from bitlm_core import ConfigError, EngineConfig, ModelStateError, TrainingConfig, TrainingPlan, check_ending, check_training
 from bitlm_mcp.compute import answers, commands
-from bitlm_mcp.compute.events import Progress
+from bitlm_mcp.compute.events import standing
+from bitlm_mcp.compute.launch import line_for_others
 from bitlm_mcp.compute.messages import DataPart, Saved
 from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.errors import UnknownHandleError
@@ -18,6 +20,7 @@ from bitlm_mcp.jobs import Job, new_job_id
 from bitlm_mcp.leases import Lease
 from bitlm_mcp.operations.best_states import best_name, best_of, keep_best, keep_small, small_name
 from bitlm_mcp.operations.data import Source
+from bitlm_mcp.operations.sharing import Sharing
 from bitlm_mcp.operations.writing import submit_writer
 from bitlm_mcp.snapshot import JobView
 from bitlm_mcp.workspace import Workspace
@@ -27,7 +30,7 @@ from bitlm_mcp.workspace import Workspace
 class _Training:
     """One training that may begin: its model, data, plan (asked for when the model cannot change any more) and settings.
 
-    held_out: for a plan that looks at held-out data.
+    held_out: for a plan that looks at held-out data. sharing: None where one process trains.
     """
 
     model_id: str
@@ -35,6 +38,7 @@ class _Training:
     held_out: DataPart | None
     plan: Callable[[], TrainingPlan]
     training: TrainingConfig
+    sharing: Sharing | None = None
 
     def request(self, dataset_id: str | None) -> dict[str, Any]:
         """What is recorded of it: enough to repeat it, and to know whether it would be the same."""
@@ -45,6 +49,7 @@ class _Training:
             "held_out_sha256": self.held_out.digest if self.held_out else None,
             "plan": self.plan().model_dump(mode="json"),
             "training": self.training.model_dump(mode="json"),
+            **({"sharing": self.sharing.plain()} if self.sharing else {}),
         }
 
 
@@ -57,17 +62,15 @@ def train(
     *,
     queue: bool,
     idempotency_key: str | None,
+    sharing: Sharing | None = None,
 ) -> JobView:
     """Train a model: one training at a time, unless queued. The same call with the same key gives the same job again."""
     workspace.catch_up()
-    config = workspace.models.get(model_id).facts.config
-    check_training(config.model, training, plan)
-    if plan.growing:
-        check_ending(config, plan.growing.settings)
+    _check(workspace, workspace.models.get(model_id).facts.config, plan, training, sharing)
     held_out = _held_out(workspace, source.dataset_id) if plan.validate_every else None
     job_id = new_job_id()
     part = source.part(workspace, job_id, holdout=False)
-    asked = _Training(model_id, part, held_out, lambda: plan, training)
+    asked = _Training(model_id, part, held_out, lambda: plan, training, sharing)
     request = asked.request(source.dataset_id)
     try:
         known = workspace.records.job_of_key(idempotency_key, request) if idempotency_key else None
@@ -107,8 +110,20 @@ def resume(workspace: Workspace, job_id: str, *, queue: bool) -> JobView:
 
     with workspace.writing:
         _check_idle(workspace, view.model_id, queue)
-        asked = _Training(view.model_id, part, held_out, lambda: _plan_again(workspace, view, plan), training)
+        again, sharing = (lambda: _plan_again(workspace, view, plan)), Sharing.recorded(request)
+        asked = _Training(view.model_id, part, held_out, again, training, sharing)
         return _begin(workspace, asked, job_id, record).view()
+
+
+def _check(
+    workspace: Workspace, config: EngineConfig, plan: TrainingPlan, training: TrainingConfig, sharing: Sharing | None
+) -> None:
+    """Raise ConfigError for what cannot be trained so."""
+    check_training(config.model, training, plan)
+    if plan.growing:
+        check_ending(config, plan.growing.settings)
+    if sharing:
+        sharing.check(workspace, config.model_copy(update={"training": training}), plan)
 
 
 def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable[[Job], None]) -> Job:
@@ -118,20 +133,12 @@ def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable
         plan = asked.plan()
         best = best_name(workspace, model_id, job_id) if plan.patience else None
         small = small_name(workspace, model_id, job_id) if plan.growing and plan.growing.settings.ends_small else None
-        command = commands.Train(
-            model=workspace.models.ref(model_id),
-            job_id=job_id,
-            data=asked.part,
-            held_out=asked.held_out,
-            plan=plan,
-            training=asked.training,
-            autosave_s=workspace.settings.autosave_s,
-            save_to=workspace.models.folder(model_id),
-            best_to=workspace.checkpoints.scratch(best).parent if best else None,
-            small_to=workspace.checkpoints.scratch(small).parent if small else None,
-        )
+        beside = (workspace.checkpoints.scratch(name).parent if name else None for name in (best, small))
+        command = _command(workspace, asked, job_id, plan, *beside)
         job = Job("train_step", model_id, Urgency.TRAIN, command, job_id=job_id, recorded=True)
-        job.progress = Progress(share=plan.progress, steps_done=plan.steps_done, steps_total=plan.steps)
+        job.progress = standing(plan)
+        if asked.sharing and asked.sharing.nodes > 1:
+            job.result = {"on_the_other_nodes": line_for_others(asked.sharing.processes(workspace, job_id), job_id)}
 
         def publish(saved: Saved) -> None:
             workspace.models.publish(model_id, saved, lease)
@@ -156,6 +163,24 @@ def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable
         return job
 
     return submit_writer(workspace, model_id, make)
+
+
+def _command(
+    workspace: Workspace, asked: _Training, job_id: str, plan: TrainingPlan, best_to: Path | None, small_to: Path | None
+) -> commands.Train:
+    return commands.Train(
+        model=workspace.models.ref(asked.model_id),
+        job_id=job_id,
+        data=asked.part,
+        held_out=asked.held_out,
+        plan=plan,
+        training=asked.training,
+        autosave_s=workspace.settings.autosave_s,
+        save_to=workspace.models.folder(asked.model_id),
+        processes=asked.sharing.processes(workspace, job_id) if asked.sharing else None,
+        best_to=best_to,
+        small_to=small_to,
+    )
 
 
 def _check_idle(workspace: Workspace, model_id: str, queue: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from bitlm_core import ConfigError, Growing, ProgressiveConfig, TrainingConfig, TrainingPlan
+from bitlm_core import ConfigError, Growing, Parallel, ProgressiveConfig, TrainingConfig, TrainingPlan
 from bitlm_mcp.schemas import RARE
 
 LENGTH = ("steps", "seconds", "validate_every", "patience")
@@ -63,6 +63,11 @@ AutoCollapse = Annotated[bool, Field(description="Of progressive: at the end, di
 QuantizeAtEnd = Annotated[
     Literal["int8", "int4"] | None,
     Field(description="Of progressive: the smaller model, or else a copy.", json_schema_extra=RARE),
+]
+Nproc = Annotated[int, Field(ge=1, le=1024, description="Processes of this machine that train.", json_schema_extra=RARE)]
+Nodes = Annotated[int, Field(ge=1, le=64, description="Machines with as many each.", json_schema_extra=RARE)]
+ParallelWay = Annotated[
+    Parallel, Field(description="How they share it: rows, shards of blocks, or blocks.", json_schema_extra=RARE)
 ]
 Queue = Annotated[bool, Field(description="Wait for its turn.")]
 ResumeJob = Annotated[str | None, Field(max_length=64, description="A job to go on with.")]

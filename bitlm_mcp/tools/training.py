@@ -12,6 +12,7 @@ from pydantic import Field
 
 from bitlm_mcp.operations.data import Source
 from bitlm_mcp.operations.reading import cancel
+from bitlm_mcp.operations.sharing import Sharing
 from bitlm_mcp.operations.training import resume, train
 from bitlm_mcp.results import FiniteOrNone, Result
 from bitlm_mcp.schemas import ToolSpec
@@ -94,13 +95,14 @@ async def _begun(workspace: Workspace, given: dict[str, Any]) -> tuple[JobView, 
     sources = plans.named(given, ("dataset_id", "text", "data_base64"))
     compress_input, key, queue, resumed = (given[n] for n in ("compress_input", "idempotency_key", "queue", "resume_job"))
     asked["growing"] = plans.growing_of(given)
+    sharing = Sharing.of(*(given[name] for name in ("nproc", "nodes", "parallel")))
     if resumed is not None:
         one_of(resume_job=resumed, **sources)
-        plans.refuse_beside_resume([*run.values(), *settings.values(), compress_input, key], asked)
+        plans.refuse_beside_resume([*run.values(), *settings.values(), sharing, compress_input, key], asked)
         return await off_loop(resume, workspace, resumed, queue=queue), Source()
     source, asked = await unpacked(given_data(**sources), compress_input, given["data_base64"]), run | asked
     plan, training = plans.plan_of(**asked), plans.settings_of(settings)
-    begin = partial(train, workspace, given["model_id"], queue=queue, idempotency_key=key)
+    begin = partial(train, workspace, given["model_id"], queue=queue, idempotency_key=key, sharing=sharing)
     return await off_loop(begin, source, plan, training), source
 
 
@@ -128,6 +130,9 @@ def training_tools(workspace: Workspace) -> list[ToolSpec]:
         max_parameters: plans.MaxParameters = None,
         auto_collapse: plans.AutoCollapse = False,
         quantize: plans.QuantizeAtEnd = None,
+        nproc: plans.Nproc = 1,
+        nodes: plans.Nodes = 1,
+        parallel: plans.ParallelWay = "ddp",
         optimizer: plans.Optimizer = None,
         accumulation: plans.Accumulation = None,
         use_autocast: plans.UseAutocast = None,

@@ -51,8 +51,8 @@ FREE_BYTES = 256 << 20
 
 COSTLY = frozenset({"max_new_bytes", "num_bytes", "wait_s"})
 """Their largest values are valid, but take long."""
-UNTRIED = frozenset({"compile"})
-"""It takes half a minute, and writes where compilers write."""
+UNTRIED = frozenset({"compile", "nproc"})
+"""They take half a minute, and write where compilers write, or start processes."""
 
 NAMES = ["default", "default", "m", "d", "none"]
 SOURCES = {"path", "text", "data_base64", "dataset_id", "prompt", "prompt_base64", "prompt_bits"}

@@ -15,6 +15,7 @@ from bitlm_mcp.jobs import Job
 from bitlm_mcp.operations.data import Source, add_dataset
 from bitlm_mcp.operations.models import create_model
 from bitlm_mcp.operations.reading import infer
+from bitlm_mcp.operations.sharing import Sharing
 from bitlm_mcp.operations.training import train
 from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.snapshot import JobView
@@ -58,11 +59,12 @@ class Server:
         queue: bool = False,
         key: str | None = None,
         source: Source = Source(dataset_id="data"),  # noqa: B008 - frozen
+        sharing: Sharing | None = None,
+        training: TrainingConfig = TrainingConfig(batch_size=2, telemetry_every=2),  # noqa: B008 - frozen
         **plan_fields: Any,
     ) -> JobView:
         plan = TrainingPlan(steps=steps, seconds=seconds, **plan_fields)
-        training = TrainingConfig(batch_size=2, telemetry_every=2)
-        return train(self.workspace, model_id, source, plan, training, queue=queue, idempotency_key=key)
+        return train(self.workspace, model_id, source, plan, training, queue=queue, idempotency_key=key, sharing=sharing)
 
     def trained(self, model_id: str = "m", *, steps: int, **fields: Any) -> JobView:
         view = self.ended(self.train(model_id, steps=steps, **fields).job_id)
@@ -84,12 +86,12 @@ class Server:
         assert job.status == "completed", job.error
         return job
 
-    def ended(self, job_id: str) -> JobView:
-        wait_until(lambda: self.workspace.job(job_id).over, f"{job_id} ends")
+    def ended(self, job_id: str, seconds: float = LONG_S) -> JobView:
+        wait_until(lambda: self.workspace.job(job_id).over, f"{job_id} ends", seconds)
         return self.workspace.job(job_id)
 
-    def until_step(self, step: int, model_id: str = "m") -> None:
-        wait_until(lambda: self.workspace.model(model_id).step >= step, f"{model_id} reaches step {step}")
+    def until_step(self, step: int, model_id: str = "m", seconds: float = LONG_S) -> None:
+        wait_until(lambda: self.workspace.model(model_id).step >= step, f"{model_id} reaches step {step}", seconds)
 
     def close(self) -> None:
         self.workspace.close()
@@ -105,8 +107,8 @@ def server(state: Path, **settings: Any) -> Iterator[Server]:
             made.close()
 
 
-def wait_until(condition: Any, what: str) -> None:
-    deadline = time.monotonic() + LONG_S
+def wait_until(condition: Any, what: str, seconds: float = LONG_S) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {LONG_S} s"
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         time.sleep(0.005)

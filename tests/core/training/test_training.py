@@ -28,10 +28,9 @@ from bitlm_core import (
 )
 from bitlm_core.kernels.mixing_layout import DOC
 from bitlm_core.training.batches import Batch, permuted, sample_windows
-from bitlm_core.training.config import learning_rate
+from bitlm_core.training.config import dropout_after, learning_rate
 from bitlm_core.training.data import byte_counts
 from bitlm_core.training.objective import batch_loss
-from bitlm_core.training.trainer import dropout_after
 
 Configs = Callable[..., EngineConfig]
 

@@ -1,0 +1,173 @@
+"""`bitlm train` with several processes: either it starts torchrun itself, or torchrun has started it, many times.
+
+    bitlm train FILE --nproc 2 …                  this process launches, and follows what the leader tells
+    torchrun … -m bitlm_mcp train FILE …          each process takes part; the first leads, and is the one that talks
+
+Importing this brings no torch.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import typer
+
+import bitlm_core
+from bitlm_core import ConfigError, Parallel
+from bitlm_mcp.compute import commands
+from bitlm_mcp.compute.answers import Written
+from bitlm_mcp.compute.engines import Engines, Entry
+from bitlm_mcp.compute.events import Progress
+from bitlm_mcp.compute.launch import RUN_ID, launched_steps, line_for_others
+from bitlm_mcp.compute.messages import ModelRef, Saved
+from bitlm_mcp.compute.processes import EventWriter, Processes
+from bitlm_mcp.compute.stopping import ModelLostError, Stopped
+from bitlm_mcp.compute.worker import lead, take_part
+from bitlm_mcp.shell import progress_bar
+
+Tell = Callable[[Progress], None]
+
+
+def processes_of(
+    others: int | None, folder: Path, nproc: int, nodes: int, parallel: Parallel | None, rdzv_endpoint: str | None
+) -> Processes | None:
+    """How several processes train; None where one does. others: how many torchrun has started already, this one included.
+
+    Raises ConfigError for what does not go together.
+    """
+    size = others or nproc * nodes
+    if others and nproc * nodes > 1:
+        raise ConfigError(f"torchrun has started {size} processes already: leave --nproc and --nodes to it")
+    if (nodes > 1) != (rdzv_endpoint is not None):
+        raise ConfigError("--nodes and --rdzv-endpoint HOST:PORT belong together: several machines must meet somewhere")
+    if size == 1 and parallel is not None:
+        raise ConfigError(f"--parallel {parallel} shares the work of several processes: give --nproc 2 or more beside it")
+    if size == 1:
+        return None
+    here, machines = (size, 1) if others else (nproc, nodes)
+    return Processes(nproc=here, nodes=machines, parallel=parallel or "ddp", folder=folder, endpoint=rdzv_endpoint)
+
+
+class Trained(NamedTuple):
+    """The last state of a training, and the model as it is there."""
+
+    saved: Saved
+    entry: Entry
+
+
+def trained_together(entry: Entry, command: commands.Train, processes: Processes, *, launch: bool) -> Trained | None:
+    """Train a model in several processes, with a bar and warnings in the one that talks; None in those that do not.
+
+    launch: start them; else they are there already. Raises BitLMError for what cannot be trained so, or where the processes
+    were lost for good.
+    """
+    config = entry.engine.config.model_copy(update={"training": command.training})
+    bitlm_core.check_parallel(config, command.plan, processes.parallel, processes.size)
+    if processes.endpoint:
+        typer.echo(f"bitlm: run on each of the other machines: {line_for_others(processes, RUN_ID)}", err=True)
+    with progress_bar() as bar:
+        task = bar.add_task("training", total=1.0)
+
+        def tell(progress: Progress) -> None:
+            tell_alerts(progress)
+            bar.update(task, completed=progress.share)
+
+        return launched(entry, command, tell) if launch else taken_part(entry, command, processes, tell)
+
+
+def tell_alerts(progress: Progress) -> None:
+    """What a training warns of, a line each."""
+    for alert in progress.alerts:
+        typer.echo(f"bitlm: {alert}", err=True)
+
+
+def launched(entry: Entry, command: commands.Train, tell: Tell) -> Trained:
+    """Train a model in processes that are started here, until the plan ends or Ctrl-C."""
+    engines, states, last = Engines(), list[Saved](), None
+    engines.put(command.model.model_id, entry)
+    entry.unsaved = True  # so the state that it begins with is written
+    steps = launched_steps(engines, command)
+    try:
+        with _ctrl_c() as asked:
+            last = _followed(steps, asked, states, tell)
+    except ModelLostError as lost:
+        raise lost.__cause__ or lost from None
+    finally:
+        for older in states:
+            older.path.unlink(missing_ok=True)
+    state = ModelRef(model_id=command.model.model_id, incarnation=0, state=last.path)
+    return Trained(last, engines.read(state, command.model.model_id))
+
+
+def taken_part(entry: Entry, command: commands.Train, processes: Processes, tell: Tell) -> Trained | None:
+    """Take part in a training whose processes are there already; None in those that do not lead.
+
+    Where processes have begun the same before and were lost, it goes on from their newest sharded checkpoint. A file `stop` in
+    the run's folder ends it at the next step.
+    """
+    files, text = processes.run, command.model_dump_json()
+    again = files.command.is_file() and files.command.read_text() == text  # asked before anyone leads: they meet after it
+    with bitlm_core.joined(processes.device) as world:
+        kept = bitlm_core.Shards(files.shards).engine(world.device) if again else None
+        entry.engine = kept or bitlm_core.Engine.from_state(*entry.engine.state(), world.device)
+        if not world.leads:
+            take_part(entry.engine, command, processes, world)
+            return None
+        if not again:
+            shutil.rmtree(files.folder, ignore_errors=True)
+            files.folder.mkdir(parents=True)
+            files.command.write_text(text)
+        states: list[Saved] = []
+        with closing(EventWriter(files.events)) as events:
+
+            def told(progress: Progress) -> None:
+                events.tell(progress)
+                states.extend([progress.saved] if progress.saved else [])
+                tell(progress)
+
+            try:
+                ended = lead(entry, command, processes, world, told, resumed=kept is not None)
+                last = ended.answer.saved if isinstance(ended.answer, Written) else states.pop()  # there is RUN/stop
+            finally:
+                for older in states:
+                    older.path.unlink(missing_ok=True)
+    shutil.rmtree(files.folder, ignore_errors=True)
+    return Trained(last, entry)
+
+
+def _followed(steps: Generator[Progress, None, Written], asked: list[int], states: list[Saved], tell: Tell) -> Saved:
+    """Follow a training to its end; states: all that are written on the way."""
+    stopping = False
+    while True:
+        try:
+            told = steps.throw(Stopped) if asked and not stopping else next(steps)
+            stopping = bool(asked)
+        except StopIteration as stop:
+            written: Written = stop.value
+            return written.saved
+        except Stopped:
+            typer.echo("bitlm: stopped; what was learned until now is saved", err=True)
+            return states.pop()
+        if told.saved is not None:
+            states.append(told.saved)
+        tell(told)
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[list[int]]:
+    """While it lasts, Ctrl-C is only noted."""
+    asked: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        asked.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)

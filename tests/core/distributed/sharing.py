@@ -1,0 +1,151 @@
+"""One of two processes: every case is trained by both, then by one alone; the first writes what came of it.
+
+python sharing.py OUT.json CASE …        (in a world of torchrun's making; a case is a name of `CASES` or `RESUMED`)
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from bitlm_core import (
+    ByteData,
+    Engine,
+    EngineConfig,
+    MixingConfig,
+    TrainingConfig,
+    TrainingPlan,
+    bytes_in_memory,
+    preset_config,
+)
+from bitlm_core.distributed.parallel import Parallel, check_parallel
+from bitlm_core.distributed.session import follow, leading
+from bitlm_core.distributed.shards import Shards
+from bitlm_core.distributed.world import World, joined
+
+STEPS = 20
+TEXT = b"".join(b"%d squared is %d and its root %.3f;\n" % (i, i * i, i**0.5) for i in range(900))
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained how. `parts`: into how many parts one process cuts the batch, to be compared with."""
+
+    parallel: Parallel
+    architecture: str
+    model: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
+    mixing: bool = False
+    documents: bool = False
+    parts: int = 1
+
+    def engine(self, **training: Any) -> Engine:
+        """A fresh one, small."""
+        sizes = {"d_model": 32, "nhead": 1, "num_layers": 2, "max_seq_len": 144 if self.architecture == "bit" else 64}
+        sizes |= {} if self.architecture == "bit" else {"ngram_rows": 512}
+        settings = {"batch_size": 8, "use_autocast": False, "optimizer": "adamw"} | self.training | training
+        return Engine(
+            EngineConfig(
+                model=preset_config("tiny", self.architecture, **sizes | self.model),  # type: ignore[arg-type]
+                training=TrainingConfig(**settings),
+                mixing=MixingConfig(memory_mib=8) if self.mixing else None,
+            )
+        )
+
+    @property
+    def data(self) -> ByteData:
+        """What is learned: a text, or its lines as documents."""
+        data = bytes_in_memory(TEXT)
+        if not self.documents:
+            return data
+        starts = torch.tensor([place + 1 for place, byte in enumerate(TEXT[:-1]) if byte == 10]).numpy()
+        return ByteData(data.array, data.digest, data.counts, starts)
+
+    @property
+    def steps(self) -> TrainingPlan:
+        """How long."""
+        return TrainingPlan(**{"steps": STEPS} | self.plan)
+
+
+WAYS: tuple[Parallel, ...] = ("ddp", "fsdp", "pipeline")
+SOON = {"plan": {"steps": 6}}
+"""Enough for what differs at once where it differs at all."""
+CASES: dict[str, Case] = {f"{way} {kind}": Case(way, kind) for way in WAYS for kind in ("byte", "bit", "patch")}
+CASES |= {f"{way} muon": Case(way, "byte", training={"optimizer": "muon"}) for way in WAYS}
+CASES |= {f"{way} reversible": Case(way, "patch", {"reversible": True}, documents=True, **SOON) for way in WAYS}
+CASES |= {f"{way} halting": Case(way, "byte", {"use_act": True, "reversible": True}, **SOON) for way in WAYS[:2]}
+CASES |= {
+    "ddp parts": Case("ddp", "byte", training={"use_autocast": True, "optimizer": "muon"}, mixing=True, parts=2),
+    "ddp dropout": Case("ddp", "bit", {"dropout": 0.2, "reversible": True}, parts=2, **SOON),
+    "ddp diffusion": Case("ddp", "byte", {"diffusion": "shared"}, plan={"steps": 6, "objective": "mixed"}, parts=2),
+    "fsdp diffusion": Case(
+        "fsdp", "patch", {"diffusion": "own"}, {"accumulation": 2}, {"steps": 6, "objective": "mixed"}, parts=4
+    ),
+    "fsdp mixing": Case("fsdp", "byte", {"reversible": True}, plan={"validate_every": 10}, mixing=True),
+    "pipeline mixing": Case("pipeline", "byte", {"num_layers": 3}, {"accumulation": 4}, mixing=True),
+}
+ALWAYS = (*list(CASES)[:9], "ddp parts", "fsdp mixing")
+"""The cases of every test run; the others are for `make slow`."""
+RESUMED = {"ddp": "ddp", "fsdp": "fsdp", "pipeline": "fsdp"}
+"""Who has saved shards, and who goes on from them."""
+
+
+def train_together(case: Case, world: World) -> dict[str, Any]:
+    """What two processes and one give; nothing in all but the first."""
+    engine, data, held = case.engine(), case.data, case.data.part(0, 500)
+    check_parallel(engine.config, case.steps, case.parallel, world.size)
+    if not world.leads:
+        follow(engine, world, case.parallel, data)
+        return {}
+    with leading(engine, world, case.parallel, data):
+        reports = list(engine.train_steps(data, case.steps, held))
+    alone = case.engine(accumulation=case.parts)
+    expected = list(alone.train_steps(data, case.steps, held))
+    tensors, known = engine.state()[0], alone.state()[0]
+    return {
+        "losses": [report.loss for report in reports],
+        "expected": [report.loss for report in expected],
+        "mixed": [reports[-1].bits_per_byte_mixed, expected[-1].bits_per_byte_mixed],
+        "held_out": [[report.held_out_loss for report in each] for each in (reports, expected)],
+        "weights": max(
+            float((tensors[name].double() - known[name].double()).abs().max()) for name in known if "mixer" not in name
+        ),
+        "other_names": sorted(tensors.keys() ^ known.keys()),
+    }
+
+
+def go_on(way: Parallel, then: Parallel, world: World, folder: Path) -> dict[str, Any]:
+    """Half of a training, and shards of it; the other half by processes that know nothing but these, or by the same ones."""
+    case, plan, ends = Case(way, "patch", mixing=True), TrainingPlan(steps=12), []
+    for lost in (True, False):
+        engine, shards = case.engine(), Shards(folder / f"{way} {lost}")
+        for one, until in ((way, 6), (then, 12)):
+            if world.leads:
+                with leading(engine, world, one, case.data):
+                    for _ in zip(range(engine.step, until), engine.train_steps(case.data, engine.plan or plan), strict=False):
+                        pass
+                    shards.save(engine)
+            else:
+                follow(engine, world, one, case.data)
+            dist.barrier()
+            engine = shards.engine() or engine if lost or not world.leads else engine
+        ends.append(engine.state()[0])
+    differing = [name for name, value in ends[0].items() if not torch.equal(value, ends[1][name])]
+    return {"differing": differing, "compared": len(ends[0])}
+
+
+if __name__ == "__main__":
+    out, chosen = Path(sys.argv[1]), sys.argv[2:]
+    with joined("cpu") as world:
+        torch.set_num_threads(1)
+        told = {name: train_together(CASES[name], world) for name in chosen if name in CASES}
+        told |= {way: go_on(way, then, world, out.parent) for way, then in RESUMED.items() if way in chosen}
+        if world.leads:
+            out.write_text(json.dumps(told))

@@ -1,0 +1,153 @@
+"""`bitlm train` with several processes: launched here, or by a torchrun that somebody else has started."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bitlm_core import Engine, TrainingConfig, TrainingPlan, read_file, write_file
+from bitlm_mcp.compute import commands, launch
+from bitlm_mcp.compute.answers import Written
+from bitlm_mcp.compute.engines import Entry
+from bitlm_mcp.compute.events import Ended, Event, Progress
+from bitlm_mcp.compute.messages import DataPart, ModelRef
+from bitlm_mcp.compute.processes import Processes
+from bitlm_mcp.compute.training import write_state
+from bitlm_mcp.options import started_by_torchrun
+from bitlm_mcp.shared_training import taken_part
+from tests.mcp.command_line import invoked, refused
+from tests.mcp.workspaces import TEXT, config
+
+DUMMY = Path(__file__).parent / "fixtures" / "dummy_torchrun.py"
+TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "t"}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "text").write_bytes(TEXT)
+    return tmp_path / "text"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model"
+    write_file(path, *Engine(config()).state())
+    return path
+
+
+def trained(folder: Path) -> Any:
+    """A state after three steps, as a leader would write it."""
+    entry = Entry(Engine(config()), 0)
+    entry.engine.step, entry.engine.plan = 3, TrainingPlan(steps=3, steps_done=3)
+    return write_state(entry, folder, {})
+
+
+def test_what_the_leader_has_saved_last_is_what_comes_of_it(
+    file: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[Event] = [
+        Progress(share=0.0, alerts=("a worker was lost",)),
+        Ended(status="completed", answer=Written(saved=trained(tmp_path))),
+    ]
+    script = tmp_path / "script"
+    script.write_text("".join(line.model_dump_json() + "\n" for line in lines))
+    monkeypatch.setattr(launch, "TORCHRUN", (sys.executable, "-S", str(DUMMY), str(script)))
+    out = tmp_path / "made"
+    found = invoked("train", file, "--model", model, "--steps", 3, "--nproc", 2, "--out", out, "--json")
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["step"] == 3 and "a worker was lost" in found.stderr
+    assert Engine.from_state(*read_file(out, "made")).step == 3
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"text", "model", "script", "made"}
+
+
+def test_processes_that_are_lost_end_with_one_line(
+    file: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "TORCHRUN", ("false",))
+    asked = ("train", file, "--model", model, "--steps", 3, "--out", tmp_path / "o")
+    assert "the training was given up" in refused(*asked, "--nproc", 2)
+    assert "belong together" in refused(*asked, "--nodes", 2) and "give --nproc 2" in refused(*asked, "--parallel", "fsdp")
+    assert "progressive=true is for one process" in refused(*asked, "--nproc", 2, "--progressive")
+    assert {path.name for path in tmp_path.iterdir()} == {"text", "model"}
+
+
+def test_a_process_that_torchrun_has_started_takes_part(
+    file: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (TORCHRUN | {"WORLD_SIZE": "2"}).items():
+        monkeypatch.setenv(name, value)
+    asked = ("train", file, "--model", model, "--steps", 3, "--out", tmp_path / "o")
+    assert "torchrun has started 2 processes already" in refused(*asked, "--nproc", 2)
+    assert started_by_torchrun(TORCHRUN) == 1 and started_by_torchrun({"WORLD_SIZE": "2"}) is None
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert json.loads(invoked(*asked, "--json").stdout)["step"] == 3
+
+
+def test_the_one_that_leads_goes_on_where_others_were_lost(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (TORCHRUN | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}).items():
+        monkeypatch.setenv(name, value)
+    processes = Processes(nproc=1, folder=tmp_path / "run", device="cpu", shards_every_s=1e-9)
+    data = DataPart(path=file, start=0, end=len(TEXT), digest="text")
+    command = commands.Train(
+        model=ModelRef(model_id="m", incarnation=0, state=file),
+        job_id="",
+        data=data,
+        plan=TrainingPlan(steps=4),
+        training=TrainingConfig(batch_size=2),
+        autosave_s=1e9,
+        save_to=tmp_path,
+        processes=processes,
+    )
+
+    def lost(progress: Progress) -> None:
+        if progress.steps_done == 3:
+            raise RuntimeError("connection lost")
+
+    shares: list[float] = []
+    with pytest.raises(RuntimeError, match="connection lost"):
+        taken_part(Entry(Engine(config()), 0), command, processes, lost)
+    made = taken_part(Entry(Engine(config()), 0), command, processes, lambda progress: shares.append(progress.share))
+    assert made is not None and made.entry.engine.step == 4 and shares[0] == 0.5 and not (tmp_path / "run").exists()
+    assert [point.step for point in made.entry.history.points] == [1, 2, 3, 4]
+    other = command.model_copy(update={"plan": TrainingPlan(steps=1)})
+    fresh = taken_part(Entry(Engine(config()), 0), other, processes, lambda _: None)
+    assert fresh is not None and fresh.entry.engine.step == 1 and fresh.entry.history.alerts == ()
+    stop = processes.run.stop
+    stopped = taken_part(
+        Entry(Engine(config()), 0), command, processes, lambda progress: progress.steps_done == 2 and stop.touch()
+    )
+    assert stopped is not None and stopped.saved.facts.step == 2 and not (tmp_path / "run").exists()
+    assert {path.name for path in tmp_path.glob(".saving-*")} == {each.saved.path.name for each in (made, fresh, stopped)}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_line_for_many_machines_trains_what_one_process_does(file: Path, model: Path, tmp_path: Path) -> None:
+    """As a Slurm script has it, with two of its machines here."""
+    asked = ["train", str(file), "--model", str(model), "--steps", "4", "--batch-size", "4", "--json", "--out"]
+    environment = dict(os.environ) | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "OMP_NUM_THREADS": "1"}
+    line = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d"]
+    line += ["--rdzv-endpoint", "localhost:29517", "--rdzv-id", "test", "--local-addr", "127.0.0.1", "-m", "bitlm_mcp"]
+    both = [
+        subprocess.Popen([*line, *asked, str(tmp_path / "two"), "--parallel", "fsdp"], stdout=subprocess.PIPE, env=environment)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=600)[0].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0] and sorted(map(bool, said)) == [False, True]
+    told = json.loads("".join(said))
+    alone = json.loads(invoked(*asked, tmp_path / "one").stdout)
+    assert told["step"] == 4 and told["bits_per_byte"] == pytest.approx(alone["bits_per_byte"], rel=1e-5)
+    two, one = (read_file(tmp_path / name, name)[0] for name in ("two", "one"))
+    assert two.keys() == one.keys() and all(
+        torch.isfinite(tensor).all() for tensor in two.values() if tensor.is_floating_point()
+    )

@@ -46,7 +46,7 @@ class DataParallel(SharedTrainer):
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(loss, apart)  # type: ignore[no-untyped-call]
         # Layers that all positions of one process have halted before, and networks that an objective leaves out, give none.
         # And buckets stay what they are at first: a run that goes on sums in the order of one that never ended.
-        self._wrapped = DistributedDataParallel(loss, find_unused_parameters=True)
+        self._wrapped = DistributedDataParallel(loss, find_unused_parameters=True, gradient_as_bucket_view=True)
         self._wrapped.register_comm_hook(None, _summed)
 
     def _loss(self, part: Batch, objective: Objective, generator: torch.Generator, **told: Any) -> BatchLoss:
@@ -57,7 +57,7 @@ class DataParallel(SharedTrainer):
         return nullcontext() if last else self._wrapped.no_sync()
 
     def _exchanged(self, nats: float) -> float:
-        join_tables(parameter for name, parameter in self.parameters() if is_table(name))
+        join_tables(self.network)
         return super()._exchanged(nats)
 
     def _gather_weights(self) -> None:

@@ -72,7 +72,7 @@ class Sharded(SharedTrainer):
 
     def _exchanged(self, nats: float) -> float:
         named = self.parameters()
-        join_tables(parameter for name, parameter in named if is_table(name))
+        join_tables(self.network)
         for name, parameter in named:
             if not is_table(name) and not isinstance(parameter, DTensor) and parameter.grad is not None:
                 dist.all_reduce(parameter.grad)

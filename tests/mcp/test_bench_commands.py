@@ -169,7 +169,7 @@ def test_the_program_ends_as_the_command_does() -> None:
 
 def test_every_benchmark_of_the_rooms_is_offered() -> None:
     rooms = [importlib.import_module(f"bitlm_mcp.{path.stem}") for path in Path(cli.__file__).parent.glob("bench_*.py")]
-    shared = {"bitlm_mcp.bench_reports", "bitlm_mcp.bench_app"}
+    shared = {"bitlm_mcp.bench_reports", "bitlm_mcp.bench_app", "bitlm_mcp.bench_fleet"}
     made = {
         function
         for room in rooms

@@ -87,6 +87,8 @@ LIKELY: dict[str, dict[str, Any]] = {
     "init_model": TINY | {"overwrite": True},
     "load_checkpoint": {"name": "m", "overwrite": True},
     "save_checkpoint": {"overwrite": True},
+    "train_step": {"text": "some text to learn " * 4, "steps": 1},
+    "compress": {"text": "again and again"},
     "decompress": {"data_base64": base64.b64encode(PACKED).decode()},
     "infer": {"prompt": "the quick", "max_new_bytes": 3},
     "repair": {"places": ["3:1"], "text": "a text with a letter wrung"},
@@ -327,6 +329,8 @@ def test_calls_are_done_or_refused_and_nothing_else(tried: Tried, request: pytes
     tried.prepare()
     for tool in TOOLS:
         tried.try_call(tool["name"], {"no such argument": 1})
+    for name, arguments in LIKELY.items():
+        tried.try_call(name, arguments)
     made_up()
     assert sum(tried.counts.values()) >= number
     names = {tool["name"] for tool in TOOLS}

@@ -50,7 +50,7 @@ def _joined(part: Tensor, counts: list[int]) -> Tensor:
     if len(part) != most:
         padded[: len(part)] = part
     found = part.new_empty((len(counts), *padded.shape))
-    dist.all_gather_into_tensor(found.view(-1, *part.shape[1:]), padded)
+    dist.all_gather(list(found.unbind(0)), padded)
     return (
         torch.cat([each[:count] for each, count in zip(found, counts, strict=True)])
         if min(counts) != most

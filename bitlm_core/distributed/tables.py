@@ -30,29 +30,33 @@ def join_tables(network: nn.Module) -> None:
 def _join(table: nn.Parameter, rows_met: int) -> None:
     """Of one table, of which a position meets so many rows, one after the other."""
     own = joined_occurrences(table, [] if table.grad is None else [table.grad])
-    rows, values = own._indices()[0], own._values().view(-1, rows_met, table.shape[1])
+    rows, values = own._indices()[0], own._values()
     told = torch.zeros(dist.get_world_size(), 2, dtype=torch.int64, device=table.device)
-    told[dist.get_rank()] = torch.tensor([len(values), bool((values == values[:, :1]).all())])
+    told[dist.get_rank()] = torch.tensor([len(rows), _alike(values, rows_met)])
     dist.all_reduce(told)
-    counts, alike = told[:, 0].tolist(), bool(told[:, 1].all())
+    counts = told[:, 0].tolist()
     if not any(counts):
         return
-    rows = _joined(rows.view(-1, rows_met), counts).flatten()
-    values = _joined(values[:, 0], counts)[:, None].expand(-1, rows_met, -1) if alike else _joined(values, counts)
-    values = values.reshape(len(rows), table.shape[1])
+    rows = _joined(rows, counts)
+    if told[:, 1].all():
+        values = _joined(values[::rows_met], [count // rows_met for count in counts]).repeat_interleave(rows_met, dim=0)
+    else:
+        values = _joined(values, counts)
     table.grad = torch.sparse_coo_tensor(rows[None], values, table.shape, check_invariants=False)
 
 
+def _alike(values: Tensor, rows_met: int) -> bool:
+    """Whether the gradients [n, D] are those of positions, each for all the rows that it met."""
+    if len(values) % rows_met:  # autograd has summed some: the network was used twice in a pass
+        return False
+    of_positions = values.view(-1, rows_met, values.shape[1])
+    return bool((of_positions == of_positions[:, :1]).all())
+
+
 def _joined(part: Tensor, counts: list[int]) -> Tensor:
-    """[n, …] of this process → [Σ n, …] of all; padded on the way where the others have more, for all must send as much."""
-    most = max(counts)
-    padded = part.contiguous() if len(part) == most else part.new_zeros((most, *part.shape[1:]))
-    if len(part) != most:
-        padded[: len(part)] = part
-    found = part.new_empty((len(counts), *padded.shape))
-    dist.all_gather(list(found.unbind(0)), padded)
-    return (
-        torch.cat([each[:count] for each, count in zip(found, counts, strict=True)])
-        if min(counts) != most
-        else found.flatten(0, 1)
-    )
+    """[n, …] of this process → [Σ n, …] of all; padded on the way, for all must send as much."""
+    padded = part.new_zeros((max(counts), *part.shape[1:]))
+    padded[: len(part)] = part
+    found = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(found, padded)
+    return torch.cat([each[:count] for each, count in zip(found, counts, strict=True)])

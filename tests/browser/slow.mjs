@@ -53,10 +53,11 @@ await scenario(async ({ open, complaints }) => {
   await page.locator('#connection[data-state=reconnecting]').waitFor();
   wire.plug();
   await live(page);
-  complaints.forgive(/ERR_(CONNECTION|EMPTY_RESPONSE|INCOMPLETE|SOCKET)/);
   await further('steps come again after a time without a network');
   await page.getByRole('button', { name: `Cancel train_step of ${model}` }).click();
   await page.locator('#jobs tbody tr', { hasText: model }).getByText('cancelled', { exact: true }).waitFor();
+  // At the end: Chromium may tell of the stream that was cut a while after it was.
+  complaints.forgive(/ERR_(CONNECTION|EMPTY_RESPONSE|INCOMPLETE|SOCKET)/);
   await page.context().close();
   wire.pull();
   wire.close();

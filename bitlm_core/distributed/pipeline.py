@@ -120,13 +120,8 @@ class Pipeline(SharedTrainer):
         return Schedule1F1B(part, n_microbatches=count, loss_fn=lambda logits, data: path_nats(logits, data).mean())
 
     def _clip(self) -> float:
-        dense = [parameter.grad for name, parameter in self.parameters() if not is_table(name)]
-        grads = [grad for grad in dense if grad is not None]
-        squares = torch.stack([grad.square().sum() for grad in grads]).sum()
-        dist.all_reduce(squares)
-        norm = squares.sqrt()
-        torch._foreach_mul_(grads, (self.config.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
-        return float(norm)
+        dense = [parameter.grad for name, parameter in self.parameters() if not is_table(name) and parameter.grad is not None]
+        return self._clip_together(dense, dense)
 
     def _told_leader(self, found: Tensor | None) -> Tensor:
         """What the last rank has found, [N, …] with at most two more dimensions; nothing, [0, 1, 8], in all but the leader."""

@@ -79,19 +79,9 @@ class Sharded(SharedTrainer):
         return super()._exchanged(nats)
 
     def _clip(self) -> float:
-        dense = [parameter for name, parameter in self.parameters() if not is_table(name) and parameter.grad is not None]
-        squares = torch.zeros((), device=self.model.device)
-        for parameter in dense:
-            assert parameter.grad is not None  # noqa: S101
-            ours = isinstance(parameter, DTensor) or self.world.leads  # what is whole everywhere counts once
-            squares += _held(parameter.grad).square().sum() if ours else 0.0
-        dist.all_reduce(squares)
-        norm = squares.sqrt()
-        scale = (self.config.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
-        for parameter in dense:
-            assert parameter.grad is not None  # noqa: S101
-            _held(parameter.grad).mul_(scale)
-        return float(norm)
+        dense = [parameter.grad for name, parameter in self.parameters() if not is_table(name) and parameter.grad is not None]
+        ours = [_held(grad) for grad in dense if isinstance(grad, DTensor) or self.world.leads]  # what is whole counts once
+        return self._clip_together([_held(grad) for grad in dense], ours)
 
     @torch.no_grad()
     def _gather_weights(self) -> None:

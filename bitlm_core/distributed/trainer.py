@@ -129,6 +129,16 @@ class SharedTrainer(Trainer):
         tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
         save(tensors, checkpoint_id=folder)
 
+    def _clip_together(self, grads: list[Tensor], counted: list[Tensor]) -> float:
+        """As `_clip`, by the norm of what all processes have; `counted`: those that no other process counts, too."""
+        squares = torch.zeros((), device=self.model.device)
+        for grad in counted:
+            squares += grad.square().sum()
+        dist.all_reduce(squares)
+        norm = squares.sqrt()
+        torch._foreach_mul_(grads, (self.config.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
+        return float(norm)
+
     def _exchanged(self, nats: float) -> float:
         total = torch.tensor([nats], dtype=torch.float64)
         dist.all_reduce(total)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bitlm_core.layers.embedding import NgramEmbedding
 from bitlm_core.layers.neighbours import GroupEmbedding
-from bitlm_core.training.row_adagrad import joined_occurrences
+from bitlm_core.training.row_adagrad import joined_occurrences, occurrences
 
 
 def join_tables(network: nn.Module) -> None:
@@ -42,7 +42,7 @@ def _join(table: nn.Parameter, rows_met: int) -> None:
         values = _joined(values[::rows_met], [count // rows_met for count in counts]).repeat_interleave(rows_met, dim=0)
     else:
         values = _joined(values, counts)
-    table.grad = torch.sparse_coo_tensor(rows[None], values, table.shape, check_invariants=False)
+    table.grad = occurrences(table, rows, values)
 
 
 def _alike(values: Tensor, rows_met: int) -> bool:

@@ -51,4 +51,11 @@ def joined_occurrences(table: Tensor, grads: Sequence[Tensor]) -> Tensor:
     """
     rows = [grad._indices() for grad in grads] or [torch.zeros((1, 0), dtype=torch.int64, device=table.device)]
     values = [grad._values() for grad in grads] or [table.detach()[:0]]
-    return torch.sparse_coo_tensor(torch.cat(rows, dim=1), torch.cat(values), table.shape, check_invariants=False)
+    return occurrences(table, torch.cat(rows, dim=1)[0], torch.cat(values))
+
+
+def occurrences(table: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+    """A sparse gradient of `table` [R, D]: rows [n] int64, of which some may be the same, and values [n, D]."""
+    opted_out = torch.sparse.check_sparse_tensor_invariants(enable=False)  # type: ignore[no-untyped-call]
+    with opted_out:  # PyTorch 2.11 warns where an argument alone says so
+        return torch.sparse_coo_tensor(rows[None], values, table.shape)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.documents import ROOT, documents
-from tests.test_architecture import CORE, MAX_FILE_LINES, SERVER
+from tests.test_architecture import CORE, MAX_FILE_LINES, MAX_FUNCTION_LINES, SERVER
 
 PAGE = documents()["ARCHITECTURE.md"]
 MODULES = re.compile(r"(?:bitlm_core|bitlm_mcp|tests|examples)(?:/[\w.-]+)*/?")
@@ -27,5 +27,6 @@ def test_every_path_that_it_names_is_there() -> None:
     assert not [path for path in named if not (ROOT / path).exists()]
 
 
-def test_it_says_which_limit_of_a_file_is_held() -> None:
+def test_the_limits_that_are_told_are_those_that_are_held() -> None:
     assert f"({MAX_FILE_LINES} lines)" in PAGE.text
+    assert f"at most {MAX_FILE_LINES} lines, a function {MAX_FUNCTION_LINES};" in documents()["CONTRIBUTING.md"].text

@@ -16,6 +16,7 @@ from typer.main import get_command
 import bitlm_core
 from bitlm_mcp.cli import app
 from bitlm_mcp.settings import ServerSettings
+from tests.documents import ROOT
 
 PUBLIC = {name: getattr(bitlm_core, name) for name in bitlm_core.__all__}
 ERRORS = {name for name, value in PUBLIC.items() if inspect.isclass(value) and issubclass(value, bitlm_core.BitLMError)}
@@ -51,6 +52,14 @@ def raised(function: FunctionType) -> set[str]:
 def test_every_public_name_of_the_engine_has_a_docstring() -> None:
     bare = [name for name, value in members() if len(own_doc(value).split()) < WORDS]
     assert bare == []
+
+
+def test_every_public_value_of_the_engine_is_told_below_it() -> None:
+    """What has no docstring of its own: patterns, numbers, names of types."""
+    values = PUBLIC.keys() - {name for name, _ in members()}
+    sources = "".join(path.read_text() for path in (ROOT / "bitlm_core").rglob("*.py"))
+    assert values
+    assert [name for name in values if not re.search(rf'^{name}(?:: .+)? = .+\n"""', sources, re.MULTILINE)] == []
 
 
 def test_every_public_function_names_the_errors_that_it_raises() -> None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from bitlm_core.errors import CodecError
 
 LabelledForm = Literal["lines", "tsv-hex", "csv"]
+"""How a file holds records and their labels, see above."""
 
 _NORMAL = frozenset({"-", "0"})
 _NORMAL_IN_CSV = _NORMAL | {"norm", "normal"}

@@ -37,6 +37,7 @@ from bitlm_core.durable import (
 from bitlm_core.errors import CheckpointCorruptError, CheckpointError, CheckpointNotFoundError
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
+"""What a checkpoint may be called, and whatever else is named by callers."""
 _MANIFEST = "manifest.json"
 _METRICS = "metrics.json"
 _SCRATCH = ".saving-"

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from bitlm_core.errors import CodecError, ConfigError, ResourceLimitError
 
 RECORDS_PATTERN = r"^(whole|lines|pcap|fixed:[1-9][0-9]{0,8})$"
+"""What `records` may be; `check_records` says what is wrong with anything else."""
 MAX_RECORDS = 1 << 24
 """So many places fit in memory (16 bytes each) beside everything else."""
 

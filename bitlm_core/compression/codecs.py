@@ -28,6 +28,7 @@ from bitlm_core.codec.runlength import compress_packed, decompress_packed
 from bitlm_core.errors import CodecError, ConfigError, ResourceLimitError, RunLengthError
 
 GeneralName = Literal["rle", "zlib", "lzma", "zstd"]
+"""Codecs that know no model."""
 CodecName = Literal["model", "rle", "zlib", "lzma", "zstd"]
 """`model`: bitlm's own, see `compression.coded`."""
 

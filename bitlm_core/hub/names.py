@@ -7,6 +7,7 @@ import re
 from bitlm_core.errors import ConfigError
 
 HUB_ENDPOINT = "https://huggingface.co"
+"""The hub that is meant where no other is named."""
 _NAME = r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?"
 _REPO = f"{_NAME}/{_NAME}"
 _REVISION = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}"

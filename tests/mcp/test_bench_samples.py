@@ -32,7 +32,7 @@ def test_samples_tells_three_figures_of_the_first_way_and_of_text(
     assert list(told) == ["order", "steps", "temperature", *figures, *of_text, "seconds", "machine"]
     assert (told["order"], told["steps"], told["temperature"]) == ("confidence", 3, 0.5)
     assert 3 < told["byte_entropy_of_text"] < 6 and 0 < told["byte_entropy"] <= 8 and 0 < told["bpb"] < 20
-    assert 0.9 < told["distinct_4grams_of_text"] <= 1  # of two pieces of 128 bytes
+    assert 0.8 < told["distinct_4grams_of_text"] <= 1  # of two pieces of 128 bytes
 
 
 @pytest.mark.parametrize(

@@ -99,19 +99,21 @@ def test_the_schedule_by_hand() -> None:
     assert TrainingPlan(steps=10, seconds=4.0, steps_done=1, seconds_done=3.0).progress == 0.75
 
 
-# Losses after 20 steps in fp32. They change only when the mathematics does: then say why in the commit.
+# Losses after 20 steps in fp32, of a text that is the same everywhere. They change only when the mathematics does: then say
+# why in the commit.
 GOLDEN = {
-    ("byte", "causal"): 3.3484,
-    ("byte", "diffusion"): 3.6078,
-    ("bit", "causal"): 4.2921,
-    ("bit", "diffusion"): 4.3959,
+    ("byte", "causal"): 3.1961,
+    ("byte", "diffusion"): 3.4473,
+    ("bit", "causal"): 4.3093,
+    ("bit", "diffusion"): 4.1795,
 }
 
 
 @pytest.mark.parametrize("objective", ["causal", "diffusion"])
-def test_twenty_steps_learn(config_of: Configs, architecture: str, objective: str, training_data: ByteData) -> None:
+def test_twenty_steps_learn(config_of: Configs, architecture: str, objective: str) -> None:
     engine = Engine(config_of(architecture, training=TrainingConfig(batch_size=8, use_autocast=False, warmup_steps=5)))
-    found = losses(engine, training_data, TrainingPlan(steps=20, objective=objective))  # type: ignore[arg-type]
+    data = bytes_in_memory((Path(__file__).parents[3] / "LICENSE").read_bytes())
+    found = losses(engine, data, TrainingPlan(steps=20, objective=objective))  # type: ignore[arg-type]
     assert found[0] == pytest.approx(8 * math.log(2), abs=1e-4)
     assert found[-1] == pytest.approx(GOLDEN[architecture, objective], rel=0.01)
     assert engine.diffusion_steps == (20 if objective == "diffusion" else 0)

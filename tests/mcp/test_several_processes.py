@@ -63,7 +63,7 @@ def _line(pid: int) -> bytes:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with two models that one process has trained for two steps."""
-    with server(tmp_path_factory.mktemp("several"), shards_every_s=1e-9) as found:
+    with server(tmp_path_factory.mktemp("several"), shards_every_s=1e-9, device="cpu") as found:
         found.data()
         for model_id in ("m", "twin"):
             found.create(model_id)

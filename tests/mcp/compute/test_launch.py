@@ -29,7 +29,7 @@ TWO = Sharing(2)
 
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[Server]:
-    with server(tmp_path / "state") as found:
+    with server(tmp_path / "state", device="cpu") as found:  # which has a core for each process, and GPUs perhaps not
         found.data()
         found.create()
         yield found

@@ -9,7 +9,8 @@ and keeps one number per row where Adam keeps two per element.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -40,8 +41,21 @@ class RowAdagrad(torch.optim.Optimizer):
         if not self.state[table]:
             self.state[table]["sum"] = torch.zeros(len(table), device=table.device)
         total = self.state[table]["sum"]
-        total.index_add_(0, rows, grads.square().mean(dim=1))
-        table.index_add_(0, rows, grads * (total[rows] + _EPSILON).rsqrt()[:, None], alpha=-lr)
+        with _in_order(table.device):
+            total.index_add_(0, rows, grads.square().mean(dim=1))
+            table.index_add_(0, rows, grads * (total[rows] + _EPSILON).rsqrt()[:, None], alpha=-lr)
+
+
+@contextmanager
+def _in_order(device: torch.device) -> Iterator[None]:
+    """Occurrences of a row are added in their order; a GPU adds them as its threads come, where it is not told to."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    if device.type == "cuda":
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def joined_occurrences(table: Tensor, grads: Sequence[Tensor]) -> Tensor:

@@ -67,4 +67,13 @@ def test_arguments_and_variables_are_those_of_the_program() -> None:
                 assert str(MIN_TOKEN_LENGTH) in variable["description"] and "value" not in variable
     remote = ENTRY["packages"][2]
     (header,) = remote["transport"]["headers"]
-    assert header["isSecret"] and header["value"] == "Bearer {BITLM_TOKEN}" and remote["transport"]["url"].endswith(":8765/mcp")
+    assert header["isSecret"] and header["value"] == "Bearer {token}" and remote["transport"]["url"].endswith(":8765/mcp")
+
+
+def test_hosts_can_make_a_command_and_headers_of_it() -> None:
+    for package in ENTRY["packages"]:
+        runtime = package.get("runtimeArguments", [])
+        # Hosts write `docker run -i --rm` before these: a word that is no option would be taken for the image.
+        assert all(word["type"] == "named" for word in runtime)
+        for asked in [*runtime, *package["transport"].get("headers", [])]:
+            assert set(re.findall(r"\{(\w+)\}", asked["value"])) == asked.get("variables", {}).keys()

@@ -32,7 +32,7 @@ def address_of(url: str, token: bool) -> Address:
     """
     try:
         parts = urlsplit(url)
-        name = parts.hostname or ""
+        name = "" if parts.port == 0 else parts.hostname or ""
     except ValueError:
         parts, name = urlsplit(""), ""
     if parts.scheme not in {"http", "https"} or not name:
@@ -54,19 +54,21 @@ def snippet_for(host: Host, server: Launch | Address) -> Snippet:
     where = entry.where
     if BLANK in text:
         where += f"; the token itself, which {TOKEN} has, goes in the place of {BLANK}"
+    if isinstance(server, Address) and server.in_the_open:
+        where += "; over plain http whoever is on the way can read the token: serve https, or use a tunnel"
     return Snippet(where, text, entry.language, entry.check, entry.undo)
 
 
 def guide(server: Launch | Address) -> str:
     """The texts for every host that can use this server, as Markdown."""
-    started = isinstance(server, Launch)
-    how = "starts the server itself, over stdio" if started else f"reaches the server at {server.url}"  # type: ignore[union-attr]
-    kept = " The state directory stays when a host lets go of the server: delete it to forget everything." if started else ""
-    if isinstance(server, Address) and server.in_the_open:
-        kept = " The address is plain http: whoever is on the way can read the token. Serve https, or use a tunnel."
+    if isinstance(server, Launch):
+        how = "starts the server itself, over stdio"
+        kept = " The state directory stays when a host lets go of the server: delete it to forget everything."
+    else:
+        how, kept = f"reaches the server at {server.url}", ""
     parts = [f"# Connect a host\n\nEach of these {how}. Entries go beside those that are there already.{kept}"]
     for host, entry in ENTRIES.items():
-        if started or entry.reached:
+        if isinstance(server, Launch) or entry.reached:
             snippet = snippet_for(host, server)
             parts.append(
                 f"## {entry.title}\n\nWhere: {snippet.where}\n\n```{snippet.language}\n{snippet.text}\n```\n\n"

@@ -98,6 +98,11 @@ def _json(value: object) -> str:
     return json.dumps(value, indent=2)
 
 
+def _value(value: object) -> str:
+    """On one line, as TOML and YAML write strings and lists too, if no letter is escaped as a pair of surrogates."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _servers(**entry: object) -> str:
     """The form that most hosts share."""
     return _json({"mcpServers": {"bitlm": entry}})
@@ -106,25 +111,24 @@ def _servers(**entry: object) -> str:
 def _desktop(address: Address) -> str:
     """Claude Desktop reaches only public servers by itself; a small program on the same machine passes calls on."""
     header = ["--header", "Authorization:${AUTHORIZATION}"] if address.token else []
-    header += ["--allow-http"] if address.in_the_open else []
+    # By itself it takes plain http for localhost and 127.0.0.1 alone, not for [::1].
+    header += ["--allow-http"] if address.url.startswith("http:") else []
     env = {"env": {"AUTHORIZATION": f"Bearer {BLANK}"}} if address.token else {}
     return _servers(command="npx", args=["-y", "mcp-remote", address.url, *header], **env)
 
 
 def _codex(launch: Launch) -> str:
-    # TOML's basic strings and JSON's are written alike.
-    return f"[mcp_servers.bitlm]\ncommand = {json.dumps(launch.program)}\nargs = {json.dumps(list(launch.arguments))}"
+    return f"[mcp_servers.bitlm]\ncommand = {_value(launch.program)}\nargs = {_value(list(launch.arguments))}"
 
 
 def _codex_reached(address: Address) -> str:
-    token = f"\nbearer_token_env_var = {json.dumps(TOKEN)}" if address.token else ""
-    return f"[mcp_servers.bitlm]\nurl = {json.dumps(address.url)}{token}"
+    token = f"\nbearer_token_env_var = {_value(TOKEN)}" if address.token else ""
+    return f"[mcp_servers.bitlm]\nurl = {_value(address.url)}{token}"
 
 
 def _goose(entry: dict[str, object]) -> str:
-    """YAML, in which JSON is a way to write values."""
     lines = {"name": "bitlm", "enabled": True, "timeout": 300} | entry
-    return "extensions:\n  bitlm:\n" + "\n".join(f"    {name}: {json.dumps(value)}" for name, value in lines.items())
+    return "extensions:\n  bitlm:\n" + "\n".join(f"    {name}: {_value(value)}" for name, value in lines.items())
 
 
 def _goose_started(launch: Launch) -> str:
@@ -193,7 +197,7 @@ ENTRIES: dict[Host, Entry] = {
         "Cursor",
         "json",
         "~/.cursor/mcp.json, or .cursor/mcp.json in the project",
-        "Settings, MCP shows bitlm and its tools. " + ASK,
+        "The list of MCP servers shows bitlm and its tools. " + ASK,
         _TAKE_OUT,
         lambda launch: _servers(**launch.entry),
         lambda address: _servers(url=address.url, **address.headers(f"${{env:{TOKEN}}}")),
@@ -203,7 +207,7 @@ ENTRIES: dict[Host, Entry] = {
         "json",
         "~/.gemini/settings.json, or .gemini/settings.json in the project",
         "`gemini mcp list` says that bitlm is connected. " + ASK,
-        "`gemini mcp remove bitlm`, or take the entry out of that file.",
+        _TAKE_OUT,
         lambda launch: _servers(**launch.entry),
         lambda address: _servers(httpUrl=address.url, **address.headers(f"${TOKEN}")),
     ),
@@ -228,11 +232,11 @@ ENTRIES: dict[Host, Entry] = {
     "jetbrains": Entry(
         "JetBrains AI Assistant",
         "json",
-        "Settings, Tools, AI Assistant, Model Context Protocol, Add, As JSON",
+        "Settings, Tools, AI Assistant, Model Context Protocol, Add; under STDIO, or under HTTP for an address",
         "The list there shows bitlm as connected. " + ASK,
         "Remove bitlm from that list.",
         lambda launch: _servers(**launch.entry),
-        lambda address: _servers(type="http", url=address.url, **address.headers(BLANK)),
+        lambda address: _servers(url=address.url, **address.headers(BLANK)),
     ),
     "lm-studio": Entry(
         "LM Studio",

@@ -19,7 +19,7 @@ from bitlm_mcp.host_config import address_of, guide, snippet_for
 from bitlm_mcp.host_entries import BLANK, ENTRIES, TOKEN, Address, Host, Launch
 from tests.mcp.command_line import done, invoked
 
-LAUNCH = Launch("/opt/bit lm/bin/bitlm", ("serve", "--state-dir", '/data/"x"'), "1.2.3")
+LAUNCH = Launch("/opt/bit lm/bin/bitlm", ("serve", "--state-dir", '/data/"x" 🙂'), "1.2.3")
 ADDRESS = Address("https://models.example/mcp?a=b&c", token=True)
 REACHED = [host for host in get_args(Host) if ENTRIES[host].reached]
 
@@ -84,7 +84,7 @@ def test_a_token_of_the_environment_is_named_and_never_shown(monkeypatch: pytest
 def test_an_address_beyond_this_machine_always_has_a_token() -> None:
     assert address_of("https://models.example", token=False) == Address("https://models.example/mcp", token=True)
     assert address_of("http://[::1]:9/other?x=1", token=False) == Address("http://[::1]:9/other?x=1", token=False)
-    for wrong in ("models.example", "ftp://models.example/mcp", "http://", "http://[::1"):
+    for wrong in ("models.example", "ftp://models.example/mcp", "http://", "http://[::1", "http://localhost:99999/mcp"):
         with pytest.raises(ConfigError, match="is no address of a server"):
             address_of(wrong, token=False)
 
@@ -95,7 +95,12 @@ def test_an_address_beyond_this_machine_always_has_a_token() -> None:
 def test_a_token_that_would_cross_a_network_in_the_open_is_warned_of(url: str, told: bool) -> None:
     address = Address(url, token=True)
     assert ("can read the token" in guide(address)) == told
-    assert ("--allow-http" in snippet_for("claude-desktop", address).text) == told
+    assert ("can read the token" in snippet_for("cursor", address).where) == told
+
+
+@pytest.mark.parametrize(("url", "allowed"), [("http://[::1]:8765/mcp", True), ("https://10.0.0.5/mcp", False)])
+def test_the_program_between_claude_desktop_and_an_address_takes_plain_http(url: str, allowed: bool) -> None:
+    assert ("--allow-http" in snippet_for("claude-desktop", Address(url, token=True)).text) == allowed
 
 
 def test_what_only_starts_servers_refuses_an_address() -> None:

@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import tempfile
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 from typing import Annotated
@@ -48,27 +49,36 @@ def bundle(
     """Make the folder of a desktop extension (MCPB), which `npx @anthropic-ai/mcpb pack FOLDER` makes one file of."""
     with one_line():
         named = f"{NAME}-{package_version()}-"
-        refuse(not (wheel.is_file() and wheel.name.startswith(named)), f"{wheel} is no wheel of {NAME} {package_version()}")
+        refuse(
+            not (wheel.is_file() and wheel.name.startswith(named)),
+            f"{wheel} is no wheel of {NAME} {package_version()}: give the file {named}py3-none-any.whl",
+        )
         refuse(folder.exists(), f"{folder} exists: name a folder that does not")
+        python = metadata(NAME)["Requires-Python"]
+        texts = {
+            "manifest.json": json.dumps(bundled_manifest(package_version(), python, _tools()), indent=2) + "\n",
+            LAUNCHER: _LAUNCHER_CODE,
+            "pyproject.toml": _project(wheel.name, python),
+        }
         folder.mkdir(parents=True)
         shutil.copyfile(wheel, folder / wheel.name)
-        python = metadata(NAME)["Requires-Python"]
-        manifest = bundled_manifest(package_version(), python, _tools())
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-        (folder / LAUNCHER).write_text(_LAUNCHER_CODE)
-        (folder / "pyproject.toml").write_text(_project(wheel.name, python))
+        for name, text in texts.items():
+            (folder / name).write_text(text)
     typer.echo(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
 def _tools() -> dict[str, str]:
     """The tools that a server offers by default, with their titles."""
-    with tempfile.TemporaryDirectory(prefix="bitlm-bundle-") as scratch:
-        return {spec.tool_name: spec.title for spec in offered_tools(Workspace(ServerSettings(state_dir=Path(scratch))))}
+    with (
+        tempfile.TemporaryDirectory(prefix="bitlm-bundle-") as scratch,
+        closing(Workspace(ServerSettings(state_dir=Path(scratch)))) as workspace,
+    ):
+        return {spec.tool_name: spec.title for spec in offered_tools(workspace)}
 
 
 def _project(wheel: str, python: str) -> str:
     """What uv installs: the wheel, and everything that it needs in the very versions that are installed here."""
-    pinned = "".join(f"  {json.dumps(f'{name}=={found}')},\n" for name, found in sorted(_installed(NAME).items()))
+    pinned = "".join(f"  {json.dumps(f'{name}=={found}')},\n" for name, found in sorted(_installed().items()))
     return (
         f'[project]\nname = "{NAME}-extension"\nversion = "{package_version()}"\nrequires-python = "{python}"\n'
         f'dependencies = ["{NAME}", "torch"]\n\n'
@@ -78,19 +88,21 @@ def _project(wheel: str, python: str) -> str:
     )
 
 
-def _installed(root: str) -> dict[str, str]:
-    """Versions of everything that a distribution needs, and that is installed, by name; without itself."""
+def _installed() -> dict[str, str]:
+    """Versions of everything that this program needs, and that is installed, by name; without itself."""
     found: dict[str, str] = {}
-    waiting = [root]
-    while waiting:
-        for needed in requires(waiting.pop()) or []:
-            name = re.split(r"[^A-Za-z0-9._-]", needed, maxsplit=1)[0].lower().replace("_", "-")
-            if name in found or re.search(r"\bextra\b", needed):
+    asked = [(NAME, "")]
+    for name, extra in asked:  # which grows meanwhile
+        for needed in requires(name) or []:
+            other, extras = re.findall(r"^([\w.-]+)\s*(?:\[(.*?)\])?", needed)[0]
+            only = re.search(r"extra == ['\"]([\w-]+)", needed)
+            if only and only[1] != extra:
                 continue
+            other = other.lower().replace("_", "-")
             try:
                 # A build of its own, such as +cpu, is for this machine; the version is for all.
-                found[name] = version(name).partition("+")[0]
+                found[other] = version(other).partition("+")[0]
             except PackageNotFoundError:
                 continue
-            waiting.append(name)
+            asked += [(other, each) for each in ["", *extras.split(",")] if (other, each) not in asked]
     return found

@@ -34,6 +34,7 @@ def test_the_folder_has_the_wheel_the_tools_and_the_versions_that_are_installed(
     project = tomllib.loads((tmp_path / "made" / "pyproject.toml").read_text())
     pinned = dict(line.split("==") for line in project["tool"]["uv"]["constraint-dependencies"])
     assert pinned["torch"] == version("torch").partition("+")[0] and pinned["mcp"] == version("mcp")
+    assert pinned["cryptography"] == version("cryptography"), "what an extra of a dependency brings, too"
     assert "bitlm" not in pinned and "pytest" not in pinned
     assert project["tool"]["uv"]["sources"]["bitlm"] == {"path": WHEEL}
     compile((tmp_path / "made" / "server.py").read_text(), "server.py", "exec")

@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -153,6 +154,7 @@ def build(stages: list[Stage], base: Path, scratch: Path, arguments: dict[str, s
             execute(container, step, context, made, arguments)
             print(f"{time.perf_counter() - started:7.1f} s  {step.name} {step.text[:90]}", flush=True)
         made[stage.name] = container
+    whole_seconds(container, "/opt/bitlm", container.env["NUMBA_CACHE_DIR"])
     return container
 
 
@@ -241,7 +243,6 @@ def serves(container: Container, command: list[str], check: list[str]) -> str:
 
 def answers(container: Container, entrypoint: list[str]) -> str:
     """One client on stdin and stdout creates, trains, asks and saves; no kernel is compiled for it."""
-    whole_seconds(container, "/opt/bitlm", container.env["NUMBA_CACHE_DIR"])
     before, started = kernels(container), time.perf_counter()
     program, *arguments = container.command(*entrypoint, "serve")
 
@@ -320,8 +321,8 @@ def main() -> int:
             for name, look in looks.items():
                 done[name] = look()
                 print(f"{name}: {done[name]}", flush=True)
-        except ImageError as error:
-            print(f"FAILED: {error}")
+        except Exception as error:  # of the steps, of a time that is up, or of a client's tasks: the last line tells of each
+            traceback.print_exc()
             print(json.dumps({"failed": str(error), "done": done}))
             return 1
     print(json.dumps({"failed": None, "done": done}))

@@ -14,7 +14,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 WORKDIR /source
 COPY constraints.txt ./
 RUN python -m venv /opt/bitlm \
- && /opt/bitlm/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
+ && /opt/bitlm/bin/pip install --quiet --constraint constraints.txt torch
 COPY pyproject.toml MANIFEST.in README.md LICENSE ./
 COPY bitlm_core bitlm_core
 COPY bitlm_mcp bitlm_mcp

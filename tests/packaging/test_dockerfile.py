@@ -30,10 +30,8 @@ DEFAULT_PORT = cli.serve.__defaults__[2]  # type: ignore[index]
 
 
 def test_it_installs_the_versions_that_the_tests_run_with() -> None:
-    (torch,) = re.findall(r"^torch==.+$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     installs = [step.text for step in BUILD.all("RUN") if "pip install" in step.text]
     assert len(installs) == 2 and all("--constraint constraints.txt" in text for text in installs)
-    assert torch in installs[0].split()
 
 
 def test_the_engine_sees_what_is_copied_and_no_more() -> None:

@@ -64,9 +64,7 @@ def install(journey: Journey, wheel: Path) -> str:
     """A new environment with the wheel in it."""
     venv.create(journey.folder / "venv", with_pip=True)
     pip = [journey.bin / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    constraints = ROOT / "constraints.txt"
-    torch = next(line for line in constraints.read_text().splitlines() if line.startswith("torch=="))
-    journey.run(*pip, "--constraint", constraints, torch, wheel)
+    journey.run(*pip, "--constraint", ROOT / "constraints.txt", wheel)
     code = "import bitlm_core, bitlm_mcp; print(bitlm_core.__file__, bitlm_mcp.__file__)"
     where = journey.run(journey.bin / "python", "-I", "-c", code)
     strangers = [path for path in where.split() if not path.startswith(str(journey.folder))]
@@ -129,7 +127,7 @@ def main() -> int:
             started = time.perf_counter()
             try:
                 print(f"== {name}\n{step(journey).rstrip()}", flush=True)
-            except JourneyError as error:
+            except (JourneyError, subprocess.TimeoutExpired) as error:
                 print(f"== {name} FAILED: {error}", flush=True)
                 print(json.dumps({"failed": name, "seconds": took}))
                 return 1

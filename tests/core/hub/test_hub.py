@@ -102,7 +102,14 @@ def test_of_two_pushes_that_race_one_wins(place: Place, remote: FakeHub) -> None
 
 @pytest.mark.parametrize(
     ("method", "pattern"),
-    [("GET", "/api/models/"), ("POST", "repos/create"), ("POST", "batch"), ("PUT", "_put"), ("POST", "/commit/")],
+    [
+        ("GET", "/api/models/"),
+        ("POST", "repos/create"),
+        ("POST", "/preupload/"),
+        ("POST", "batch"),
+        ("PUT", "_put"),
+        ("POST", "/commit/"),
+    ],
 )
 def test_a_busy_hub_is_asked_again(place: Place, remote: FakeHub, method: str, pattern: str) -> None:
     remote.break_next(method, pattern, "busy", 2)

@@ -93,9 +93,7 @@ def _push(
     license_id: str | None,
     told: Share,
 ) -> Pushed:
-    head = _opened(hub, repo, private)
-    if parent_commit not in (None, head):
-        raise _conflict(repo, str(parent_commit), head)
+    head = _opened(hub, repo, parent_commit, private)
     header = read_header(path, info.name)
     small = small_files(info, header)
     contents = {
@@ -114,10 +112,16 @@ def _push(
     return Pushed(repo, commit, url, info.bytes_, info.sha256, info.step)
 
 
-def _opened(hub: Hub, repo: str, private: bool) -> str:
-    """The latest commit of a repository that a push may replace the files of; it is made where there is none."""
+def _opened(hub: Hub, repo: str, parent_commit: str | None, private: bool) -> str:
+    """The latest commit of a repository that a push may replace the files of; it is made where there is none to follow."""
     info = hub.find(repo)
     if info is None:
+        if parent_commit is not None:
+            raise HubError(
+                f"{hub.endpoint} shows no {repo} in which this push could follow {parent_commit}: check the name, or leave "
+                "parent_commit out to have the repository made",
+                repo=repo,
+            )
         hub.again(lambda: hub.api.create_repo(repo, private=private, exist_ok=True), repo)
         info = hub.info(repo)
     if private and info.private is False:
@@ -125,6 +129,8 @@ def _opened(hub: Hub, repo: str, private: bool) -> str:
             f"{repo} is public, and this push was to be private: pass private=false, or choose another repository"
         )
     check_ours([each.rfilename for each in info.siblings or ()], repo)
+    if parent_commit not in (None, info.sha):
+        raise _conflict(repo, str(parent_commit), str(info.sha))
     return str(info.sha)
 
 

@@ -56,6 +56,9 @@ def test_the_card_tells_what_was_measured_and_nothing_else(place: Place, remote:
 
 
 def test_a_push_that_should_follow_another_commit_changes_nothing(place: Place, remote: FakeHub) -> None:
+    with pytest.raises(HubError, match="parent_commit out"):
+        place.push(parent_commit="1" * 40)
+    assert not remote.repos, "none is made to be empty"
     first = place.push()
     place.save(step=4)
     second = place.push(parent_commit=first.commit)
@@ -77,7 +80,7 @@ def test_of_two_pushes_that_race_one_wins(place: Place, remote: FakeHub) -> None
             meeting.wait(30)
 
     remote.before = before
-    other = Place(place.root / "other", remote, pytest.MonkeyPatch())
+    other = Place(place.root / "other", remote)
     place.save(step=4)
     other.save(step=5)
     ends: list[Pushed | HubConflictError] = []

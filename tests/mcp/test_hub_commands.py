@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from fake_hub import TOKEN, FakeHub, fake_hub
 
 from bitlm_core import CheckpointStore, Engine, read_file, write_file
 from bitlm_mcp import cli
+from bitlm_mcp.compute.transfers import in_use, sweep
 from bitlm_mcp.settings import HubSettings
 from tests.mcp.command_line import done, invoked, refused
 from tests.mcp.workspaces import config
@@ -49,6 +51,25 @@ def test_a_checkpoint_goes_there_and_comes_back(remote: FakeHub, here: Path, tmp
     assert "exists already" in refused("pull", "me/bits", "came", "--state-dir", there)
     done("pull", "me/bits", "came", "--state-dir", there, "--force", "--revision", pushed["commit"])
     assert list((there / "hub").iterdir()) == []
+
+
+def test_what_fits_into_no_memory_is_refused_before_it_is_loaded(remote: FakeHub, here: Path) -> None:
+    large = config(d_model=8192, nhead=64, num_layers=128).model_dump(mode="json")
+    store = CheckpointStore(here / "checkpoints")
+    header = {"config": large, "step": 0}
+    store.save("two", lambda path: write_file(path, {"x": torch.zeros(1)}, header), step=0, summary={}, overwrite=False)
+    done("push", "two", "me/bits", "--state-dir", here)
+    assert "would need about" in refused("pull", "me/bits", "came", "--state-dir", here)
+    assert store.names() == ["one", "two"] and list((here / "hub").iterdir()) == []
+
+
+def test_what_a_command_has_on_its_way_no_server_sweeps(tmp_path: Path) -> None:
+    with in_use(tmp_path) as folder:
+        (folder / ".pulling").touch()
+        sweep(tmp_path)
+        assert list(folder.iterdir())
+    sweep(tmp_path)
+    assert not list(folder.iterdir())
 
 
 def test_a_server_reads_the_token_only_where_it_offers_the_hub(

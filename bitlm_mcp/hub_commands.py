@@ -1,7 +1,7 @@
 """`bitlm push` and `bitlm pull`: checkpoints to a hub of models and from it, without a server.
 
 The token comes from the environment alone, as HF_TOKEN. What is pulled is loaded once before it is stored. Ctrl-C ends a
-transfer; the next one goes on where it was. Importing this brings no torch.
+transfer; the next pull goes on where it was. Importing this brings no torch.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 The library reads its settings from the environment when it is imported, and keeps them for the whole process. `_settle` sets
 those that matter here at the first use of a hub, whenever the import was: no telemetry, no upload by another protocol, no bar
-on the terminal, no token file. What a hub answers is not trusted: sizes are limited, and commits checked by their pattern.
+on the terminal, no token file, no wait that a hub may choose. What it answers is not trusted: files have limits of size, and
+commits a pattern.
 """
 
 from __future__ import annotations

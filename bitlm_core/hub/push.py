@@ -2,7 +2,8 @@
 
 store ─→ verified, under a name of its own ─→ its large file uploaded ─→ one commit that follows a known one ─→ Pushed
 
-What is uploaded is seen by nobody before the commit; what a push that was broken off has uploaded, the next one need not send.
+What is uploaded is seen by nobody before the commit; what a push that was broken off has uploaded whole, the next one need not
+send.
 """
 
 from __future__ import annotations

@@ -103,20 +103,20 @@ def test_no_setting_of_the_library_gets_in_the_way(remote: FakeHub, here: Path, 
     """Neither a token file, nor switches of its own, nor that it was imported first; and it leaves nothing in its folder."""
     home = tmp_path / "home"
     home.mkdir()
-    (home / "token").write_text("hf_ofSomebodyElse")
+    (home / "token").write_text(TOKEN)
     settings = {"HF_HOME": str(home), "HF_ENDPOINT": remote.endpoint}
     for name in ("TELEMETRY", "XET", "PROGRESS_BARS", "IMPLICIT_TOKEN"):
         settings[f"HF_HUB_DISABLE_{name}"] = "0"
     code = "import huggingface_hub.hf_api, sys; from bitlm_mcp.cli import main; main()"
 
-    def run(**more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", code, "push", "one", "me/bits", "--state-dir", str(here), "--json"]
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *arguments, "--state-dir", str(here), "--json"]
         plain = {name: value for name, value in os.environ.items() if name != "HF_TOKEN"}
         return subprocess.run(command, capture_output=True, text=True, env=plain | settings | more)
 
-    without = run()
-    assert without.returncode == 1 and "HF_TOKEN" in without.stderr and remote.seen == []
-    found = run(HF_TOKEN=TOKEN)
+    found = run("push", "one", "me/bits", HF_TOKEN=TOKEN)
     assert found.returncode == 0 and found.stderr == "" and found.stdout.count("\n") == 1, found
+    without = run("pull", "me/bits", "came")
+    assert without.returncode == 1 and "without a token" in without.stderr and not remote.seen[-1][2]
     assert [path.name for path in home.iterdir()] == ["token"]
     assert remote.count("GET", "agent-harnesses") == 0

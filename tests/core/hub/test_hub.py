@@ -136,6 +136,8 @@ def test_an_upload_that_breaks_off_leaves_nothing_and_goes_on_later(place: Place
     assert remote.repos[REPO].commits == before and place.left() == []
     remote.break_next("PUT", "_put", "cut")
     assert place.push().commit == remote.repos[REPO].head
+    assert remote.repos[REPO].commits[-1][1]["model.safetensors"] == place.store.verified_path("one").read_bytes()
+    assert remote.broken("PUT", "_put") is None, "it was sent again"
     place.save(step=5)
     remote.break_next("POST", "/commit/", "busy", 99)
     with pytest.raises(HubError):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import CommitOperationAdd
+from huggingface_hub import CommitOperationAdd, ModelInfo
 from huggingface_hub.errors import HfHubHTTPError
 
 from bitlm_core.checkpoint.header import read_header
@@ -129,10 +129,14 @@ def _opened(hub: Hub, repo: str, parent_commit: str | None, private: bool) -> st
         raise ConfigError(
             f"{repo} is public, and this push was to be private: pass private=false, or choose another repository"
         )
-    check_ours([each.rfilename for each in info.siblings or ()], repo)
+    check_ours(_names_in(info), repo)
     if parent_commit not in (None, info.sha):
         raise _conflict(repo, str(parent_commit), str(info.sha))
     return str(info.sha)
+
+
+def _names_in(info: ModelInfo) -> list[str]:
+    return [each.rfilename for each in info.siblings or ()]
 
 
 def _committed(
@@ -148,9 +152,10 @@ def _committed(
             except (HfHubHTTPError, httpx2.TransportError) as error:
                 if status_of(error) not in _CONFLICTS and (seconds is None or not is_passing(error)):
                     raise
-        head = str(hub.info(repo).sha)
+        found = hub.info(repo)
+        head = str(found.sha)
         if head != parent:
-            if read_small(hub, repo, head, MANIFEST) == manifest:
+            if MANIFEST in _names_in(found) and read_small(hub, repo, head, MANIFEST) == manifest:
                 return head
             raise _conflict(repo, parent, head)
         if seconds is not None:

@@ -103,6 +103,19 @@ def test_of_two_pushes_that_race_one_wins(place: Place, remote: FakeHub) -> None
     assert json.loads(files["bitlm.json"])["step"] == won.step, "nothing is mixed"
 
 
+def test_a_change_of_anything_meanwhile_is_a_conflict(place: Place, remote: FakeHub) -> None:
+    """Here of the card, in a repository that has no checkpoint yet."""
+
+    def before(method: str, path: str) -> None:
+        if "/commit/" in path:
+            remote.repos[REPO].commit({"README.md": b"edited"})
+
+    remote.before = before
+    with pytest.raises(HubConflictError):
+        place.push()
+    assert "bitlm.json" not in remote.repos[REPO].commits[-1][1]
+
+
 @pytest.mark.parametrize(
     ("method", "pattern"),
     [

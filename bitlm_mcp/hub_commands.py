@@ -1,14 +1,16 @@
 """`bitlm push` and `bitlm pull`: checkpoints to a hub of models and from it, without a server.
 
 The token comes from the environment alone, as HF_TOKEN. What is pulled is loaded once before it is stored. Ctrl-C ends a
-transfer; the next one goes on where it was. Importing this brings no torch.
+transfer; the next pull goes on where it was. Importing this brings no torch.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -17,7 +19,7 @@ from pydantic import ValidationError
 import bitlm_core
 from bitlm_mcp import options
 from bitlm_mcp.compute.engines import Entry
-from bitlm_mcp.compute.transfers import SCRATCH
+from bitlm_mcp.compute.transfers import in_use, keep_pulled
 from bitlm_mcp.settings import HubSettings
 from bitlm_mcp.shell import engine_of, one_line, progress_bar
 
@@ -46,12 +48,10 @@ def push(
     state_dir: options.StateDir = None,
 ) -> None:
     """Push a checkpoint to a repository on a hub of models; the token is HF_TOKEN of the environment."""
-    home = state_dir or options.state_home(context.obj)
     how: dict[str, Any] = {"parent_commit": parent_commit, "private": not public, "license_id": license_id}
-    with one_line():
-        hub, store = _hub(context.obj, hub_endpoint, hub_offline), bitlm_core.CheckpointStore(home / "checkpoints")
+    with _places(context.obj, hub_endpoint, hub_offline, state_dir) as (hub, store, scratch):
         made = _followed(
-            lambda told: bitlm_core.push_checkpoint(hub, store, name, repo, scratch=home / SCRATCH, told=told, **how), "pushing"
+            lambda told: bitlm_core.push_checkpoint(hub, store, name, repo, scratch=scratch, told=told, **how), "pushing"
         )
         _tell(asdict(made), json_only)
 
@@ -68,19 +68,15 @@ def pull(
     state_dir: options.StateDir = None,
 ) -> None:
     """Pull what `bitlm push` has pushed, and store it as a checkpoint; what is damaged or foreign is refused."""
-    home = state_dir or options.state_home(context.obj)
-    with one_line():
-        hub, store = _hub(context.obj, hub_endpoint, hub_offline), bitlm_core.CheckpointStore(home / "checkpoints")
+    with _places(context.obj, hub_endpoint, hub_offline, state_dir) as (hub, store, scratch):
         store.check_free(name, force)
         found = _followed(
-            lambda told: bitlm_core.fetch_checkpoint(hub, repo, scratch=home / SCRATCH, revision=revision, told=told), "pulling"
+            lambda told: bitlm_core.fetch_checkpoint(hub, repo, scratch=scratch, revision=revision, told=told), "pulling"
         )
         try:
-            facts = Entry(engine_of(found.path, repo), 0).facts.model_dump(mode="json")
-            summary = facts | {"pulled_from": f"{repo}@{found.commit}"}
-            data = store.scratch(name)
-            found.path.replace(data)
-            store.publish(name, data, step=found.step, summary=summary, overwrite=force)
+            config = bitlm_core.EngineConfig(**bitlm_core.read_header(found.path, repo)["config"])
+            bitlm_core.require_memory(bitlm_core.estimate_engine_bytes(config), f"the model in {repo}")
+            keep_pulled(store, name, found, Entry(engine_of(found.path, repo), 0).facts, force)
         finally:
             found.path.unlink(missing_ok=True)
         told = asdict(found)
@@ -88,13 +84,19 @@ def pull(
         _tell({"name": name, **told}, json_only)
 
 
-def _hub(environment: Mapping[str, str], endpoint: str, offline: bool) -> bitlm_core.Hub:
-    """The hub of these settings. Raises ConfigError for those that cannot be."""
-    try:
-        settings = HubSettings.model_validate({"endpoint": endpoint, "offline": offline, "token": environment.get("HF_TOKEN")})
-    except ValidationError as error:
-        raise bitlm_core.ConfigError(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from None
-    return settings.hub()
+@contextmanager
+def _places(
+    environment: Mapping[str, str], endpoint: str, offline: bool, state_dir: Path | None
+) -> Iterator[tuple[bitlm_core.Hub, bitlm_core.CheckpointStore, Path]]:
+    """The hub of these settings, the checkpoints at home, and the folder between them; what is refused inside is one line."""
+    home = state_dir or options.state_home(environment)
+    with one_line():
+        try:
+            hub = HubSettings.model_validate({"endpoint": endpoint, "offline": offline, "token": environment.get("HF_TOKEN")})
+        except ValidationError as error:
+            raise bitlm_core.ConfigError(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from None
+        with in_use(home) as scratch:
+            yield hub.hub(), bitlm_core.CheckpointStore(home / "checkpoints"), scratch
 
 
 def _followed(work: Callable[[Callable[[float], None]], Made], what: str) -> Made:

@@ -2,7 +2,8 @@
 
 The library reads its settings from the environment when it is imported, and keeps them for the whole process. `_settle` sets
 those that matter here at the first use of a hub, whenever the import was: no telemetry, no upload by another protocol, no bar
-on the terminal, no token file. What a hub answers is not trusted: sizes are limited, and commits checked by their pattern.
+on the terminal, no token file, no wait that a hub may choose. What it answers is not trusted: files have limits of size, and
+commits a pattern.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ class Hub:
             ) from None
         except HfHubHTTPError as error:
             raise HubError(self._refusal(error), repo=repo, status=error.response.status_code) from None
-        except (httpx2.HTTPError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, RuntimeError, ValueError, KeyError, TypeError) as error:
             raise HubError(self._broken(error), repo=repo) from None
 
     def _refusal(self, error: HfHubHTTPError) -> str:
@@ -153,8 +154,8 @@ class Hub:
         return f"the line to {self.endpoint} broke, or it was not understood ({type(cause).__name__}: {said}): call again"
 
     def _without_token(self, text: str) -> str:
-        """What a hub says, in one short line; it may repeat what it was sent."""
-        line = " ".join(text.split())
+        """What a hub says, in one short line that commands no terminal; it may repeat what it was sent."""
+        line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
         return (line.replace(self.token, "…") if self.token else line)[:_TOLD_CHARACTERS]
 
 
@@ -181,8 +182,14 @@ def _settle() -> None:
 
 
 def _client() -> httpx2.Client:
-    """As the library's own, but for the time that a silent hub is waited for."""
-    return httpx2.Client(follow_redirects=True, timeout=TIMEOUT_S)
+    """As the library's own, but for the time that a silent hub is waited for, or a busy one."""
+    return httpx2.Client(follow_redirects=True, timeout=TIMEOUT_S, event_hooks={"response": [_without_waits]})
+
+
+def _without_waits(response: httpx2.Response) -> None:
+    """Take away how long a hub asks to be left alone: the library would sleep for a day, and nothing could stop it."""
+    for name in ("retry-after", "ratelimit"):
+        response.headers.pop(name, None)
 
 
 @cache

@@ -33,4 +33,6 @@ def check_fetch(repo: str, revision: str | None) -> None:
 
 def _check_repo(repo: str) -> None:
     if not re.fullmatch(_REPO, repo) or ".." in repo or "--" in repo or repo.endswith(".git"):
-        raise ConfigError(f"repo {repo!r:.100} names no repository: write OWNER/NAME, in letters, digits, '-', '_' and '.'")
+        raise ConfigError(
+            f"repo {repo!r:.100} names no repository: write OWNER/NAME, each of 1-64 letters, digits, '-', '_' and '.'"
+        )

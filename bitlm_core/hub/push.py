@@ -2,7 +2,8 @@
 
 store ─→ verified, under a name of its own ─→ its large file uploaded ─→ one commit that follows a known one ─→ Pushed
 
-What is uploaded is seen by nobody before the commit; what a push that was broken off has uploaded, the next one need not send.
+What is uploaded is seen by nobody before the commit; what a push that was broken off has uploaded whole, the next one need not
+send.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import CommitOperationAdd
+from huggingface_hub import CommitOperationAdd, ModelInfo
 from huggingface_hub.errors import HfHubHTTPError
 
 from bitlm_core.checkpoint.header import read_header
@@ -93,9 +94,7 @@ def _push(
     license_id: str | None,
     told: Share,
 ) -> Pushed:
-    head = _opened(hub, repo, private)
-    if parent_commit not in (None, head):
-        raise _conflict(repo, str(parent_commit), head)
+    head = _opened(hub, repo, parent_commit, private)
     header = read_header(path, info.name)
     small = small_files(info, header)
     contents = {
@@ -114,18 +113,30 @@ def _push(
     return Pushed(repo, commit, url, info.bytes_, info.sha256, info.step)
 
 
-def _opened(hub: Hub, repo: str, private: bool) -> str:
-    """The latest commit of a repository that a push may replace the files of; it is made where there is none."""
+def _opened(hub: Hub, repo: str, parent_commit: str | None, private: bool) -> str:
+    """The latest commit of a repository that a push may replace the files of; it is made where there is none to follow."""
     info = hub.find(repo)
     if info is None:
+        if parent_commit is not None:
+            raise HubError(
+                f"{hub.endpoint} shows no {repo} in which this push could follow {parent_commit}: check the name, or leave "
+                "parent_commit out to have the repository made",
+                repo=repo,
+            )
         hub.again(lambda: hub.api.create_repo(repo, private=private, exist_ok=True), repo)
         info = hub.info(repo)
     if private and info.private is False:
         raise ConfigError(
             f"{repo} is public, and this push was to be private: pass private=false, or choose another repository"
         )
-    check_ours([each.rfilename for each in info.siblings or ()], repo)
+    check_ours(_names_in(info), repo)
+    if parent_commit not in (None, info.sha):
+        raise _conflict(repo, str(parent_commit), str(info.sha))
     return str(info.sha)
+
+
+def _names_in(info: ModelInfo) -> list[str]:
+    return [each.rfilename for each in info.siblings or ()]
 
 
 def _committed(
@@ -141,9 +152,10 @@ def _committed(
             except (HfHubHTTPError, httpx2.TransportError) as error:
                 if status_of(error) not in _CONFLICTS and (seconds is None or not is_passing(error)):
                     raise
-        head = str(hub.info(repo).sha)
+        found = hub.info(repo)
+        head = str(found.sha)
         if head != parent:
-            if read_small(hub, repo, head, MANIFEST) == manifest:
+            if MANIFEST in _names_in(found) and read_small(hub, repo, head, MANIFEST) == manifest:
                 return head
             raise _conflict(repo, parent, head)
         if seconds is not None:

@@ -6,17 +6,21 @@ when a hub that says nothing has been waited for long enough.
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import bitlm_core
-from bitlm_core import BitLMError
+from bitlm_core import BitLMError, CheckpointError, CheckpointInfo, CheckpointStore, link_or_copy, make_folder
 from bitlm_mcp.compute.events import Ended, Progress
 from bitlm_mcp.compute.hub_messages import Fetched, Push, Pushed, Transfer
+from bitlm_mcp.compute.messages import ModelFacts
 from bitlm_mcp.compute.scheduler import QUIET_S, Report, failure_of
 from bitlm_mcp.compute.stopping import Stopped
 from bitlm_mcp.settings import HubSettings
@@ -27,10 +31,54 @@ SCRATCH = "hub"
 """The folder of a state directory for what is on its way."""
 
 
+@contextmanager
+def in_use(state_dir: Path) -> Iterator[Path]:
+    """The folder for what is on its way, which no server that starts meanwhile empties."""
+    make_folder(state_dir / SCRATCH)
+    with _locked(state_dir / SCRATCH, fcntl.LOCK_SH):
+        yield state_dir / SCRATCH
+
+
 def sweep(state_dir: Path) -> None:
-    """Remove what transfers of earlier servers have left. Only for when nobody transfers."""
-    for path in (state_dir / SCRATCH).glob("*"):
-        path.unlink(missing_ok=True)
+    """Remove what earlier transfers have left, unless a command has it in use. Only for when no server transfers."""
+    folder = state_dir / SCRATCH
+    with suppress(FileNotFoundError, BlockingIOError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        for path in folder.iterdir():
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def keep_pulled(
+    store: CheckpointStore,
+    name: str,
+    fetched: bitlm_core.Fetched | Fetched,
+    facts: ModelFacts,
+    overwrite: bool,
+    guard: Callable[[CheckpointInfo], AbstractContextManager[object]] = nullcontext,
+) -> CheckpointInfo:
+    """Make what was pulled, and has loaded, a checkpoint. Raises as `CheckpointStore.publish`; then nothing has changed."""
+    data = store.scratch(name)
+    try:
+        link_or_copy(fetched.path, data)
+    except OSError as error:
+        with suppress(OSError):
+            data.unlink()
+        raise CheckpointError(
+            f"checkpoint {name!r} could not be stored: {error.strerror or error}. What was there before is unchanged: free "
+            "some space, or check the state directory",
+            name=name,
+        ) from error
+    summary = facts.model_dump(mode="json") | {"pulled_from": f"{fetched.repo}@{fetched.commit}"}
+    return store.publish(name, data, step=facts.step, summary=summary, overwrite=overwrite, guard=guard)
 
 
 class Transfers:
@@ -108,7 +156,7 @@ class Transfers:
         if not isinstance(transfer, Push):
             found = bitlm_core.fetch_checkpoint(hub, transfer.repo, scratch=scratch, revision=transfer.revision, told=tell)
             return Fetched(**asdict(found))
-        store = bitlm_core.CheckpointStore(self._state_dir / "checkpoints")
+        store = CheckpointStore(self._state_dir / "checkpoints")
         how = transfer.model_dump(include={"parent_commit", "private", "license_id"})
         made = bitlm_core.push_checkpoint(hub, store, transfer.checkpoint, transfer.repo, scratch=scratch, told=tell, **how)
         return Pushed(**asdict(made))

@@ -6,13 +6,15 @@ pull   a transfer ─→ what came is loaded once, on the compute side, and forg
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict
 from typing import Any
 
-from bitlm_core import ResourceLimitError, check_fetch, check_push
+from bitlm_core import CheckpointInfo, ResourceLimitError, check_fetch, check_push
 from bitlm_mcp.compute import answers, commands, hub_messages
 from bitlm_mcp.compute.messages import ModelRef
 from bitlm_mcp.compute.scheduler import Urgency
+from bitlm_mcp.compute.transfers import keep_pulled
 from bitlm_mcp.jobs import Job
 from bitlm_mcp.workspace import Workspace, checkpoint_view
 
@@ -48,23 +50,18 @@ def pull(workspace: Workspace, repo: str, name: str, *, revision: str | None, ov
 
     def publish(answer: answers.Loaded) -> dict[str, Any]:
         fetched = came[0]
-        data = workspace.checkpoints.scratch(name)
-        fetched.path.replace(data)
-        told = {"pulled_from": f"{fetched.repo}@{fetched.commit}"}
-        info = workspace.checkpoints.publish(
-            name,
-            data,
-            step=answer.facts.step,
-            summary=answer.facts.model_dump(mode="json") | told,
-            overwrite=overwrite,
-            guard=lambda info: workspace.records.indexing("checkpoints", name, asdict(checkpoint_view(info))),
-        )
+
+        def guard(info: CheckpointInfo) -> AbstractContextManager[object]:
+            return workspace.records.indexing("checkpoints", name, asdict(checkpoint_view(info)))
+
+        info = keep_pulled(workspace.checkpoints, name, fetched, answer.facts, overwrite, guard)
         workspace.show()
         return {"name": name, "step": info.step} | fetched.model_dump(include={"repo", "commit", "num_bytes", "sha256"})
 
     def tidy() -> None:
         for fetched in came:
-            fetched.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                fetched.path.unlink()
 
     job.follow, job.on_completed, job.on_over = check, publish, tidy
     return _submitted(workspace, job)

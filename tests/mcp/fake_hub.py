@@ -20,8 +20,8 @@ from urllib.parse import unquote, urlsplit
 
 TOKEN = "hf_theTokenThatNobodyMaySee"  # noqa: S105 - of the fake hub
 Way = Literal["busy", "cut", "lost", "echo"]
-"""busy: 503. cut: the line ends in the middle of the answer. lost: done, and the line ends before the answer. echo: 403, and
-the message repeats the token."""
+"""busy: 503, for a day. cut: the line ends in the middle of the answer. lost: done, and the line ends before the answer.
+echo: 403, and the message repeats the token, and would clear a terminal."""
 
 _LFS = ".safetensors"
 _ROOT = "0" * 40
@@ -118,16 +118,13 @@ class _Handler(BaseHTTPRequestHandler):
             hub.seen.append((self.command, path, allowed))
             way = hub.broken(self.command, path)
             if way == "busy":
-                return self._json(503, {"error": "busy"})
+                return self._send(*_told(503, {"error": "busy"}, {"Retry-After": "86400"}), None)
             if way == "echo":
-                return self._json(403, {"error": f"not with {self.headers.get('Authorization')}"})
+                return self._send(*_told(403, {"error": f"not with {self.headers.get('Authorization')}\x1b[2J"}), None)
             status, answer, headers = _answered(hub, self.command, path, body, allowed, self.headers.get("Range"))
         return self._send(status, answer, headers, None if way is None else 0 if way == "lost" else len(answer) // 2)
 
     do_GET = do_POST = do_PUT = _any  # noqa: N815 - the names that the library looks for
-
-    def _json(self, status: int, value: Any) -> None:
-        self._send(status, json.dumps(value).encode(), {"Content-Type": "application/json"}, None)
 
     def _send(self, status: int, data: bytes, headers: dict[str, str], cut: int | None) -> None:
         if cut == 0:
@@ -150,8 +147,10 @@ def _answered(hub: FakeHub, method: str, path: str, body: bytes, allowed: bool, 
     if path == "/api/validate-yaml":
         return _told(200, {"errors": [], "warnings": []})
     if method == "PUT" and (found := re.fullmatch(r"/_put/(\w+)", path)):
+        if hashlib.sha256(body).hexdigest() != found[1]:
+            return _told(400, {"error": "digest"})
         hub.blobs[found[1]] = body
-        return _told(200, {}) if hashlib.sha256(body).hexdigest() == found[1] else _told(400, {"error": "digest"})
+        return _told(200, {})
     if method == "GET" and (found := re.fullmatch(r"/_get/(\w+)", path)):
         return _part(hub.blobs[found[1]], wanted)
     found = re.match(r"(?:/api/models)?/([^/]+/[^/]+?)(?:\.git/info/lfs/objects/(batch)|/(\w+)/(.+)|)$", path)

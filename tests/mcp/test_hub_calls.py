@@ -133,6 +133,16 @@ def test_what_would_not_load_is_refused_before_it_is_stored(tmp_path: Path, remo
         assert store.names() == ["bad", "one"] and list((tmp_path / "hub").iterdir()) == []
 
 
+def test_a_disk_that_refuses_ends_the_pull_alone(tmp_path: Path, remote: FakeHub) -> None:
+    with web(tmp_path, **settings(remote)) as here:
+        saved(here)
+        told(here.call("push_checkpoint", name="one", repo=REPO, wait_s=60))
+        (tmp_path / "checkpoints" / "came").write_text("in the way")
+        assert "could not be stored" in refusal(here.call("pull_checkpoint", repo=REPO, name="came", wait_s=60))
+        assert said(here, "m"), "the compute side lives"
+    assert list((tmp_path / "hub").iterdir()) == []
+
+
 def test_what_cannot_be_is_said_at_once(tmp_path: Path, remote: FakeHub) -> None:
     with web(tmp_path / "a", **settings(remote, offline=True)) as offline:
         saved(offline)

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from fake_hub import TOKEN, FakeHub, fake_hub
 
 from bitlm_core import CheckpointStore, Engine, read_file, write_file
 from bitlm_mcp import cli
+from bitlm_mcp.compute.transfers import in_use, sweep
 from bitlm_mcp.settings import HubSettings
 from tests.mcp.command_line import done, invoked, refused
 from tests.mcp.workspaces import config
@@ -51,6 +53,25 @@ def test_a_checkpoint_goes_there_and_comes_back(remote: FakeHub, here: Path, tmp
     assert list((there / "hub").iterdir()) == []
 
 
+def test_what_fits_into_no_memory_is_refused_before_it_is_loaded(remote: FakeHub, here: Path) -> None:
+    large = config(d_model=8192, nhead=64, num_layers=128).model_dump(mode="json")
+    store = CheckpointStore(here / "checkpoints")
+    header = {"config": large, "step": 0}
+    store.save("two", lambda path: write_file(path, {"x": torch.zeros(1)}, header), step=0, summary={}, overwrite=False)
+    done("push", "two", "me/bits", "--state-dir", here)
+    assert "would need about" in refused("pull", "me/bits", "came", "--state-dir", here)
+    assert store.names() == ["one", "two"] and list((here / "hub").iterdir()) == []
+
+
+def test_what_a_command_has_on_its_way_no_server_sweeps(tmp_path: Path) -> None:
+    with in_use(tmp_path) as folder:
+        (folder / ".pulling").touch()
+        sweep(tmp_path)
+        assert list(folder.iterdir())
+    sweep(tmp_path)
+    assert not list(folder.iterdir())
+
+
 def test_a_server_reads_the_token_only_where_it_offers_the_hub(
     remote: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,20 +103,20 @@ def test_no_setting_of_the_library_gets_in_the_way(remote: FakeHub, here: Path, 
     """Neither a token file, nor switches of its own, nor that it was imported first; and it leaves nothing in its folder."""
     home = tmp_path / "home"
     home.mkdir()
-    (home / "token").write_text("hf_ofSomebodyElse")
+    (home / "token").write_text(TOKEN)
     settings = {"HF_HOME": str(home), "HF_ENDPOINT": remote.endpoint}
     for name in ("TELEMETRY", "XET", "PROGRESS_BARS", "IMPLICIT_TOKEN"):
         settings[f"HF_HUB_DISABLE_{name}"] = "0"
     code = "import huggingface_hub.hf_api, sys; from bitlm_mcp.cli import main; main()"
 
-    def run(**more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", code, "push", "one", "me/bits", "--state-dir", str(here), "--json"]
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *arguments, "--state-dir", str(here), "--json"]
         plain = {name: value for name, value in os.environ.items() if name != "HF_TOKEN"}
         return subprocess.run(command, capture_output=True, text=True, env=plain | settings | more)
 
-    without = run()
-    assert without.returncode == 1 and "HF_TOKEN" in without.stderr and remote.seen == []
-    found = run(HF_TOKEN=TOKEN)
+    found = run("push", "one", "me/bits", HF_TOKEN=TOKEN)
     assert found.returncode == 0 and found.stderr == "" and found.stdout.count("\n") == 1, found
+    without = run("pull", "me/bits", "came")
+    assert without.returncode == 1 and "without a token" in without.stderr and not remote.seen[-1][2]
     assert [path.name for path in home.iterdir()] == ["token"]
     assert remote.count("GET", "agent-harnesses") == 0

@@ -43,12 +43,11 @@ def stop_halfway(share: float) -> None:
 class Place:
     """A state directory with one checkpoint, and a hub that is not waited for."""
 
-    def __init__(self, root: Path, remote: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, root: Path, remote: FakeHub) -> None:
         self.root, self.waits = root, list[float]()
         self.hub = Hub(endpoint=remote.endpoint, token=TOKEN, wait=self.waits.append)
         self.store = CheckpointStore(root / "checkpoints")
         self.scratch = root / "hub"
-        monkeypatch.setattr(_http.time, "sleep", self.waits.append)  # between the library's own tries
 
     def save(self, name: str = "one", step: int = 3, **told: Any) -> None:
         header = {"config": EngineConfig(seed=step).model_dump(mode="json"), "step": step} | told
@@ -68,6 +67,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, remote: FakeHub, monkeypatch: pytest.MonkeyPatch) -> Place:
-    place = Place(tmp_path, remote, monkeypatch)
+    place = Place(tmp_path, remote)
+    monkeypatch.setattr(_http.time, "sleep", place.waits.append)  # between the library's own tries
     place.save()
     return place

@@ -56,6 +56,9 @@ def test_the_card_tells_what_was_measured_and_nothing_else(place: Place, remote:
 
 
 def test_a_push_that_should_follow_another_commit_changes_nothing(place: Place, remote: FakeHub) -> None:
+    with pytest.raises(HubError, match="parent_commit out"):
+        place.push(parent_commit="1" * 40)
+    assert not remote.repos, "none is made to be empty"
     first = place.push()
     place.save(step=4)
     second = place.push(parent_commit=first.commit)
@@ -77,7 +80,7 @@ def test_of_two_pushes_that_race_one_wins(place: Place, remote: FakeHub) -> None
             meeting.wait(30)
 
     remote.before = before
-    other = Place(place.root / "other", remote, pytest.MonkeyPatch())
+    other = Place(place.root / "other", remote)
     place.save(step=4)
     other.save(step=5)
     ends: list[Pushed | HubConflictError] = []
@@ -100,9 +103,29 @@ def test_of_two_pushes_that_race_one_wins(place: Place, remote: FakeHub) -> None
     assert json.loads(files["bitlm.json"])["step"] == won.step, "nothing is mixed"
 
 
+def test_a_change_of_anything_meanwhile_is_a_conflict(place: Place, remote: FakeHub) -> None:
+    """Here of the card, in a repository that has no checkpoint yet."""
+
+    def before(method: str, path: str) -> None:
+        if "/commit/" in path:
+            remote.repos[REPO].commit({"README.md": b"edited"})
+
+    remote.before = before
+    with pytest.raises(HubConflictError):
+        place.push()
+    assert "bitlm.json" not in remote.repos[REPO].commits[-1][1]
+
+
 @pytest.mark.parametrize(
     ("method", "pattern"),
-    [("GET", "/api/models/"), ("POST", "repos/create"), ("POST", "batch"), ("PUT", "_put"), ("POST", "/commit/")],
+    [
+        ("GET", "/api/models/"),
+        ("POST", "repos/create"),
+        ("POST", "/preupload/"),
+        ("POST", "batch"),
+        ("PUT", "_put"),
+        ("POST", "/commit/"),
+    ],
 )
 def test_a_busy_hub_is_asked_again(place: Place, remote: FakeHub, method: str, pattern: str) -> None:
     remote.break_next(method, pattern, "busy", 2)
@@ -126,6 +149,8 @@ def test_an_upload_that_breaks_off_leaves_nothing_and_goes_on_later(place: Place
     assert remote.repos[REPO].commits == before and place.left() == []
     remote.break_next("PUT", "_put", "cut")
     assert place.push().commit == remote.repos[REPO].head
+    assert remote.repos[REPO].commits[-1][1]["model.safetensors"] == place.store.verified_path("one").read_bytes()
+    assert remote.broken("PUT", "_put") is None, "it was sent again"
     place.save(step=5)
     remote.break_next("POST", "/commit/", "busy", 99)
     with pytest.raises(HubError):

@@ -44,12 +44,12 @@ class History:
 
     @classmethod
     def told(cls, header: Mapping[str, Any]) -> History:
-        """The record in the header of a state file; those of older versions have no marks.
+        """The record in the header of a state file; one that Python has written may have none.
 
         Raises KeyError, TypeError or ValueError for what is none.
         """
-        points = [HistoryPoint.of(point) for point in header["history"]]
-        return cls.of(points, map(str, header["alerts"]), [Mark(**mark) for mark in header.get("marks", ())])
+        points = [HistoryPoint.of(point) for point in header.get("history", ())]
+        return cls.of(points, map(str, header.get("alerts", ())), [Mark(**mark) for mark in header.get("marks", ())])
 
     def plain(self) -> dict[str, Any]:
         """The record as JSON values by name, which `told` reads."""

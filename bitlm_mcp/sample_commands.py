@@ -48,10 +48,10 @@ Method = Annotated[
 ]
 Order = Annotated[
     Literal["spread", "annealed", "confidence", "random"] | None,
-    typer.Option(help="What is revealed first.", show_default="spread", rich_help_panel=MASKED),
+    typer.Option(help="What is revealed first.", show_default="spread; confidence at temperature 0", rich_help_panel=MASKED),
 ]
 Remask = Annotated[float | None, typer.Option(help="Share hidden again per step.", show_default="0", rich_help_panel=MASKED)]
-Temperature = Annotated[float | None, typer.Option(help="0: the likeliest.", show_default="1; of gaps 0.85")]
+Temperature = Annotated[float | None, typer.Option(help="0: the likeliest.", show_default="1; of gaps 0.9")]
 Constraint = Annotated[Literal["none", "utf8"], typer.Option(help="utf8: valid text.")]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")]
 Safety = Annotated[Literal["off", "warn", "strict"], typer.Option(help="strict: nothing is written that the gate fails.")]

@@ -235,7 +235,7 @@ class CheckpointStore:
 
     def check_free(self, name: str, overwrite: bool) -> None:
         """Raise CheckpointError when a save under this name would be refused."""
-        if not overwrite and (self._folder(name) / _MANIFEST).exists():
+        if (self._folder(name) / _MANIFEST).exists() and not overwrite:
             raise _taken(name)
 
     def _known(self, name: str) -> CheckpointInfo | None:

@@ -33,7 +33,7 @@ GROUPS = ((-1, 1), (1, 2), (-2, -1, 1), (-1, 1, 2), (1, 2, 3), (-2, -1, 1, 2))
 """Of places that are read together; those before the byte are n-grams already."""
 DEFAULT_CHUNK = 128
 MIX_BYTES = 1 << 16
-"""What a model without a network reads between two safe points: about a third of a second."""
+"""What a model without a network reads between two safe points: less than a second."""
 
 
 class ModelConfig(BaseModel):

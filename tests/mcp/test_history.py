@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from bitlm_core import Engine
 from bitlm_mcp import history
 from bitlm_mcp.history import MAX_MARKS, MAX_POINTS, History, thinned
 from bitlm_mcp.snapshot import HistoryPoint, Mark, ModelView, recorded
@@ -83,3 +84,7 @@ def test_a_record_comes_back_from_a_state_file_and_from_one_of_before_there_were
     assert History.told(header) == record
     del header["marks"]
     assert History.told(header) == replace(record, marks=())
+
+
+def test_a_state_that_python_wrote_has_an_empty_record(byte_engine: Engine) -> None:
+    assert History.told(byte_engine.state()[1]) == History()

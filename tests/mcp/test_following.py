@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bitlm_mcp.compute import commands
+from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.errors import UnknownHandleError
+from bitlm_mcp.jobs import Job
 from bitlm_mcp.leases import Lease, LeaseError
 from bitlm_mcp.operations.reading import saved_state_note
 from bitlm_mcp.snapshot import HistoryPoint, Mark
+from bitlm_mcp.tools.waiting import wait_for
 from tests.mcp.workspaces import Server, server
 
 
@@ -101,3 +107,28 @@ def test_a_server_that_was_called_first_finds_what_another_has_done(pair: tuple[
         two.workspace.model("n")
     two.workspace.catch_up()
     assert two.workspace.model("n").step == 0
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("leaving", [False, True])
+async def test_who_no_longer_waits_stops_a_job_and_a_server_that_goes_does_not(
+    pair: tuple[Server, Server], leaving: bool
+) -> None:
+    one, two = pair
+    job = Job("train_step", "m", Urgency.TRAIN, commands.Drop(model_id="m"), recorded=True)
+    one.workspace.records.add_job(job.view(), {}, one.workspace.presence.server_id)
+    told = asyncio.Event()
+
+    class Caller:
+        async def report_progress(self, *_: Any) -> None:
+            told.set()
+
+    caller: Any = Caller()
+    waiting = asyncio.create_task(wait_for(two.workspace, job.job_id, 60, caller, owner=True, elsewhere=False))
+    await told.wait()
+    if leaving:
+        two.workspace.leave()
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert waiting.cancelled()
+    assert one.workspace.records.to_cancel(one.workspace.presence.server_id) == ([] if leaving else [job.job_id])

@@ -57,9 +57,10 @@ class Runner:
         """All that run or wait."""
         return [job for job in list(self._jobs.values()) if not job.ended]
 
-    def writer(self, model_id: str) -> Job | None:
+    def writer(self, model_id: str, apart_from: Job | None = None) -> Job | None:
         """The job that changes that model now or next."""
-        return next((job for job in self.unfinished() if job.writes and job.model_id == model_id), None)
+        writers = (job for job in self.unfinished() if job.writes and job.model_id == model_id)
+        return next((job for job in writers if job is not apart_from), None)
 
     def submit(self, job: Job) -> Job:
         """Start a job. Raises ModelStateError or ResourceLimitError; then the job has ended, and holds nothing."""

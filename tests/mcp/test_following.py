@@ -14,7 +14,7 @@ from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.jobs import Job
 from bitlm_mcp.leases import Lease, LeaseError
-from bitlm_mcp.operations.reading import saved_state_note
+from bitlm_mcp.operations.reading import cancel, saved_state_note
 from bitlm_mcp.snapshot import HistoryPoint, Mark
 from bitlm_mcp.tools.waiting import wait_for
 from tests.mcp.workspaces import Server, server
@@ -84,6 +84,21 @@ def test_what_cannot_be_told_is_told_later(pair: tuple[Server, Server]) -> None:
     learned(one, point(3))
     assert seen(two) == [(1, 2.0), (2, 2.0), (3, 2.0)]
     one.workspace.leases.release(lease)
+
+
+def test_of_trainings_in_a_queue_the_one_that_runs_is_told(pair: tuple[Server, Server]) -> None:
+    one, two = pair
+    one.data()
+    jobs = [one.train(seconds=600, queue=True).job_id for _ in range(3)]
+
+    def stopped(job_id: str) -> str | None:
+        """Which job is told when that one has ended."""
+        cancel(one.workspace, job_id)
+        one.ended(job_id)
+        two.workspace.catch_up()
+        return two.workspace.model("m").job_id
+
+    assert [stopped(job_id) for job_id in (jobs[1], jobs[0], jobs[2])] == [jobs[0], jobs[2], None]
 
 
 def test_nothing_is_told_where_nobody_is(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ trains a model, `tell` there and `refresh` here let its curve run ahead of that 
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -252,24 +253,22 @@ class ModelStore:
 
     def _reconcile(self) -> None:
         """The manifests are the truth: a stop between manifest and database, or a lost database, is made good here."""
-        rows = self._records.models()
-        infos = {info.name: info for info in self._files.infos()}
-        for name, info in infos.items():
-            if name not in rows or rows[name].sha256 != info.sha256:
-                self._record_anew(info)
-        for name in rows.keys() - set(self._files.names()):
-            with self._records.forgetting_model(name):
-                pass
+        with self._records.transaction() as transaction:  # nobody publishes meanwhile
+            rows = self._records.models(transaction)
+            for info in self._files.infos():
+                if info.name not in rows or rows[info.name].sha256 != info.sha256:
+                    self._record_anew(transaction, info)
+            for name in rows.keys() - set(self._files.names()):
+                self._records.forget_model(transaction, name)
 
-    def _record_anew(self, info: CheckpointInfo) -> None:
+    def _record_anew(self, transaction: sqlite3.Connection, info: CheckpointInfo) -> None:
         try:
             ModelFacts.told(info.summary)
             history = _record_in(self._files.verified_path(info.name), info.name)
         except (BitLMError, ValidationError, KeyError, TypeError):
             return  # it stays where it is, and is named when it is asked for
-        with self._records.transaction() as transaction:
-            row = ModelRow(info.name, info.sha256, info.summary)
-            self._records.save_model(transaction, row, history.points, history.alerts, history.marks, afresh=True)
+        row = ModelRow(info.name, info.sha256, info.summary)
+        self._records.save_model(transaction, row, history.points, history.alerts, history.marks, afresh=True)
 
 
 def _record_in(path: Path, name: str) -> History:

@@ -177,7 +177,7 @@ class Records:
         Of the marks of a model that goes on, the gate's stay as they are: other servers may have added some.
         """
         if afresh:
-            transaction.execute("DELETE FROM models WHERE model_id = ?", (row.model_id,))
+            self.forget_model(transaction, row.model_id)
         step = row.facts["step"]
         transaction.execute(
             "INSERT INTO models VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
@@ -188,16 +188,21 @@ class Records:
         kept = [mark for mark in marks if afresh or mark.kind == "drift"]
         self.curves.add(transaction, row.model_id, points, alerts, kept)
 
-    def models(self) -> dict[str, ModelRow]:
+    def models(self, transaction: sqlite3.Connection | None = None) -> dict[str, ModelRow]:
         """All models by id."""
-        rows = self._database.rows("SELECT * FROM models ORDER BY model_id")
+        sql = "SELECT * FROM models ORDER BY model_id"
+        rows = transaction.execute(sql) if transaction else self._database.rows(sql)
         return {row["model_id"]: ModelRow(row["model_id"], row["sha256"], json.loads(row["facts"])) for row in rows}
+
+    def forget_model(self, transaction: sqlite3.Connection, model_id: str) -> None:
+        """Drop a model with its history."""
+        transaction.execute("DELETE FROM models WHERE model_id = ?", (model_id,))
 
     @contextmanager
     def forgetting_model(self, model_id: str) -> Iterator[None]:
         """Drop a model with its history, together with what the block does."""
         with self._database.write() as transaction:
-            transaction.execute("DELETE FROM models WHERE model_id = ?", (model_id,))
+            self.forget_model(transaction, model_id)
             yield
 
     # The index of folders

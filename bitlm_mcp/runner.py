@@ -10,10 +10,12 @@ import logging
 import threading
 from collections.abc import Callable
 
-from bitlm_core import BitLMError, ModelStateError, ResourceLimitError
+from bitlm_core import BitLMError, CheckpointCorruptError, ModelStateError, ResourceLimitError
+from bitlm_mcp.compute.commands import Command
 from bitlm_mcp.compute.events import Ended, Event, Progress
 from bitlm_mcp.compute.hub_messages import Transfer
 from bitlm_mcp.compute.isolated import ComputeDiedError, IsolatedCompute
+from bitlm_mcp.compute.messages import ModelRef
 from bitlm_mcp.compute.scheduler import Compute
 from bitlm_mcp.compute.threaded import ThreadedCompute
 from bitlm_mcp.compute.tracing import current_trace
@@ -140,6 +142,13 @@ class Runner:
     def _end(self, job: Job, event: Ended) -> None:
         status: Status = event.status
         error = job.error
+        try:
+            following = self._following(job, event)
+        except BitLMError as refused:
+            return self._finish(job, "failed", refused)
+        if following is not None:
+            trace, job.command = job.command.trace, following
+            return self._begin(job, trace)
         if event.failure is not None:
             error = error or event.failure.error()
             status = self._lost(job, event) or status
@@ -149,15 +158,30 @@ class Runner:
             status, error = "interrupted", ModelStateError(INTERRUPTED)
         elif status == "completed":
             try:
-                following = job.follow(event.answer)
-                if following is not None:
-                    trace, job.command = job.command.trace, following
-                    return self._begin(job, trace)
                 job.answer = event.answer
                 job.result = job.on_completed(event.answer)
             except BitLMError as refused:
                 status, error = "failed", refused
         return self._finish(job, status, error)
+
+    def _following(self, job: Job, event: Ended) -> Command | Transfer | None:
+        """What is left to be done of a job: all of it, where the state that it was to read had gone when its turn came, because
+        another process has saved later ones. Then it reads the latest.
+        """
+        if event.status == "completed":
+            return job.follow(event.answer)
+        model: ModelRef | None = getattr(job.command, "model", None)
+        damaged = event.failure is not None and event.failure.kind == CheckpointCorruptError.__name__
+        if job.writes or not damaged or model is None or model.sha256 is None or model.state.exists():
+            return None
+        self._models.refresh()
+        now = self._models.ref(model.model_id)
+        if now.sha256 == model.sha256:
+            return None
+        if job.note:
+            step = self._models.get(model.model_id).facts.step
+            job.note = f"this model was saved again while the call waited: this is of its saved state, step {step}"
+        return job.command.model_copy(update={"model": now})
 
     def _lost(self, job: Job, event: Ended) -> Status | None:
         """What a failure has cost beyond its job; another status for the job where one fits better."""

@@ -14,6 +14,7 @@ from bitlm_mcp.compute.scheduler import Urgency
 from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.jobs import Job
 from bitlm_mcp.leases import Lease, LeaseError
+from bitlm_mcp.operations.models import delete
 from bitlm_mcp.operations.reading import cancel, saved_state_note
 from bitlm_mcp.snapshot import HistoryPoint, Mark
 from bitlm_mcp.tools.waiting import wait_for
@@ -99,6 +100,27 @@ def test_of_trainings_in_a_queue_the_one_that_runs_is_told(pair: tuple[Server, S
         return two.workspace.model("m").job_id
 
     assert [stopped(job_id) for job_id in (jobs[1], jobs[0], jobs[2])] == [jobs[0], jobs[2], None]
+
+
+def test_a_read_whose_state_has_gone_when_its_turn_comes_reads_the_latest(pair: tuple[Server, Server]) -> None:
+    one, two = pair
+    one.data()
+    two.workspace.catch_up()
+    models = two.workspace.models
+    first = commands.Write(model=models.ref("m"), save_to=models.folder("m"))
+
+    def when_its_turn_comes() -> Job:
+        note = "this is of its last saved state, step 0"
+        return two.over(two.workspace.runner.submit(Job("save_checkpoint", "m", Urgency.ANSWER, first, note=note)))
+
+    for _ in range(2):  # the state before the last one stays
+        one.trained("m", steps=1)
+    done = when_its_turn_comes()
+    assert done.status == "completed" and "saved state, step 2" in str(done.note)
+    answer: Any = done.answer
+    assert answer.saved.facts.step == 2
+    delete(one.workspace, "model", "m")
+    assert "no model 'm'" in str(when_its_turn_comes().error)
 
 
 def test_nothing_is_told_where_nobody_is(tmp_path: Path) -> None:

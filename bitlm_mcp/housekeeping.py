@@ -95,10 +95,8 @@ class Housekeeper:
 
     def live(self) -> None:
         """Show that this server works, and bury those that have ended."""
-        presence = self._workspace.presence
-        presence.beat()
-        if presence.reap():
-            self._workspace.refresh()
+        self._workspace.presence.beat()
+        self._workspace.reap()
 
     def forget(self) -> None:
         """Forget jobs that ended long ago, with their files."""

@@ -115,6 +115,11 @@ class Workspace:
         with self._lock:
             self._look(taken)
 
+    def reap(self) -> None:
+        """As `Presence.reap`, and show what has become of their jobs. Blocks: not for the event loop."""
+        if self.presence.reap():
+            self.refresh()
+
     def show_activity(self) -> None:
         """Take note of calls, and of leases that were taken or given back. Blocks: not for the event loop."""
         activity = self._activity()  # before the lock: a training waits for that at every step, and must not for the disk

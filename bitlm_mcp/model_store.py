@@ -199,7 +199,8 @@ class ModelStore:
                 known, own = self._models.get(model_id), model_id != taken and self._leases.held(model_id)
                 if known is None or (known.sha256 != row.sha256 and not own):
                     self._incarnations += 1
-                    self._models[model_id] = self._read(row, self._incarnations, drift.get(model_id, ()))
+                    goes_on = known.history if known and known.followed and model_id in elsewhere else None
+                    self._models[model_id] = self._read(row, self._incarnations, drift.get(model_id, ()), goes_on)
                 model = self._models[model_id]
                 if model_id in elsewhere:
                     self._follow(model, drift.get(model_id, ()))
@@ -211,12 +212,14 @@ class ModelStore:
             for model in self._models.values():
                 model.history.mark_gate(gate.get(model.model_id, ()))
 
-    def _read(self, row: ModelRow, incarnation: int, drift: Iterable[Mark]) -> Model:
-        """A model as it was saved last."""
+    def _read(self, row: ModelRow, incarnation: int, drift: Iterable[Mark], goes_on: History | None = None) -> Model:
+        """A model as it was saved last; `goes_on`: what is known of a curve that is followed, which is long to read."""
         facts = ModelFacts.told(row.facts)
-        points, alerts = self._records.curves.points(row.model_id, last=facts.step), self._records.curves.alerts(row.model_id)
-        kept = [mark for mark in drift if mark.step <= facts.step]
-        return Model.saved(row.model_id, incarnation, facts, row.sha256, History.of(points, alerts, kept))
+        if goes_on is None:
+            points = self._records.curves.points(row.model_id, last=facts.step)
+            kept = [mark for mark in drift if mark.step <= facts.step]
+            goes_on = History.of(points, self._records.curves.alerts(row.model_id), kept)
+        return Model.saved(row.model_id, incarnation, facts, row.sha256, goes_on)
 
     def _follow(self, model: Model, drift: Iterable[Mark]) -> None:
         """Take note of what another process, which trains a model, has told of it since its last saved state."""

@@ -65,6 +65,14 @@ def test_a_curve_is_followed_back_and_forth_and_forgotten_where_nothing_was_save
     assert seen(two) == [(1, 2.0), (2, 2.0), (3, 1.5)]
     learned(one, point(2, 1.0), point(3, 1.0), point(4, 1.0))
     assert seen(two) == [(1, 2.0), (2, 1.0), (3, 1.0), (4, 1.0)]
+    # Another state that is saved meanwhile makes another model, and the curve goes on.
+    before = two.workspace.models.get("m")
+    with one.workspace.database.write() as transaction:
+        transaction.execute("UPDATE models SET sha256 = 'another'")
+    learned(one, point(5))
+    assert seen(two) == [(1, 2.0), (2, 1.0), (3, 1.0), (4, 1.0), (5, 2.0)]
+    after = two.workspace.models.get("m")
+    assert after.incarnation > before.incarnation and after.history is before.history and after.step == 5
     # Who comes later sees the same.
     with server(two.workspace.settings.state_dir) as three:
         assert seen(three) == seen(two)

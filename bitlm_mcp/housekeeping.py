@@ -99,7 +99,8 @@ class Housekeeper:
         self._workspace.reap()
 
     def forget(self) -> None:
-        """Forget jobs that ended long ago, with their files."""
+        """Forget jobs that ended long ago, with their files, and outputs that nobody has decided on."""
         workspace = self._workspace
+        workspace.withheld.expire()
         forgotten = workspace.records.purge_jobs(time.time() - workspace.settings.job_ttl_s)
         workspace.job_files.forget(forgotten)

@@ -79,8 +79,8 @@ class GateMarks(Outbox[tuple[str, Mark]]):
 
 
 class Withheld:
-    """Outputs by id, for any server to decide on; the oldest make room for more than `MAX_WITHHELD`, and none can be taken after
-    `WITHHELD_S`. Blocks: not for the event loop.
+    """Outputs by id, for any server to decide on; the oldest make room for more than `MAX_WITHHELD`, and none can be taken
+    after `WITHHELD_S`. Blocks: not for the event loop.
     """
 
     def __init__(self, database: Database) -> None:

@@ -81,7 +81,7 @@ class Housekeeper:
         for job in self._workspace.runner.unfinished():
             if job.recorded and self._told.get(job.job_id) != job.progress.share:
                 self._told[job.job_id] = job.progress.share
-                self._workspace.records.update_progress(job.view())
+                self._workspace.records.update_progress(job.view(), self._workspace.presence.server_id)
         self._told = {job.job_id: self._told.get(job.job_id, 0.0) for job in self._workspace.runner.unfinished()}
 
     def record_calls(self) -> None:

@@ -36,13 +36,16 @@ STOP_TRANSFERS_S = 1.0  # what they have brought is kept or made again
 
 
 class Runner:
-    """`published` is called after everything that others may want to see, in whatever thread it happened."""
+    """`published` is called after everything that others may want to see, in whatever thread it happened. `server_id`: whose
+    jobs these are in the records.
+    """
 
     def __init__(
-        self, settings: ServerSettings, models: ModelStore, records: Records, published: Callable[[Job], None]
+        self, settings: ServerSettings, models: ModelStore, records: Records, server_id: str, published: Callable[[Job], None]
     ) -> None:
         self._models = models
         self._records = records
+        self._server_id = server_id
         self._published = published
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
@@ -194,11 +197,11 @@ class Runner:
         return None
 
     def _finish(self, job: Job, status: Status, error: BitLMError | None) -> None:
-        view = job.view_at_end(status, error)
+        view, own = job.view_at_end(status, error), True
         job.on_ending()
         try:
             if job.recorded:
-                self._records.update_job(view)
+                own = self._records.update_job(view, self._server_id)
         except BitLMError as refused:
             log.error("the end of %s could not be recorded: %s", job.job_id, refused.message)
             if status == "completed":  # nobody is told of what the next server would not know
@@ -207,6 +210,7 @@ class Runner:
                 view = job.view_at_end("failed", error)
         job.end(view, error)
         try:
-            job.on_over()
+            if own:  # else its files are for whoever goes on with it
+                job.on_over()
         except BitLMError as refused:
             log.error("what %s held could not be given back: %s", job.job_id, refused.message)

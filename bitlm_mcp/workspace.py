@@ -59,7 +59,7 @@ class Workspace:
         self.checkpoints = CheckpointStore(state / "checkpoints")
         self.models = ModelStore(state / "models", self.records, self.leases)
         self.job_files = JobFiles(state / "jobs")
-        self.runner = Runner(settings, self.models, self.records, self._publish)
+        self.runner = Runner(settings, self.models, self.records, self.presence.server_id, self._publish)
         self.sessions, self.withheld, self.gate_marks = Sessions(), Withheld(self.database), GateMarks()
         self.changes = Changes()
         self.snapshot = Snapshot()

@@ -143,7 +143,7 @@ def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable
         def publish(saved: Saved) -> None:
             workspace.models.publish(model_id, saved, lease)
             job.saved_step = saved.facts.step
-            workspace.records.update_job(job.view())
+            workspace.records.update_job(job.view(), workspace.presence.server_id)
 
         def tidy() -> None:
             if job.status in ("completed", "failed"):  # nothing of it can go on

@@ -17,7 +17,16 @@ from bitlm_mcp.workspace import Workspace
 log = logging.getLogger("bitlm.workspace")
 
 ABOUT_THE_STATE = frozenset(
-    {"tools/call", "resources/read", "completion/complete", "tasks/get", "tasks/update", "tasks/cancel", "subscriptions/listen"}
+    {
+        "tools/call",
+        "resources/list",
+        "resources/read",
+        "completion/complete",
+        "tasks/get",
+        "tasks/update",
+        "tasks/cancel",
+        "subscriptions/listen",
+    }
 )
 
 

@@ -81,7 +81,7 @@ class Housekeeper:
         for job in self._workspace.runner.unfinished():
             if job.recorded and self._told.get(job.job_id) != job.progress.share:
                 self._told[job.job_id] = job.progress.share
-                self._workspace.records.update_progress(job.view())
+                self._workspace.records.update_progress(job.view(), self._workspace.presence.server_id)
         self._told = {job.job_id: self._told.get(job.job_id, 0.0) for job in self._workspace.runner.unfinished()}
 
     def record_calls(self) -> None:
@@ -95,13 +95,12 @@ class Housekeeper:
 
     def live(self) -> None:
         """Show that this server works, and bury those that have ended."""
-        presence = self._workspace.presence
-        presence.beat()
-        if presence.reap():
-            self._workspace.refresh()
+        self._workspace.presence.beat()
+        self._workspace.reap()
 
     def forget(self) -> None:
-        """Forget jobs that ended long ago, with their files."""
+        """Forget jobs that ended long ago, with their files, and outputs that nobody has decided on."""
         workspace = self._workspace
+        workspace.withheld.expire()
         forgotten = workspace.records.purge_jobs(time.time() - workspace.settings.job_ttl_s)
         workspace.job_files.forget(forgotten)

@@ -83,12 +83,15 @@ class Leases:
             return next((lease for lease in self._sharers if lease.model_id == model_id), None)
 
     def tell(self, lease: Lease, purpose: str, job_id: str | None) -> None:
-        """Let the others know what the model is written for, and the id of the job, if it has one."""
-        with self._database.write() as transaction:
-            transaction.execute(
-                "UPDATE leases SET purpose = ?, job_id = ? WHERE model_id = ? AND epoch = ?",
-                (purpose, job_id, lease.model_id, lease.epoch),
-            )
+        """Let the others know what the model is written for, and the id of the job, if it has one; if the disk refuses, not."""
+        try:
+            with self._database.write() as transaction:
+                transaction.execute(
+                    "UPDATE leases SET purpose = ?, job_id = ? WHERE model_id = ? AND epoch = ?",
+                    (purpose, job_id, lease.model_id, lease.epoch),
+                )
+        except DatabaseError as error:  # the job is recorded by now, and goes on
+            log.warning("what model %s is written for could not be told: %s", lease.model_id, error.message)
 
     def elsewhere(self) -> frozenset[str]:
         """The models that other processes write now."""

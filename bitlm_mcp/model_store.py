@@ -10,6 +10,7 @@ trains a model, `tell` there and `refresh` here let its curve run ahead of that 
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -198,7 +199,8 @@ class ModelStore:
                 known, own = self._models.get(model_id), model_id != taken and self._leases.held(model_id)
                 if known is None or (known.sha256 != row.sha256 and not own):
                     self._incarnations += 1
-                    self._models[model_id] = self._read(row, self._incarnations, drift.get(model_id, ()))
+                    goes_on = known.history if known and known.followed and model_id in elsewhere else None
+                    self._models[model_id] = self._read(row, self._incarnations, drift.get(model_id, ()), goes_on)
                 model = self._models[model_id]
                 if model_id in elsewhere:
                     self._follow(model, drift.get(model_id, ()))
@@ -210,12 +212,14 @@ class ModelStore:
             for model in self._models.values():
                 model.history.mark_gate(gate.get(model.model_id, ()))
 
-    def _read(self, row: ModelRow, incarnation: int, drift: Iterable[Mark]) -> Model:
-        """A model as it was saved last."""
+    def _read(self, row: ModelRow, incarnation: int, drift: Iterable[Mark], goes_on: History | None = None) -> Model:
+        """A model as it was saved last; `goes_on`: what is known of a curve that is followed, which is long to read."""
         facts = ModelFacts.told(row.facts)
-        points, alerts = self._records.curves.points(row.model_id, last=facts.step), self._records.curves.alerts(row.model_id)
-        kept = [mark for mark in drift if mark.step <= facts.step]
-        return Model.saved(row.model_id, incarnation, facts, row.sha256, History.of(points, alerts, kept))
+        if goes_on is None:
+            points = self._records.curves.points(row.model_id, last=facts.step)
+            kept = [mark for mark in drift if mark.step <= facts.step]
+            goes_on = History.of(points, self._records.curves.alerts(row.model_id), kept)
+        return Model.saved(row.model_id, incarnation, facts, row.sha256, goes_on)
 
     def _follow(self, model: Model, drift: Iterable[Mark]) -> None:
         """Take note of what another process, which trains a model, has told of it since its last saved state."""
@@ -252,24 +256,22 @@ class ModelStore:
 
     def _reconcile(self) -> None:
         """The manifests are the truth: a stop between manifest and database, or a lost database, is made good here."""
-        rows = self._records.models()
-        infos = {info.name: info for info in self._files.infos()}
-        for name, info in infos.items():
-            if name not in rows or rows[name].sha256 != info.sha256:
-                self._record_anew(info)
-        for name in rows.keys() - set(self._files.names()):
-            with self._records.forgetting_model(name):
-                pass
+        with self._records.transaction() as transaction:  # nobody publishes meanwhile
+            rows = self._records.models(transaction)
+            for info in self._files.infos():
+                if info.name not in rows or rows[info.name].sha256 != info.sha256:
+                    self._record_anew(transaction, info)
+            for name in rows.keys() - set(self._files.names()):
+                self._records.forget_model(transaction, name)
 
-    def _record_anew(self, info: CheckpointInfo) -> None:
+    def _record_anew(self, transaction: sqlite3.Connection, info: CheckpointInfo) -> None:
         try:
             ModelFacts.told(info.summary)
             history = _record_in(self._files.verified_path(info.name), info.name)
         except (BitLMError, ValidationError, KeyError, TypeError):
             return  # it stays where it is, and is named when it is asked for
-        with self._records.transaction() as transaction:
-            row = ModelRow(info.name, info.sha256, info.summary)
-            self._records.save_model(transaction, row, history.points, history.alerts, history.marks, afresh=True)
+        row = ModelRow(info.name, info.sha256, info.summary)
+        self._records.save_model(transaction, row, history.points, history.alerts, history.marks, afresh=True)
 
 
 def _record_in(path: Path, name: str) -> History:

@@ -72,7 +72,8 @@ class Presence:
         for server in ended:
             with self._database.write() as transaction:
                 bury(transaction, server.server_id, INTERRUPTED)
-            self._path(server.server_id).unlink(missing_ok=True)
+            if not self._locked(server.server_id):  # else it hangs, and may wake up
+                self._path(server.server_id).unlink(missing_ok=True)
             self._beats.pop(server.server_id, None)
         return ended
 

@@ -19,6 +19,8 @@ from bitlm_mcp.snapshot import FINAL, HistoryPoint, JobView, Mark
 
 _KNOWN_OF_A_JOB = frozenset({"job_id", "kind", "model_id", "status", "created", "finished", "error", "result", "preview"})
 _PROGRESS = tuple(field.name for field in fields(JobView) if field.name not in _KNOWN_OF_A_JOB)
+_OWN = "job_id = ? AND server_id = ? AND status IN ('queued', 'running')"
+"""A job that nobody has taken from its server."""
 
 
 @dataclass(frozen=True)
@@ -78,24 +80,24 @@ class Records:
             )
         return found
 
-    def update_job(self, view: JobView, transaction: sqlite3.Connection | None = None) -> None:
-        """Record where a job stands."""
+    def update_job(self, view: JobView, server_id: str, transaction: sqlite3.Connection | None = None) -> bool:
+        """Record where an unfinished job of a server stands; False where it was taken for dead, so that others can go on."""
         if transaction is None:
             with self._database.write() as own:
-                return self.update_job(view, own)
+                return self.update_job(view, server_id, own)
         result = None if view.result is None else json.dumps(view.result)
-        transaction.execute(
-            "UPDATE jobs SET status = ?, finished = ?, progress = ?, result = ?, error = ? WHERE job_id = ?",
-            (view.status, view.finished, _progress(view), result, view.error, view.job_id),
+        found = transaction.execute(
+            f"UPDATE jobs SET status = ?, finished = ?, progress = ?, result = ?, error = ? WHERE {_OWN}",  # noqa: S608 - ours
+            (view.status, view.finished, _progress(view), result, view.error, view.job_id, server_id),
         )
-        return None
+        return found.rowcount > 0
 
-    def update_progress(self, view: JobView) -> None:
-        """Record how far an unfinished job is; one that has ended meanwhile stays as it is."""
+    def update_progress(self, view: JobView, server_id: str) -> None:
+        """Record how far an unfinished job of a server is; one that has ended meanwhile stays as it is."""
         with self._database.write() as transaction:
             transaction.execute(
-                "UPDATE jobs SET status = ?, progress = ? WHERE job_id = ? AND status IN ('queued', 'running')",
-                (view.status, _progress(view), view.job_id),
+                f"UPDATE jobs SET status = ?, progress = ? WHERE {_OWN}",  # noqa: S608 - ours
+                (view.status, _progress(view), view.job_id, server_id),
             )
 
     def job_ids(self, transaction: sqlite3.Connection) -> set[str]:
@@ -106,11 +108,12 @@ class Records:
         """Make a job that has ended this server's own again, as `view` shows it; False when another server was quicker."""
         with self._database.write() as transaction:
             taken = transaction.execute(
-                "UPDATE jobs SET server_id = ?, cancel = 0 WHERE job_id = ? AND status NOT IN ('queued', 'running')",
+                "UPDATE jobs SET server_id = ?, status = 'queued', cancel = 0 "
+                "WHERE job_id = ? AND status NOT IN ('queued', 'running')",
                 (server_id, view.job_id),
             ).rowcount
             if taken:
-                self.update_job(view, transaction)
+                self.update_job(view, server_id, transaction)
         return bool(taken)
 
     def job(self, job_id: str) -> JobRow | None:
@@ -177,7 +180,7 @@ class Records:
         Of the marks of a model that goes on, the gate's stay as they are: other servers may have added some.
         """
         if afresh:
-            transaction.execute("DELETE FROM models WHERE model_id = ?", (row.model_id,))
+            self.forget_model(transaction, row.model_id)
         step = row.facts["step"]
         transaction.execute(
             "INSERT INTO models VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
@@ -188,16 +191,21 @@ class Records:
         kept = [mark for mark in marks if afresh or mark.kind == "drift"]
         self.curves.add(transaction, row.model_id, points, alerts, kept)
 
-    def models(self) -> dict[str, ModelRow]:
+    def models(self, transaction: sqlite3.Connection | None = None) -> dict[str, ModelRow]:
         """All models by id."""
-        rows = self._database.rows("SELECT * FROM models ORDER BY model_id")
+        sql = "SELECT * FROM models ORDER BY model_id"
+        rows = transaction.execute(sql) if transaction else self._database.rows(sql)
         return {row["model_id"]: ModelRow(row["model_id"], row["sha256"], json.loads(row["facts"])) for row in rows}
+
+    def forget_model(self, transaction: sqlite3.Connection, model_id: str) -> None:
+        """Drop a model with its history."""
+        transaction.execute("DELETE FROM models WHERE model_id = ?", (model_id,))
 
     @contextmanager
     def forgetting_model(self, model_id: str) -> Iterator[None]:
         """Drop a model with its history, together with what the block does."""
         with self._database.write() as transaction:
-            transaction.execute("DELETE FROM models WHERE model_id = ?", (model_id,))
+            self.forget_model(transaction, model_id)
             yield
 
     # The index of folders

@@ -31,6 +31,7 @@ from bitlm_mcp.results import compact_text
 from bitlm_mcp.server_internals import low_level
 from bitlm_mcp.tools.job_results import job_result
 from bitlm_mcp.tools.telemetry import telemetry_result
+from bitlm_mcp.tools.waiting import off_loop
 from bitlm_mcp.workspace import Workspace
 
 STATUS, CHECKPOINTS, GUIDE = "bitlm://status", "bitlm://checkpoints", "bitlm://metrics-guide"
@@ -171,7 +172,8 @@ def _register_templates(server: MCPServer[Any], workspace: Workspace) -> None:
     )
     async def job(job_id: str) -> str:
         with resource_errors():
-            return compact_text(job_result(workspace, workspace.job(job_id)).model_dump(mode="json", exclude_none=True))
+            view = await off_loop(workspace.job, job_id)
+            return compact_text(job_result(workspace, view).model_dump(mode="json", exclude_none=True))
 
 
 def page_of(resources: list[Resource], cursor: str | None) -> ListResourcesResult:

@@ -10,10 +10,12 @@ import logging
 import threading
 from collections.abc import Callable
 
-from bitlm_core import BitLMError, ModelStateError, ResourceLimitError
+from bitlm_core import BitLMError, CheckpointCorruptError, ModelStateError, ResourceLimitError
+from bitlm_mcp.compute.commands import Command
 from bitlm_mcp.compute.events import Ended, Event, Progress
 from bitlm_mcp.compute.hub_messages import Transfer
 from bitlm_mcp.compute.isolated import ComputeDiedError, IsolatedCompute
+from bitlm_mcp.compute.messages import ModelRef
 from bitlm_mcp.compute.scheduler import Compute
 from bitlm_mcp.compute.threaded import ThreadedCompute
 from bitlm_mcp.compute.tracing import current_trace
@@ -34,13 +36,16 @@ STOP_TRANSFERS_S = 1.0  # what they have brought is kept or made again
 
 
 class Runner:
-    """`published` is called after everything that others may want to see, in whatever thread it happened."""
+    """`published` is called after everything that others may want to see, in whatever thread it happened. `server_id`: whose
+    jobs these are in the records.
+    """
 
     def __init__(
-        self, settings: ServerSettings, models: ModelStore, records: Records, published: Callable[[Job], None]
+        self, settings: ServerSettings, models: ModelStore, records: Records, server_id: str, published: Callable[[Job], None]
     ) -> None:
         self._models = models
         self._records = records
+        self._server_id = server_id
         self._published = published
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
@@ -57,9 +62,10 @@ class Runner:
         """All that run or wait."""
         return [job for job in list(self._jobs.values()) if not job.ended]
 
-    def writer(self, model_id: str) -> Job | None:
+    def writer(self, model_id: str, apart_from: Job | None = None) -> Job | None:
         """The job that changes that model now or next."""
-        return next((job for job in self.unfinished() if job.writes and job.model_id == model_id), None)
+        writers = (job for job in self.unfinished() if job.writes and job.model_id == model_id)
+        return next((job for job in writers if job is not apart_from), None)
 
     def submit(self, job: Job) -> Job:
         """Start a job. Raises ModelStateError or ResourceLimitError; then the job has ended, and holds nothing."""
@@ -139,6 +145,13 @@ class Runner:
     def _end(self, job: Job, event: Ended) -> None:
         status: Status = event.status
         error = job.error
+        try:
+            following = self._following(job, event)
+        except BitLMError as refused:
+            return self._finish(job, "failed", refused)
+        if following is not None:
+            trace, job.command = job.command.trace, following
+            return self._begin(job, trace)
         if event.failure is not None:
             error = error or event.failure.error()
             status = self._lost(job, event) or status
@@ -148,15 +161,30 @@ class Runner:
             status, error = "interrupted", ModelStateError(INTERRUPTED)
         elif status == "completed":
             try:
-                following = job.follow(event.answer)
-                if following is not None:
-                    trace, job.command = job.command.trace, following
-                    return self._begin(job, trace)
                 job.answer = event.answer
                 job.result = job.on_completed(event.answer)
             except BitLMError as refused:
                 status, error = "failed", refused
         return self._finish(job, status, error)
+
+    def _following(self, job: Job, event: Ended) -> Command | Transfer | None:
+        """What is left to be done of a job: all of it, where the state that it was to read had gone when its turn came, because
+        another process has saved later ones. Then it reads the latest.
+        """
+        if event.status == "completed":
+            return job.follow(event.answer)
+        model: ModelRef | None = getattr(job.command, "model", None)
+        damaged = event.failure is not None and event.failure.kind == CheckpointCorruptError.__name__
+        if job.writes or not damaged or model is None or model.sha256 is None or model.state.exists():
+            return None
+        self._models.refresh()
+        now = self._models.ref(model.model_id)
+        if now.sha256 == model.sha256:
+            return None
+        if job.note:
+            step = self._models.get(model.model_id).facts.step
+            job.note = f"this model was saved again while the call waited: this is of its saved state, step {step}"
+        return job.command.model_copy(update={"model": now})
 
     def _lost(self, job: Job, event: Ended) -> Status | None:
         """What a failure has cost beyond its job; another status for the job where one fits better."""
@@ -169,11 +197,11 @@ class Runner:
         return None
 
     def _finish(self, job: Job, status: Status, error: BitLMError | None) -> None:
-        view = job.view_at_end(status, error)
+        view, own = job.view_at_end(status, error), True
         job.on_ending()
         try:
             if job.recorded:
-                self._records.update_job(view)
+                own = self._records.update_job(view, self._server_id)
         except BitLMError as refused:
             log.error("the end of %s could not be recorded: %s", job.job_id, refused.message)
             if status == "completed":  # nobody is told of what the next server would not know
@@ -182,6 +210,7 @@ class Runner:
                 view = job.view_at_end("failed", error)
         job.end(view, error)
         try:
-            job.on_over()
+            if own:  # else its files are for whoever goes on with it
+                job.on_over()
         except BitLMError as refused:
             log.error("what %s held could not be given back: %s", job.job_id, refused.message)

@@ -79,8 +79,8 @@ class GateMarks(Outbox[tuple[str, Mark]]):
 
 
 class Withheld:
-    """Outputs by id, for any server to decide on; the oldest make room for more than `MAX_WITHHELD`, and none stays longer than
-    `WITHHELD_S`. Blocks: not for the event loop.
+    """Outputs by id, for any server to decide on; the oldest make room for more than `MAX_WITHHELD`, and none can be taken
+    after `WITHHELD_S`. Blocks: not for the event loop.
     """
 
     def __init__(self, database: Database) -> None:
@@ -105,10 +105,13 @@ class Withheld:
             )
         return Sample.model_validate_json(row["sample"])
 
-    def __len__(self) -> int:
+    def expire(self) -> None:
+        """Forget those whose time is over."""
         with self._database.write() as transaction:
             _expire(transaction)
-            return int(transaction.execute("SELECT COUNT(*) FROM withheld").fetchone()[0])
+
+    def __len__(self) -> int:
+        return int(self._database.rows("SELECT COUNT(*) AS samples FROM withheld")[0]["samples"])
 
 
 def _expire(transaction: sqlite3.Connection) -> None:

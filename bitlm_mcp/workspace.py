@@ -59,7 +59,7 @@ class Workspace:
         self.checkpoints = CheckpointStore(state / "checkpoints")
         self.models = ModelStore(state / "models", self.records, self.leases)
         self.job_files = JobFiles(state / "jobs")
-        self.runner = Runner(settings, self.models, self.records, self._publish)
+        self.runner = Runner(settings, self.models, self.records, self.presence.server_id, self._publish)
         self.sessions, self.withheld, self.gate_marks = Sessions(), Withheld(self.database), GateMarks()
         self.changes = Changes()
         self.snapshot = Snapshot()
@@ -114,6 +114,11 @@ class Workspace:
         """
         with self._lock:
             self._look(taken)
+
+    def reap(self) -> None:
+        """As `Presence.reap`, and show what has become of their jobs. Blocks: not for the event loop."""
+        if self.presence.reap():
+            self.refresh()
 
     def show_activity(self) -> None:
         """Take note of calls, and of leases that were taken or given back. Blocks: not for the event loop."""

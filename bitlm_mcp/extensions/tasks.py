@@ -93,24 +93,23 @@ class Tasks(Extension):
         self._tasks: dict[str, RunningTask] = {}
         self._of_jobs: set[RunningTask] = set()
         """Held until they are over: the event loop itself would let them go."""
+        self._unrecorded: set[RunningTask] = set()
+        """Whose end is not recorded yet."""
 
     async def run(self) -> None:
         """For as long as the server lives: record tasks that have ended, and stop those that another server was asked to."""
-        working: set[RunningTask] = set()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             self._of_jobs = {task for task in self._of_jobs if not task.over}
-            ended = [task for task in working if task.over]
-            working = {task for task in self._tasks.values() if not task.over}
             try:
-                for task in ended:
+                for task in [task for task in self._unrecorded if task.over]:
                     await asyncio.to_thread(self._durable.keep, task.wire(detail=True))
-                to_stop = await asyncio.to_thread(self._durable.to_stop) if working else ()
+                    self._unrecorded.discard(task)
+                to_stop = await asyncio.to_thread(self._durable.to_stop) if self._unrecorded else ()
             except BitLMError as error:
                 log.warning("how tasks stand is not recorded: %s", error.message)
-                working |= set(ended)
                 continue
-            for task in working:
+            for task in self._unrecorded:
                 if task.task_id in to_stop:
                     task.cancel()
 
@@ -153,7 +152,11 @@ class Tasks(Extension):
             self._of_jobs.add(task)
         else:
             self._tasks[task.task_id] = task
-            await asyncio.to_thread(self._durable.keep, task.wire(detail=True))
+            try:
+                await asyncio.to_thread(self._durable.keep, task.wire(detail=True))
+            except BitLMError as error:  # this server knows it
+                log.warning("a task is not recorded yet: %s", error.message)
+            self._unrecorded.add(task)  # not before: its end must come after this in the record
         return {"resultType": "task", **task.wire(detail=False)}
 
     async def _get(self, ctx: ServerRequestContext[Any, Any], params: TaskParams) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def train(
 
 def resume(workspace: Workspace, job_id: str, *, queue: bool) -> JobView:
     """Let a training that was interrupted or cancelled go on from the last saved state."""
-    workspace.presence.reap()
+    workspace.reap()
     row = workspace.records.job(job_id)
     if row is None or row.view.kind != "train_step":
         raise UnknownHandleError("training job", job_id, list(workspace.snapshot.jobs)[-5:], "call list_jobs")
@@ -143,7 +143,7 @@ def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable
         def publish(saved: Saved) -> None:
             workspace.models.publish(model_id, saved, lease)
             job.saved_step = saved.facts.step
-            workspace.records.update_job(job.view())
+            workspace.records.update_job(job.view(), workspace.presence.server_id)
 
         def tidy() -> None:
             if job.status in ("completed", "failed"):  # nothing of it can go on

@@ -20,15 +20,29 @@ def submit_writer(workspace: Workspace, model_id: str, make: Callable[[Lease], J
     """
     lease = workspace.leases.acquire(model_id, "a change of it")
     try:
-        if workspace.runner.writer(model_id) is None:
+        before = workspace.runner.writer(model_id)
+        if before is None:
             workspace.refresh(taken=model_id)
         job = make(lease)
-        workspace.leases.tell(lease, job.kind, job.job_id if job.recorded else None)
     except BaseException:
         workspace.leases.release(lease)
         raise
-    job.writes, job.on_ending = True, partial(workspace.leases.release, lease)
+    if before is None:
+        _tell(workspace, lease, job)
+    job.writes, job.on_ending = True, partial(_give_back, workspace, lease, job)
     return workspace.runner.submit(job)
+
+
+def _give_back(workspace: Workspace, lease: Lease, job: Job) -> None:
+    """Of the jobs that share a lease, the others hear of the one that writes now, which they may wait for or cancel."""
+    workspace.leases.release(lease)
+    following = workspace.runner.writer(lease.model_id, apart_from=job)
+    if following is not None:
+        _tell(workspace, lease, following)
+
+
+def _tell(workspace: Workspace, lease: Lease, job: Job) -> None:
+    workspace.leases.tell(lease, job.kind, job.job_id if job.recorded else None)
 
 
 def check_replaceable(workspace: Workspace, model_id: str, overwrite: bool) -> None:

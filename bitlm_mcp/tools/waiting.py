@@ -1,6 +1,7 @@
 """Waiting for a job inside a tool call: bounded, with progress told at once, on change, and as a heartbeat.
 
-A call that is cancelled while it waits for work that it started itself cancels that work; a mere observer does not.
+A call that is cancelled while it waits for work that it started itself cancels that work; a mere observer does not, nor does
+a server that goes.
 """
 
 from __future__ import annotations
@@ -85,8 +86,9 @@ async def wait_for(
                 view = workspace.job(job_id)
                 await teller.tell(view)
         except anyio.get_cancelled_exc_class():
-            if owner:
-                cancel(workspace, job_id)
+            if owner and not workspace.leaving:  # else its work is saved here, or goes on at another server
+                with anyio.CancelScope(shield=True):
+                    await off_loop(cancel, workspace, job_id)
             raise
     return view
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -49,8 +49,8 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
                 steps_done=0, steps_total=None, bytes_per_second=None, eta_s=None, created=time.time(), finished=time.time(),
                 error="something went wrong " * 50,
             )  # fmt: skip
-            made.workspace.records.add_job(failed, {}, made.workspace.presence.server_id)
-            made.workspace.records.update_job(failed)
+            made.workspace.records.add_job(replace(failed, status="running"), {}, made.workspace.presence.server_id)
+            made.workspace.records.update_job(failed, made.workspace.presence.server_id)
         model = made.workspace.models.find(WATCHED)
         assert model is not None
         names = {field.name for field in fields(HistoryPoint)} - {"step", *LISTS}

@@ -68,6 +68,8 @@ def test_a_day_of_a_client_whose_every_request_lands_on_another_server(three: Fl
     call("save_checkpoint", name="evening", model_id="day")
     assert call("load_checkpoint", name="evening", model_id="again")["step"] == 30
     for _ in three.servers:
+        assert "bitlm://models/again" in {found["uri"] for found in three.client.web.result("resources/list")["resources"]}
+    for _ in three.servers:
         assert {"day", "again"} <= {model["model_id"] for model in call("list_models", limit=20)["models"]}
     call("delete", kind="model", name="again")
     call("delete", kind="checkpoint", name="evening")

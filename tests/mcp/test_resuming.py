@@ -13,6 +13,7 @@ from bitlm_mcp.errors import UnknownHandleError
 from bitlm_mcp.operations.data import Source, add_dataset
 from bitlm_mcp.operations.reading import cancel
 from bitlm_mcp.operations.training import resume
+from bitlm_mcp.presence import bury
 from bitlm_mcp.snapshot import HistoryPoint
 from tests.mcp.workspaces import TEXT, Server, server
 
@@ -52,6 +53,24 @@ def test_a_training_that_a_stop_interrupts_goes_on_as_if_nothing_had_been(state:
         assert [point.loss for point in second.workspace.model("m").history] == [point.loss for point in history]
         with pytest.raises(ModelStateError, match="is completed, not interrupted"):
             resume(second.workspace, job.job_id, queue=False)
+
+
+def test_a_server_that_was_taken_for_dead_leaves_the_job_to_its_successor(state: Path) -> None:
+    with server(state) as hung, server(state) as second:
+        hung.create()
+        job = hung.train(seconds=600, source=Source(content=TEXT))
+        hung.until_step(1)
+        with second.workspace.database.write() as transaction:
+            bury(transaction, hung.workspace.presence.server_id, "taken for dead")
+        hung.tick()
+        cancel(hung.workspace, job.job_id)  # it wakes up, and can save nothing
+        assert hung.ended(job.job_id).status == "failed"
+        view = second.workspace.records.job(job.job_id)
+        assert view is not None and (view.view.status, view.view.error) == ("interrupted", "taken for dead")
+        resume(second.workspace, job.job_id, queue=False)
+        second.until_step(1)
+        cancel(second.workspace, job.job_id)
+        assert second.ended(job.job_id).status == "cancelled"
 
 
 def test_a_training_on_the_data_of_its_call_can_go_on(state: Path) -> None:

@@ -181,6 +181,10 @@ def test_withheld_outputs_are_few_and_do_not_stay(tmp_path: Path, monkeypatch: p
     with pytest.raises(UnknownHandleError, match="call infer again"):
         withheld.take(samples[2].sample_id)
     assert len(withheld) == 0
+    withheld.hold(samples[3])
+    now += safety.WITHHELD_S + 1
+    withheld.expire()
+    assert len(withheld) == 0
 
 
 def test_sessions_are_few_and_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:

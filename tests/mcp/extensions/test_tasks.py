@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bitlm_mcp.extensions.tasks import IDENTIFIER
+from bitlm_mcp.extensions.tasks import IDENTIFIER, TaskPolicy
 from tests.mcp.whole_server import Web, web
 
 LONG_S = 60.0
@@ -75,6 +75,21 @@ def test_tasks_outlive_their_server(tmp_path: Path) -> None:
         assert resumed["resultType"] == "task" and resumed["taskId"] == running
         second.result("tasks/cancel", running, taskId=running)
         assert until(second, running, "cancelled")
+
+
+def test_tasks_that_are_no_jobs_are_followed_and_stopped_at_any_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitlm_mcp.assembly.POLICIES", {"delete": TaskPolicy(), "wait_job": TaskPolicy()})
+    with web(tmp_path, {IDENTIFIER: {}}) as second:
+        second.prepared()
+        job_id = second.call("train_step", **LONG, wait_s=0)["structuredContent"]["job_id"]
+        with web(tmp_path, {IDENTIFIER: {}}) as first:
+            quick = first.call("delete", kind="checkpoint", name="none")["taskId"]
+            assert until(second, quick, "completed")["result"]["isError"]
+            stopped, lost = [first.call("wait_job", job_id=job_id)["taskId"] for _ in "ab"]
+            second.result("tasks/cancel", stopped, taskId=stopped)
+            assert "result" not in until(second, stopped, "cancelled")
+            assert until(first, stopped, "cancelled") and until(second, lost, "working")
+        assert "make it again" in until(second, lost, "failed")["error"]["message"]
 
 
 def test_a_refused_call_is_no_task(modern: Web) -> None:

@@ -49,6 +49,7 @@ class Sharded(SharedTrainer):
             for stack in each.stacks:
                 if stack.running == "reversible":
                     stack.running = "nested"
+                stack.skips_halted = False  # a block is gathered by all or none, and other rows may need it
                 for block in stack.blocks:
                     fully_shard(block, mesh=mesh, ignored_params=whole)
         fully_shard(self._wrapped, mesh=mesh, ignored_params=whole)

@@ -1,6 +1,6 @@
 """One of two processes: every case is trained by both, then by one alone; the first writes what came of it.
 
-python sharing.py OUT.json CASE …        (in a world of torchrun's making; a case is a name of `CASES` or `RESUMED`)
+python sharing.py OUT.json CASE …        (in a world of torchrun's making; a case: of `CASES` or `RESUMED`, or "halt apart")
 """
 
 from __future__ import annotations
@@ -121,6 +121,19 @@ def train_together(case: Case, world: World) -> dict[str, Any]:
     }
 
 
+def halt_apart(world: World) -> dict[str, Any]:
+    """A step in which all positions of the leader's rows have halted after the first layer, and none of the others' rows."""
+    case = Case("fsdp", "byte", {"use_act": True})
+    engine = case.engine()
+    if not world.leads:
+        follow(engine, world, "fsdp", case.data)
+        return {}
+    with leading(engine, world, "fsdp", case.data):
+        assert engine.trainer is not None
+        engine.trainer.network.stack.blocks[0].halting.bias.data.fill_(20.0)  # type: ignore[union-attr]
+        return {"mean_layers": next(engine.train_steps(case.data, case.steps)).mean_layers}
+
+
 def go_on(way: Parallel, then: Parallel, world: World, folder: Path) -> dict[str, Any]:
     """Half of a training, and shards of it; the other half by processes that know nothing but these, or by the same ones."""
     case, plan, ends = Case(way, "patch", mixing=True), TrainingPlan(steps=12), []
@@ -146,6 +159,7 @@ if __name__ == "__main__":
     with joined("cpu") as world:
         torch.set_num_threads(1)
         told = {name: train_together(CASES[name], world) for name in chosen if name in CASES}
+        told |= {"halt apart": halt_apart(world)} if "halt apart" in chosen else {}
         told |= {way: go_on(way, then, world, out.parent) for way, then in RESUMED.items() if way in chosen}
         if world.leads:
             out.write_text(json.dumps(told))

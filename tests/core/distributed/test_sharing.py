@@ -26,7 +26,8 @@ def told(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     """Of all cases that are asked for, trained by two processes once."""
     out = tmp_path_factory.mktemp("sharing") / "told.json"
     slow = request.config.getoption("--slow")
-    worlds.run_world(Path(sharing.__file__), str(out), *([*LEFT, *SLOWLY_RESUMED] if slow else [*sharing.ALWAYS, "fsdp"]))
+    cases = [*LEFT, *SLOWLY_RESUMED, "halt apart"] if slow else [*sharing.ALWAYS, "fsdp"]
+    worlds.run_world(Path(sharing.__file__), str(out), *cases)
     found: dict[str, Any] = json.loads(out.read_text())
     return found
 
@@ -53,6 +54,11 @@ def test_losses_of_two_processes_are_those_of_one(name: str, told: dict[str, Any
 @pytest.mark.parametrize("name", LEFT)
 def test_so_they_are_whatever_the_options(name: str, told: dict[str, Any]) -> None:
     _holds(name, told)
+
+
+@pytest.mark.slow
+def test_a_block_is_computed_where_the_rows_of_one_process_alone_need_it(told: dict[str, Any]) -> None:
+    assert told["halt apart"]["mean_layers"] == 1.0
 
 
 def test_the_network_is_brought_up_to_date_before_held_out_data_is_looked_at(told: dict[str, Any]) -> None:

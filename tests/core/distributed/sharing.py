@@ -6,6 +6,7 @@ python sharing.py OUT.json CASE …        (in a world of torchrun's making; a c
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,6 +135,25 @@ def halt_apart(world: World) -> dict[str, Any]:
         return {"mean_layers": next(engine.train_steps(case.data, case.steps)).mean_layers}
 
 
+def save_refused(world: World, folder: Path) -> dict[str, Any]:
+    """What the leader meets where another process cannot write its share of a checkpoint, and a step after that."""
+    case, shards = Case("fsdp", "byte"), Shards(folder / "refused")
+    engine = case.engine()
+    if not world.leads:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+        follow(engine, world, "fsdp", case.data)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        return {}
+    with leading(engine, world, "fsdp", case.data):
+        try:
+            shards.save(engine)
+        except OSError as error:
+            report = next(engine.train_steps(case.data, case.steps))
+            return {"said": error.strerror, "kept": str(shards.newest()), "step": report.step}
+    return {}
+
+
 def go_on(way: Parallel, then: Parallel, world: World, folder: Path) -> dict[str, Any]:
     """Half of a training, and shards of it; the other half by processes that know nothing but these, or by the same ones."""
     case, plan, ends = Case(way, "patch", mixing=True), TrainingPlan(steps=12), []
@@ -148,7 +168,9 @@ def go_on(way: Parallel, then: Parallel, world: World, folder: Path) -> dict[str
             else:
                 follow(engine, world, one, case.data)
             dist.barrier()
-            engine = shards.engine() or engine if lost or not world.leads else engine
+            kept = shards.engine()
+            assert kept is not None and kept.step == until
+            engine = kept if lost or not world.leads else engine
         ends.append(engine.state()[0])
     differing = [name for name, value in ends[0].items() if not torch.equal(value, ends[1][name])]
     return {"differing": differing, "compared": len(ends[0])}
@@ -160,6 +182,7 @@ if __name__ == "__main__":
         torch.set_num_threads(1)
         told = {name: train_together(CASES[name], world) for name in chosen if name in CASES}
         told |= {"halt apart": halt_apart(world)} if "halt apart" in chosen else {}
+        told |= {"refused": save_refused(world, out.parent)} if "fsdp" in chosen else {}
         told |= {way: go_on(way, then, world, out.parent) for way, then in RESUMED.items() if way in chosen}
         if world.leads:
             out.write_text(json.dumps(told))

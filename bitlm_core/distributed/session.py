@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bitlm_core import learning
+from bitlm_core.device import keeping_freed_memory
 from bitlm_core.distributed.data_parallel import DataParallel
 from bitlm_core.distributed.parallel import Parallel
 from bitlm_core.distributed.pipeline import Pipeline
@@ -28,7 +29,6 @@ def leading(engine: Engine, world: World, parallel: Parallel, data: ByteData) ->
     go, and the engine goes on alone with all that was learned. Check with `check_parallel` first.
     """
     trainer = shared_trainer(engine, world, parallel, data)
-    engine.trainer = trainer
     try:
         yield
     except (MemoryError, RuntimeError):
@@ -46,11 +46,12 @@ def leading(engine: Engine, world: World, parallel: Parallel, data: ByteData) ->
 def follow(engine: Engine, world: World, parallel: Parallel, data: ByteData) -> None:
     """Take part in a training until its leader has enough; the engine is the same as the leader's, and of no use afterwards."""
     engine.mixer = None  # it is the leader who reads
-    shared_trainer(engine, world, parallel, data).follow(data)
+    with keeping_freed_memory():
+        shared_trainer(engine, world, parallel, data).follow(data)
 
 
 def shared_trainer(engine: Engine, world: World, parallel: Parallel, data: ByteData) -> SharedTrainer:
-    """A trainer of the network in all processes at once, with the moments it has; each calls it, with the same engine.
+    """The engine's trainer from now on, of all processes at once, with the moments it has; each calls it, with the same engine.
 
     Raises ConfigError where there is no network.
     """
@@ -60,4 +61,5 @@ def shared_trainer(engine: Engine, world: World, parallel: Parallel, data: ByteD
     learning.prepare(model, data)
     trainer = _TRAINERS[parallel](model, alone.config, alone.seed, world)
     trainer.restore(alone.state())
+    engine.trainer = trainer
     return trainer

@@ -88,7 +88,9 @@ class Sharded(SharedTrainer):
     def _gather_weights(self) -> None:
         known = dict(self.model.named_parameters())
         for name, parameter in self.parameters():
-            known[name].copy_(_whole(parameter))
+            whole = _whole(parameter)
+            if self.world.leads:
+                known[name].copy_(whole)
 
     def _gathered_moments(self) -> dict[str, Tensor]:
         return {name: _whole(value) for name, value in self._moments().items()}

@@ -84,6 +84,9 @@ class SharedTrainer(Trainer):
 
     def follow(self, data: ByteData) -> None:
         """Do what the leader orders, until the training is over. `data`: what the leader trains on."""
+        if self.network is not self.model:  # on which the leader alone answers
+            for parameter in self.model.parameters():
+                parameter.data = parameter.data.new_zeros(()).expand(parameter.shape)
         while not isinstance(order := receive(), Stop):
             if isinstance(order, Step):
                 self._follow_step(order, data)

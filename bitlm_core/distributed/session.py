@@ -14,7 +14,7 @@ from bitlm_core.distributed.sharded import Sharded
 from bitlm_core.distributed.trainer import SharedTrainer
 from bitlm_core.distributed.world import World
 from bitlm_core.engine import Engine
-from bitlm_core.errors import ConfigError
+from bitlm_core.errors import BitLMError, ConfigError
 from bitlm_core.training.data import ByteData
 from bitlm_core.training.trainer import Trainer
 
@@ -25,17 +25,15 @@ _TRAINERS: dict[Parallel, type[SharedTrainer]] = {"ddp": DataParallel, "fsdp": S
 def leading(engine: Engine, world: World, parallel: Parallel, data: ByteData) -> Iterator[None]:
     """While it lasts, the engine of rank 0 trains with all others: `train_steps`, `state` and the rest are used as always.
 
-    Every other process calls `follow` meanwhile. `data`: what is trained on. At the end, however it comes, the others are let
-    go, and the engine goes on alone with all that was learned. Check with `check_parallel` first.
+    Every other process calls `follow` meanwhile. `data`: what is trained on. At the end the others are let go, and the engine
+    goes on alone with all that was learned; after an error it is of no use any more. Check with `check_parallel` first.
     """
     trainer = shared_trainer(engine, world, parallel, data)
     try:
         yield
-    except (MemoryError, RuntimeError):
-        raise  # in the middle of a step the others wait for other things than orders: they end with this process
-    except BaseException:
+    except (BitLMError, GeneratorExit, OSError):
         trainer.stop()
-        raise
+        raise  # what else there is may come amid a step, in which the others wait for no order: they end with this process
     else:
         moments = trainer.state()
         trainer.stop()

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -39,18 +40,15 @@ class SharedTrainer(Trainer):
 
     def step(self, batch: Batch, **told: Any) -> StepResult:
         """As `Trainer.step`, with the others; all of them refuse a step whose loss is not finite, or none."""
-        assert batch.starts is not None and not told["carried"]  # noqa: S101 - see `check_parallel`
-        masking = told["masking"]
+        masking, composite, carried = (told.pop(name) for name in ("masking", "composite", "carried"))
+        assert batch.starts is not None and carried is None  # noqa: S101 - see `check_parallel`
         order = Step(
-            step=told["step"],
             starts=batch.starts.tolist(),
             length=batch.data.shape[1],
-            objective=told["objective"],
-            progress=told["progress"],
-            passes=told["passes"],
             mask_unit=masking.unit,
             least_hidden=masking.least,
-            term=Term.of(told["composite"]),
+            term=Term.of(composite),
+            **told,
         )
         send(order)
         return self._take_part(order, batch.rows)
@@ -101,7 +99,7 @@ class SharedTrainer(Trainer):
                     self._gathered_moments()
 
     def _follow_step(self, order: Step, data: ByteData) -> None:
-        begins = order.begins
+        begins = np.array(order.starts, np.int64) - data.offset
         try:
             self._take_part(order, lambda rows: windows_at(data, begins[rows.numpy()], order.length))
         except BitLMError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,12 @@ class Case:
 
     @property
     def data(self) -> ByteData:
-        """What is learned: a text, or its lines as documents."""
-        data = bytes_in_memory(TEXT)
+        """What is learned: a text, or its lines as documents; a part of something larger."""
+        data = replace(bytes_in_memory(TEXT), offset=5)
         if not self.documents:
             return data
         starts = torch.tensor([place + 1 for place, byte in enumerate(TEXT[:-1]) if byte == 10]).numpy()
-        return ByteData(data.array, data.digest, data.counts, starts)
+        return replace(data, document_starts=starts)
 
     @property
     def steps(self) -> TrainingPlan:

@@ -85,10 +85,6 @@ class Shards:
                 name=path.name,
             ) from error
 
-    def clear(self) -> None:
-        """Remove all of them: the run is over, and its state is kept elsewhere."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _complete(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"))
 

@@ -5,8 +5,9 @@
     last rank    the last blocks, and what comes after them: the loss
 
 PyTorch's schedule 1F1B (arXiv 1806.03377): after a warm-up each process alternates between the forward pass of one small batch
-and the backward pass of an earlier one. The loss is that of one process that computes the small batches as its parts. The
-leader has the whole network beside its blocks, as in `sharded`, and the last rank tells it what was predicted.
+and the backward pass of an earlier one. The loss is that of one process that computes the small batches as its parts; what
+dropout drops, each process draws by itself. The leader has the whole network beside its blocks, as in `sharded`, and the last
+rank tells it what was predicted.
 """
 
 from __future__ import annotations

@@ -97,7 +97,8 @@ class Sharded(SharedTrainer):
 
 
 class _ShardedMuon(Muon):
-    """Needs whole matrices to orthogonalise: momenta stay shards, updates are gathered, and each process moves its rows."""
+    """Needs whole matrices to orthogonalise: momenta stay shards, updates are gathered, those of one shape at a time in every
+    process, and each process moves its rows."""
 
     def _held(self, tensor: Tensor) -> Tensor:
         return _held(tensor)

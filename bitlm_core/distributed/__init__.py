@@ -8,6 +8,7 @@
     sharded            and of each block only a shard, gathered when it is its turn (FSDP2)
     pipeline           or some of the blocks, and all rows in small batches (1F1B)
 
-The order of the data is a function of the step, and what is random one of (seed, step, part of the batch), so a run that was
-interrupted ends as one that was not. torchrun starts the processes and starts them again after one was lost.
+The order of the data is a function of the step, and what is random one of (seed, step, part of the batch; in a pipeline,
+process), so a run that was interrupted ends as one that was not. torchrun starts the processes and starts them again after one
+was lost.
 """

@@ -5,10 +5,8 @@ A step's order tells where each row begins in the data, which every process has 
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -19,7 +17,7 @@ from bitlm_core.training.config import Objective, TrainingConfig
 
 
 class _Order(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Term(_Order):
@@ -53,11 +51,6 @@ class Step(_Order):
     mask_unit: Literal["byte", "bit"]
     least_hidden: float
     term: Term | None
-
-    @property
-    def begins(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """[B] `starts` as an array."""
-        return np.array(self.starts, np.int64)
 
     @property
     def told(self) -> dict[str, Any]:
@@ -116,4 +109,4 @@ def receive() -> Order:
     dist.broadcast(length, src=0)
     text = torch.zeros(int(length), dtype=torch.uint8)
     dist.broadcast(text, src=0)
-    return _ORDERS.validate_python(json.loads(text.numpy().tobytes()))
+    return _ORDERS.validate_json(text.numpy().tobytes())

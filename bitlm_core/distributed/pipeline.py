@@ -5,8 +5,9 @@
     last rank    the last blocks, and what comes after them: the loss
 
 PyTorch's schedule 1F1B (arXiv 1806.03377): after a warm-up each process alternates between the forward pass of one small batch
-and the backward pass of an earlier one. The loss is that of one process that computes the small batches as its parts. The
-leader has the whole network beside its blocks, as in `sharded`, and the last rank tells it what was predicted.
+and the backward pass of an earlier one. The loss is that of one process that computes the small batches as its parts; what
+dropout drops, each process draws by itself. The leader has the whole network beside its blocks, as in `sharded`, and the last
+rank tells it what was predicted.
 """
 
 from __future__ import annotations
@@ -131,12 +132,12 @@ class Pipeline(SharedTrainer):
             shape[: found.dim()] = torch.tensor(found.shape)
         dist.broadcast(shape, src=self._last)
         size = [length for length in shape.tolist() if length]
-        if size and self._last and self.world.rank == self._last and found is not None:
+        if size and self.world.leads:
+            told = torch.empty(size, device=device)
+            dist.recv(told, src=self._last)
+            return told
+        if found is not None:
             dist.send(found.contiguous(), dst=0)
-        elif size and self.world.leads:
-            found = torch.empty(size, device=device)
-            dist.recv(found, src=self._last)
-            return found
         return torch.zeros((0, 1, 8), device=device)
 
     @torch.no_grad()
@@ -155,7 +156,7 @@ class Pipeline(SharedTrainer):
             for name, parameter in named.items():
                 for key, (shape, dtype) in state_layout(optimizer, parameter).items() if id(parameter) in owned else ():
                     path = f"{name}/{key}"
-                    found[path] = torch.empty(shape, dtype=dtype, device=self.model.device)
+                    found[path] = torch.empty(shape if self.world.leads else 0, dtype=dtype, device=self.model.device)
                     self._gather(self._owners[name], mine.get(path), found[path])
         return found
 

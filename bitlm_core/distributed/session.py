@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bitlm_core import learning
+from bitlm_core.device import keeping_freed_memory
 from bitlm_core.distributed.data_parallel import DataParallel
 from bitlm_core.distributed.parallel import Parallel
 from bitlm_core.distributed.pipeline import Pipeline
@@ -13,7 +14,7 @@ from bitlm_core.distributed.sharded import Sharded
 from bitlm_core.distributed.trainer import SharedTrainer
 from bitlm_core.distributed.world import World
 from bitlm_core.engine import Engine
-from bitlm_core.errors import ConfigError
+from bitlm_core.errors import BitLMError, ConfigError
 from bitlm_core.training.data import ByteData
 from bitlm_core.training.trainer import Trainer
 
@@ -24,18 +25,15 @@ _TRAINERS: dict[Parallel, type[SharedTrainer]] = {"ddp": DataParallel, "fsdp": S
 def leading(engine: Engine, world: World, parallel: Parallel, data: ByteData) -> Iterator[None]:
     """While it lasts, the engine of rank 0 trains with all others: `train_steps`, `state` and the rest are used as always.
 
-    Every other process calls `follow` meanwhile. `data`: what is trained on. At the end, however it comes, the others are let
-    go, and the engine goes on alone with all that was learned. Check with `check_parallel` first.
+    Every other process calls `follow` meanwhile. `data`: what is trained on. At the end the others are let go, and the engine
+    goes on alone with all that was learned; after an error it is of no use any more. Check with `check_parallel` first.
     """
     trainer = shared_trainer(engine, world, parallel, data)
-    engine.trainer = trainer
     try:
         yield
-    except (MemoryError, RuntimeError):
-        raise  # in the middle of a step the others wait for other things than orders: they end with this process
-    except BaseException:
+    except (BitLMError, GeneratorExit, OSError):
         trainer.stop()
-        raise
+        raise  # what else there is may come amid a step, in which the others wait for no order: they end with this process
     else:
         moments = trainer.state()
         trainer.stop()
@@ -46,11 +44,12 @@ def leading(engine: Engine, world: World, parallel: Parallel, data: ByteData) ->
 def follow(engine: Engine, world: World, parallel: Parallel, data: ByteData) -> None:
     """Take part in a training until its leader has enough; the engine is the same as the leader's, and of no use afterwards."""
     engine.mixer = None  # it is the leader who reads
-    shared_trainer(engine, world, parallel, data).follow(data)
+    with keeping_freed_memory():
+        shared_trainer(engine, world, parallel, data).follow(data)
 
 
 def shared_trainer(engine: Engine, world: World, parallel: Parallel, data: ByteData) -> SharedTrainer:
-    """A trainer of the network in all processes at once, with the moments it has; each calls it, with the same engine.
+    """The engine's trainer from now on, of all processes at once, with the moments it has; each calls it, with the same engine.
 
     Raises ConfigError where there is no network.
     """
@@ -60,4 +59,5 @@ def shared_trainer(engine: Engine, world: World, parallel: Parallel, data: ByteD
     learning.prepare(model, data)
     trainer = _TRAINERS[parallel](model, alone.config, alone.seed, world)
     trainer.restore(alone.state())
+    engine.trainer = trainer
     return trainer

@@ -49,6 +49,7 @@ class Sharded(SharedTrainer):
             for stack in each.stacks:
                 if stack.running == "reversible":
                     stack.running = "nested"
+                stack.skips_halted = False  # a block is gathered by all or none, and other rows may need it
                 for block in stack.blocks:
                     fully_shard(block, mesh=mesh, ignored_params=whole)
         fully_shard(self._wrapped, mesh=mesh, ignored_params=whole)
@@ -87,14 +88,17 @@ class Sharded(SharedTrainer):
     def _gather_weights(self) -> None:
         known = dict(self.model.named_parameters())
         for name, parameter in self.parameters():
-            known[name].copy_(_whole(parameter))
+            whole = _whole(parameter)
+            if self.world.leads:
+                known[name].copy_(whole)
 
     def _gathered_moments(self) -> dict[str, Tensor]:
         return {name: _whole(value) for name, value in self._moments().items()}
 
 
 class _ShardedMuon(Muon):
-    """Needs whole matrices to orthogonalise: momenta stay shards, updates are gathered, and each process moves its rows."""
+    """Needs whole matrices to orthogonalise: momenta stay shards, updates are gathered, those of one shape at a time in every
+    process, and each process moves its rows."""
 
     def _held(self, tensor: Tensor) -> Tensor:
         return _held(tensor)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from bitlm_core.distributed.orders import Configure, Save, Settle, Step, Stop, Term, receive, send
@@ -36,18 +40,15 @@ class SharedTrainer(Trainer):
 
     def step(self, batch: Batch, **told: Any) -> StepResult:
         """As `Trainer.step`, with the others; all of them refuse a step whose loss is not finite, or none."""
-        assert batch.starts is not None and not told["carried"]  # noqa: S101 - see `check_parallel`
-        masking = told["masking"]
+        masking, composite, carried = (told.pop(name) for name in ("masking", "composite", "carried"))
+        assert batch.starts is not None and carried is None  # noqa: S101 - see `check_parallel`
         order = Step(
-            step=told["step"],
             starts=batch.starts.tolist(),
             length=batch.data.shape[1],
-            objective=told["objective"],
-            progress=told["progress"],
-            passes=told["passes"],
             mask_unit=masking.unit,
             least_hidden=masking.least,
-            term=Term.of(told["composite"]),
+            term=Term.of(composite),
+            **told,
         )
         send(order)
         return self._take_part(order, batch.rows)
@@ -69,7 +70,7 @@ class SharedTrainer(Trainer):
         return self._gathered_moments()
 
     def save_shards(self, folder: Path) -> None:
-        """Everyone writes what it has, see `shards`."""
+        """Everyone writes what it has, see `shards`. Raises OSError where one of them cannot."""
         send(Save(folder=str(folder)))
         self._save(folder)
 
@@ -81,20 +82,24 @@ class SharedTrainer(Trainer):
 
     def follow(self, data: ByteData) -> None:
         """Do what the leader orders, until the training is over. `data`: what the leader trains on."""
+        if self.network is not self.model:  # on which the leader alone answers
+            for parameter in self.model.parameters():
+                parameter.data = parameter.data.new_zeros(()).expand(parameter.shape)
         while not isinstance(order := receive(), Stop):
             if isinstance(order, Step):
                 self._follow_step(order, data)
             elif isinstance(order, Configure):
                 super().configure(order.training)
             elif isinstance(order, Save):
-                self._save(Path(order.folder))
+                with suppress(OSError):  # the leader meets the same, and decides
+                    self._save(Path(order.folder))
             else:
                 self._gather_weights()
                 if order.moments:
                     self._gathered_moments()
 
     def _follow_step(self, order: Step, data: ByteData) -> None:
-        begins = order.begins
+        begins = np.array(order.starts, np.int64) - data.offset
         try:
             self._take_part(order, lambda rows: windows_at(data, begins[rows.numpy()], order.length))
         except BitLMError:
@@ -127,7 +132,11 @@ class SharedTrainer(Trainer):
         moments = self._moments()
         tensors = {f"model.{name}": parameter.detach() for name, parameter in self.parameters()}
         tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
-        save(tensors, checkpoint_id=folder)
+        try:
+            save(tensors, checkpoint_id=folder)
+        except CheckpointException as error:  # in all processes, whichever has failed
+            failed = ", ".join(f"process {rank}: {cause}" for rank, (cause, _) in error.failures.items())
+            raise OSError(errno.EIO, f"not everyone could write its share ({failed})") from error
 
     def _clip_together(self, grads: list[Tensor], counted: list[Tensor]) -> float:
         """As `_clip`, by the norm of what all processes have; `counted`: those that no other process counts, too."""

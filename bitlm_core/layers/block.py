@@ -29,7 +29,8 @@ class Layer:
     """What one block is told in one pass. `dtype`: of the sub-blocks; `threshold`: of halting; `last`: nothing comes after.
 
     `replays`: dropout will have to be repeated, so the random states are noted in `random_states`. `probabilities`, `reached`:
-    of halting, [B, T], noted by the forward pass. `compiled`: the sub-blocks run as `torch.compile` makes them.
+    of halting, [B, T], noted by the forward pass. `compiled`: the sub-blocks run as `torch.compile` makes them. `skips`: it is
+    not computed where all positions have halted.
     """
 
     sight: Sight
@@ -39,13 +40,14 @@ class Layer:
     last: bool
     replays: bool
     compiled: bool = False
+    skips: bool = True
     random_states: list[Tensor] = field(default_factory=list)
     probability: Tensor | None = None
     reached: Tensor | None = None
 
     def all_halted(self, streams: Streams) -> bool:
-        """Whether no position needs this layer."""
-        return streams.spent is not None and bool((streams.spent >= self.threshold).all())
+        """Whether no position needs this layer, so that it is not computed."""
+        return self.skips and streams.spent is not None and bool((streams.spent >= self.threshold).all())
 
 
 @cache

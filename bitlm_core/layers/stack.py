@@ -37,7 +37,8 @@ class BlockStack(nn.Module):
     """`num_layers` blocks. Sinusoidal positions end at `max_seq_len`, rotary ones nowhere; `sinusoid_copies`: so many copies of
     a narrower sinusoid stand side by side.
 
-    `running` and `compiled` (by `torch.compile`, each sub-block) may be changed at any time. `act_threshold`: None, no halting.
+    `running` and `compiled` (by `torch.compile`, each sub-block) may be changed at any time. `act_threshold`: None, no halting;
+    `skips_halted`: layers that no position needs are not computed, which changes no result.
     """
 
     blocks: nn.ModuleList
@@ -65,7 +66,7 @@ class BlockStack(nn.Module):
         self.d_model, self.dropout, self.position, self.sinusoid_copies = d_model, dropout, position, sinusoid_copies
         self.rotary_width = d_model // nhead // (2 if differential else 1)
         self.locality, self.act_threshold, self.running = locality, act_threshold, running
-        self.compiled = False
+        self.compiled, self.skips_halted = False, True
         act = act_threshold is not None
         self.blocks = nn.ModuleList(
             Block(d_model, nhead, dim_feedforward, dropout, differential_layer=index + 1 if differential else None, act=act)
@@ -179,6 +180,7 @@ class BlockStack(nn.Module):
                 last=index == last,
                 replays=replays,
                 compiled=self.compiled,
+                skips=self.skips_halted,
             )
             for index in range(last + 1)
         ]

@@ -23,9 +23,8 @@ from bitlm_core.models.patch_lm import PatchLM
 
 
 class Pieces(ABC):
-    """The first and the last piece. `before`, `after`: the modules that hold the parameters of each."""
+    """The first and the last piece. `after`: the modules that hold the parameters of the last."""
 
-    before: list[nn.Module]
     after: list[nn.Module]
 
     def beside(self, data_BT: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -53,10 +52,7 @@ class Pieces(ABC):
 
 class _Bytes(Pieces):
     def __init__(self, model: ByteLM) -> None:
-        self._model = model
-        tables = (model.ngram_embedding, model.neighbour_embedding, model.group_embedding)
-        self.before = [model.embedding, *(table for table in tables if table is not None)]
-        self.after = [model.head]
+        self._model, self.after = model, [model.head]
 
     def length(self, data_BT: Tensor, documents_BT: Tensor | None) -> int:
         return data_BT.shape[1]
@@ -75,7 +71,7 @@ class _Bytes(Pieces):
 
 class _Bits(Pieces):
     def __init__(self, model: BitLM) -> None:
-        self._model, self.before, self.after = model, [model.embedding], [model.head]
+        self._model, self.after = model, [model.head]
 
     def length(self, data_BT: Tensor, documents_BT: Tensor | None) -> int:
         return data_BT.shape[1] * self._model.positions_per_byte
@@ -97,8 +93,6 @@ class _Patches(Pieces):
 
     def __init__(self, model: PatchLM) -> None:
         self._model = model
-        before = (model.embedding, model.ngram_embedding, model.encoder, model.pooling, model.memory)
-        self.before = [module for module in before if module is not None]
         self.after = [model.reading, model.decoder, model.head]
 
     def beside(self, data_BT: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:

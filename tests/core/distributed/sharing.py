@@ -1,13 +1,14 @@
 """One of two processes: every case is trained by both, then by one alone; the first writes what came of it.
 
-python sharing.py OUT.json CASE …        (in a world of torchrun's making; a case is a name of `CASES` or `RESUMED`)
+python sharing.py OUT.json CASE …        (in a world of torchrun's making; a case: of `CASES` or `RESUMED`, or "halt apart")
 """
 
 from __future__ import annotations
 
 import json
+import resource
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,12 @@ class Case:
 
     @property
     def data(self) -> ByteData:
-        """What is learned: a text, or its lines as documents."""
-        data = bytes_in_memory(TEXT)
+        """What is learned: a text, or its lines as documents; a part of something larger."""
+        data = replace(bytes_in_memory(TEXT), offset=5)
         if not self.documents:
             return data
         starts = torch.tensor([place + 1 for place, byte in enumerate(TEXT[:-1]) if byte == 10]).numpy()
-        return ByteData(data.array, data.digest, data.counts, starts)
+        return replace(data, document_starts=starts)
 
     @property
     def steps(self) -> TrainingPlan:
@@ -121,6 +122,38 @@ def train_together(case: Case, world: World) -> dict[str, Any]:
     }
 
 
+def halt_apart(world: World) -> dict[str, Any]:
+    """A step in which all positions of the leader's rows have halted after the first layer, and none of the others' rows."""
+    case = Case("fsdp", "byte", {"use_act": True})
+    engine = case.engine()
+    if not world.leads:
+        follow(engine, world, "fsdp", case.data)
+        return {}
+    with leading(engine, world, "fsdp", case.data):
+        assert engine.trainer is not None
+        engine.trainer.network.stack.blocks[0].halting.bias.data.fill_(20.0)  # type: ignore[union-attr]
+        return {"mean_layers": next(engine.train_steps(case.data, case.steps)).mean_layers}
+
+
+def save_refused(world: World, folder: Path) -> dict[str, Any]:
+    """What the leader meets where another process cannot write its share of a checkpoint, and a step after that."""
+    case, shards = Case("fsdp", "byte"), Shards(folder / "refused")
+    engine = case.engine()
+    if not world.leads:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+        follow(engine, world, "fsdp", case.data)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        return {}
+    with leading(engine, world, "fsdp", case.data):
+        try:
+            shards.save(engine)
+        except OSError as error:
+            report = next(engine.train_steps(case.data, case.steps))
+            return {"said": error.strerror, "kept": str(shards.newest()), "step": report.step}
+    return {}
+
+
 def go_on(way: Parallel, then: Parallel, world: World, folder: Path) -> dict[str, Any]:
     """Half of a training, and shards of it; the other half by processes that know nothing but these, or by the same ones."""
     case, plan, ends = Case(way, "patch", mixing=True), TrainingPlan(steps=12), []
@@ -135,7 +168,9 @@ def go_on(way: Parallel, then: Parallel, world: World, folder: Path) -> dict[str
             else:
                 follow(engine, world, one, case.data)
             dist.barrier()
-            engine = shards.engine() or engine if lost or not world.leads else engine
+            kept = shards.engine()
+            assert kept is not None and kept.step == until
+            engine = kept if lost or not world.leads else engine
         ends.append(engine.state()[0])
     differing = [name for name, value in ends[0].items() if not torch.equal(value, ends[1][name])]
     return {"differing": differing, "compared": len(ends[0])}
@@ -146,6 +181,8 @@ if __name__ == "__main__":
     with joined("cpu") as world:
         torch.set_num_threads(1)
         told = {name: train_together(CASES[name], world) for name in chosen if name in CASES}
+        told |= {"halt apart": halt_apart(world)} if "halt apart" in chosen else {}
+        told |= {"refused": save_refused(world, out.parent)} if "fsdp" in chosen else {}
         told |= {way: go_on(way, then, world, out.parent) for way, then in RESUMED.items() if way in chosen}
         if world.leads:
             out.write_text(json.dumps(told))

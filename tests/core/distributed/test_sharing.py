@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import sharing
 import worlds
 
-from bitlm_core import ConfigError, EngineConfig, TrainingConfig, TrainingPlan, preset_config
+from bitlm_core import CheckpointCorruptError, ConfigError, EngineConfig, Shards, TrainingConfig, TrainingPlan, preset_config
 from bitlm_core.distributed.parallel import check_parallel, micro_batches
 
 SAME = 1e-5
@@ -26,9 +27,10 @@ def told(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     """Of all cases that are asked for, trained by two processes once."""
     out = tmp_path_factory.mktemp("sharing") / "told.json"
     slow = request.config.getoption("--slow")
-    worlds.run_world(Path(sharing.__file__), str(out), *([*LEFT, *SLOWLY_RESUMED] if slow else [*sharing.ALWAYS, "fsdp"]))
+    cases = [*LEFT, *SLOWLY_RESUMED, "halt apart"] if slow else [*sharing.ALWAYS, "fsdp"]
+    worlds.run_world(Path(sharing.__file__), str(out), *cases)
     found: dict[str, Any] = json.loads(out.read_text())
-    return found
+    return found | {"folder": out.parent}
 
 
 def _holds(name: str, told: dict[str, Any]) -> None:
@@ -55,6 +57,11 @@ def test_so_they_are_whatever_the_options(name: str, told: dict[str, Any]) -> No
     _holds(name, told)
 
 
+@pytest.mark.slow
+def test_a_block_is_computed_where_the_rows_of_one_process_alone_need_it(told: dict[str, Any]) -> None:
+    assert told["halt apart"]["mean_layers"] == 1.0
+
+
 def test_the_network_is_brought_up_to_date_before_held_out_data_is_looked_at(told: dict[str, Any]) -> None:
     ours, alone = ([look for look in looks if look is not None] for looks in told["fsdp mixing"]["held_out"])
     assert ours == pytest.approx(alone, abs=1e-5)
@@ -68,6 +75,27 @@ def _goes_on(way: str, told: dict[str, Any]) -> None:
 
 def test_a_run_goes_on_from_its_shards_as_if_nothing_had_been(told: dict[str, Any]) -> None:
     _goes_on("fsdp", told)
+
+
+def test_a_damaged_checkpoint_says_so_and_gives_way_to_the_one_before(told: dict[str, Any]) -> None:
+    shards = Shards(told["folder"] / "fsdp True")
+    newest = shards.newest()
+    assert newest is not None
+    for name in (".metadata", "rest.safetensors", "__0_0.distcp"):
+        whole = (newest / name).read_bytes()
+        (newest / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(CheckpointCorruptError, match="remove it to go on from the one before"):
+            shards.engine()
+        (newest / name).write_bytes(whole)
+    shutil.rmtree(newest)
+    before = shards.engine()
+    assert before is not None and before.step == 6
+
+
+def test_a_run_goes_on_where_a_checkpoint_could_not_be_written(told: dict[str, Any]) -> None:
+    refused = told["refused"]
+    assert "not everyone could write its share (process 1: " in refused["said"]
+    assert (refused["kept"], refused["step"]) == ("None", 1)
 
 
 @pytest.mark.slow

@@ -43,11 +43,14 @@ def test_a_halted_position_stays_as_it_is_and_layers_are_not_computed(monkeypatc
     x = torch.randn(1, 10, 32, generator=torch.Generator().manual_seed(0))
     trace = Trace()
     early = biased(a_stack(act_threshold=0.9), [0.0, 5.0, 0.0, 0.0])
-    early(x, causal=True, trace=trace)
+    known = early(x, causal=True, trace=trace)
     assert len(computed) == 2 == trace.layers_computed
     assert trace.mean_layers == 2
     assert trace.halt_probs == pytest.approx((0.5, 0.9933, 0, 0), abs=1e-4)
     assert trace.ponder is not None and trace.ponder.item() == pytest.approx(2 + 0.5)
+    early.skips_halted = False
+    assert torch.equal(early(x, causal=True), known)
+    assert len(computed) == 2 + 4
 
 
 def test_what_was_skipped_would_have_changed_nothing() -> None:

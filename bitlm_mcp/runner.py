@@ -16,7 +16,7 @@ from bitlm_mcp.compute.events import Ended, Event, Progress
 from bitlm_mcp.compute.hub_messages import Transfer
 from bitlm_mcp.compute.isolated import ComputeDiedError, IsolatedCompute
 from bitlm_mcp.compute.messages import ModelRef
-from bitlm_mcp.compute.scheduler import Compute
+from bitlm_mcp.compute.scheduler import Compute, failure_of
 from bitlm_mcp.compute.threaded import ThreadedCompute
 from bitlm_mcp.compute.tracing import current_trace
 from bitlm_mcp.compute.transfers import Transfers
@@ -117,10 +117,17 @@ class Runner:
 
     def _happened(self, job_id: str, event: Event) -> None:
         job = self._jobs[job_id]
-        if isinstance(event, Progress):
-            self._progress(job, event)
-        else:
-            self._end(job, event)
+        try:
+            if isinstance(event, Progress):
+                self._progress(job, event)
+            else:
+                self._end(job, event)
+        except Exception as fault:  # the boundary: it ends this job, never the thread that tells of all
+            log.exception("%s of model %s: what came of it", job.kind, job.model_id)
+            job.error = failure_of(fault).error()
+            self.stop(job_id)
+            if isinstance(event, Ended) and not job.ended:
+                self._finish(job, "failed", job.error)
         self._published(job)
         job.over = job.ended
 

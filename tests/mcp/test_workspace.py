@@ -359,3 +359,15 @@ def score_under(mine: Server, database: Refusing) -> JobView:
     job = score(mine.workspace, "m", Source(content=TEXT))
     database.refusing = True
     return mine.ended(job.job_id)
+
+
+def test_a_fault_in_what_comes_of_a_job_ends_that_job_alone(mine: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*_: object) -> None:
+        raise OSError("a fault of ours")
+
+    mine.create()
+    with monkeypatch.context() as broken:
+        broken.setattr(mine.workspace.models, "advance", fault)
+        view = mine.ended(mine.train(seconds=600).job_id)
+    assert view.status == "failed" and "fault in the server" in str(view.error)
+    assert mine.trained(steps=2).status == "completed"

@@ -125,9 +125,13 @@ def _check_intact(model: ModelRef) -> None:
     with suppress(OSError):
         if digest_of(model.state) == model.sha256:
             return
+    if model.state.exists():
+        what = f"is damaged: its data is not what was saved (SHA-256 {model.sha256[:12]}… expected)"
+    else:
+        what = "is not there: where another process has just saved a later one, call again"
     raise CheckpointCorruptError(
-        f"the saved state of model {model.model_id!r} is damaged: its data is not what was saved (SHA-256 "
-        f"{model.sha256[:12]}… expected). Make the model anew with load_checkpoint or init_model, and overwrite=true",
+        f"the saved state of model {model.model_id!r} {what}. Make the model anew with load_checkpoint or init_model, and "
+        "overwrite=true",
         name=model.model_id,
     )
 

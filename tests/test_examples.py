@@ -77,7 +77,7 @@ def test_infill(printed: Callable[..., str]) -> None:
     holed, likeliest, drawn, truth = re.split(
         r"\n\n(?:what is likeliest|drawn, valid UTF-8|what stood there):\n", out.rstrip("\n")
     )
-    holed = holed.split("\n\n")[1]
+    holed = holed.split("\n\n", 1)[1]
     assert len(holed) == len(truth) and "░" in holed and "░" not in likeliest + drawn
     marked = dict(enumerate(holed))
     assert all(mark in ("░", truth[at]) and (mark == "░" or drawn[at] == likeliest[at] == mark) for at, mark in marked.items())

@@ -100,7 +100,7 @@ def test_metric_plots(printed: Callable[..., str], tmp_path: Path) -> None:
 def test_distributed_run(printed: Callable[..., str]) -> None:
     """Beside tests/mcp/test_several_processes.py, which starts two processes too."""
     out = printed("distributed_run.py", "README.md", "4")
-    assert "each of two processes computed 4 of the 8 windows" in out and "went on with what two had learned, to step 6" in out
+    assert "went on with what two had learned, to step 6" in out
     apart = re.search(r"in another order: (\S+)", out)
     assert apart is not None and float(apart[1]) < 1e-3
 

@@ -19,6 +19,9 @@ def one_line() -> Iterator[None]:
     """What cannot be done ends with one line on stderr and exit code 1."""
     try:
         yield
+    except FileNotFoundError as error:
+        typer.echo(f"bitlm: there is no {error.filename}: name what exists", err=True)
+        raise typer.Exit(1) from None
     except (OSError, bitlm_core.BitLMError) as error:
         typer.echo(f"bitlm: {error}", err=True)
         raise typer.Exit(1) from None

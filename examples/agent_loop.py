@@ -113,7 +113,8 @@ class Endpoint:
     async def turn(self, system, question, turns, tools) -> Turn:
         async with httpx2.AsyncClient(timeout=300, headers=self.words.headers()) as http:
             answer = await http.post(self.url, json=self.words.asked(system, question, turns, tools))
-            answer.raise_for_status()
+            if answer.is_error:
+                raise httpx2.HTTPError(f"{self.url} answered {answer.status_code}: {answer.text[:500]}")
             return self.words.said(answer.json())
 
 
@@ -149,31 +150,39 @@ class Script:
 
 def chosen() -> Endpoint | Script:
     """The model that the environment asks for."""
-    if base_url := os.environ.get("OPENAI_BASE_URL"):
-        return Endpoint(base_url, ChatCompletions())
-    if base_url := os.environ.get("ANTHROPIC_BASE_URL"):
-        return Endpoint(base_url, Messages())
+    for kind, words in {"OPENAI": ChatCompletions(), "ANTHROPIC": Messages()}.items():
+        if base_url := os.environ.get(f"{kind}_BASE_URL"):
+            if not os.environ.get(f"{kind}_MODEL"):
+                sys.exit(f"{kind}_MODEL is not set: set it to the name of a model that {base_url} has")
+            return Endpoint(base_url, words)
     return Script()
 
 
-async def loop(question: str, state: str) -> None:
-    command = ["-m", "bitlm_mcp", "serve", "--state-dir", state]
-    started = stdio_client(StdioServerParameters(command=sys.executable, args=command, env=dict(os.environ)))
-    model, turns = chosen(), []
+async def loop(model: Endpoint | Script, question: str, state: str) -> str | None:
+    """Print what the model says and calls until it has an answer; why it has none, where it has none."""
+    command, keys = ["-m", "bitlm_mcp", "serve", "--state-dir", state], ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+    environment = {name: value for name, value in os.environ.items() if name not in keys}  # the server needs none of them
+    started = stdio_client(StdioServerParameters(command=sys.executable, args=command, env=environment))
+    turns: list[Turn] = []
     async with Client(os.environ.get("BITLM_URL") or started) as client:
         tools = (await client.list_tools()).tools
         for _ in range(MAX_TURNS):
-            turn = await model.turn(client.instructions, question, turns, tools)
+            try:
+                turn = await model.turn(client.instructions, question, turns, tools)
+            except (httpx2.HTTPError, ValueError) as error:  # ValueError: of what should be JSON
+                return f"no answer from the model that can be read: {error!r}"
             print(turn.text)
             if not turn.calls:
-                return
+                return None
             for one in turn.calls:
                 answer = await client.call_tool(one.name, one.arguments)
                 one.result, one.failed = " ".join(part.text for part in answer.content), bool(answer.is_error)
                 print(f"    {one.name}: {'refused: ' if one.failed else ''}{one.result[:120]}")
             turns.append(turn)
-    print(f"no answer after {MAX_TURNS} turns")
+    return f"no answer after {MAX_TURNS} turns"
 
 
 with TemporaryDirectory() as state_dir:
-    anyio.run(loop, sys.argv[1] if len(sys.argv) > 1 else QUESTION, state_dir)
+    failure = anyio.run(loop, chosen(), sys.argv[1] if len(sys.argv) > 1 else QUESTION, state_dir)
+if failure:
+    sys.exit(failure)

@@ -18,6 +18,10 @@ FILE = Path(sys.argv[1] if len(sys.argv) > 1 else __file__)
 STEPS = int(sys.argv[2]) if len(sys.argv) > 2 else 60
 
 
+class ToolError(Exception):
+    """A tool would not, or its work ended without a result."""
+
+
 def server(state: str) -> StdioServerParameters:
     """How a host would start the server; it may read data files from where FILE lies."""
     arguments = ["-m", "bitlm_mcp", "serve", "--state-dir", state, "--allow-dir", str(FILE.resolve().parent)]
@@ -25,12 +29,12 @@ def server(state: str) -> StdioServerParameters:
 
 
 async def call(client: Client, tool: str, **arguments):
-    """What a tool answers; its error, where it has one."""
+    """What a tool answers. Raises ToolError for its error."""
     answer = await client.call_tool(tool, arguments)
     text = answer.content[0].text
-    print(f"{tool}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})\n    {text[:200]}")
+    print(f"{tool}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})\n    {text[:500]}")
     if answer.is_error:
-        raise SystemExit(text)
+        raise ToolError
     return answer.structured_content
 
 
@@ -40,7 +44,7 @@ async def finished(client: Client, tool: str, **arguments):
     while found["status"] in ("queued", "running"):
         found = await call(client, "wait_job", job_id=found["job_id"], wait_s=20)
     if found["status"] != "completed":
-        raise SystemExit(f"{tool}: {found['status']}")
+        raise ToolError
     return found
 
 
@@ -56,5 +60,11 @@ async def session(state: str) -> None:
         print(f"{measured['bits_per_byte']:.2f} bits per byte of what was held back; saved at step {saved['step']}")
 
 
+refused = None
 with TemporaryDirectory() as state_dir:
-    anyio.run(session, state_dir)
+    try:
+        anyio.run(session, state_dir)
+    except* ToolError:  # in a group, as all that passes through the client
+        refused = "the session ended early: why stands in the last answer above"
+if refused:
+    sys.exit(refused)

@@ -31,15 +31,16 @@ ODD = (
 
 def follow(path: Path, file: BinaryIO, wait: Callable[[], bool]) -> Iterator[bytes]:
     """Whole lines as they are added to the open file, and to those after it; False from `wait`: this look is the last one."""
-    rest, going, rotated = b"", True, False
-    while going or rotated:
-        if rotated:
+    rest, going, newer = b"", True, None
+    while going or newer:
+        if newer:
             file.close()
-            file, rest = path.open("rb"), b""
+            file, rest, newer = newer, b"", None
         else:
             going = wait()
         with suppress(FileNotFoundError):  # between the old one and the new
-            rotated = not os.path.samestat(path.stat(), os.fstat(file.fileno()))
+            if not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                newer = path.open("rb")
         if os.fstat(file.fileno()).st_size < file.tell():  # truncated: it begins anew
             file.seek(0)
             rest = b""
@@ -51,18 +52,21 @@ def follow(path: Path, file: BinaryIO, wait: Callable[[], bool]) -> Iterator[byt
     file.close()
 
 
-def watch(path: Path, wait: Callable[[], bool]) -> set[bytes]:
+def watch(path: Path, wait: Callable[[], bool]) -> list[bytes]:
     """Learn what is there, judge what comes, and print what is odd: the lines that were."""
-    file, count, odd = path.open("rb"), 0, set()
-    watching = bitlm.Watch(normal := file.readlines())
+    file, count, odd = path.open("rb"), 0, []
+    normal = file.readlines()
+    if normal and not normal[-1].endswith(b"\n"):  # still being written
+        file.seek(-len(normal.pop()), os.SEEK_CUR)
+    watching = bitlm.Watch(normal)
     print(f"{len(normal):,} lines learned; watching {path}", flush=True)
     with suppress(KeyboardInterrupt):
         for line in follow(path, file, wait):
             judged, count = watching.judge(line), count + 1
             if judged.statistic > ALERT:
+                odd.append(line)
                 at = int(np.convolve(judged.surprise, np.ones(min(SHOWN, len(line))), "valid").argmax())
                 print(f"{judged.statistic:6.1f} deviations, most at {line[at : at + SHOWN]!r}: {line!r}", flush=True)
-                odd.add(line)
     print(f"{len(odd)} of {count:,} lines were odd; {watching.num_learned:,} were learned on the way")
     return odd
 
@@ -105,4 +109,5 @@ if __name__ == "__main__":
             log = Path(folder) / "shop.log"
             log.write_bytes(b"".join(shop(1, count)))
             found = watch(log, growing(log, added))
-        print(f"{len(found & set(ODD))} of the {len(ODD)} odd lines were found, {len(found - set(ODD))} others")
+        right = sum(line in ODD for line in found)
+        print(f"{right} of the {len(ODD)} odd lines were found, {len(found) - right} others")

@@ -20,7 +20,7 @@ for report in engine.train_steps(data, bitlm.TrainingPlan(steps=int(sys.argv[2])
         print(f"step {report.step}: {report.bits_per_byte:.2f} bits per byte in training")
 sampling = bitlm.SamplingConfig(temperature=0.5, constraint="utf8", seed=1)
 generation, _ = bitlm.finished(engine.infer_steps(text[:16], 48, sampling))
-print("it goes on:", (text[:16] + generation.data).decode())
+print("it goes on:", (text[:16] + generation.data).decode(errors="replace"))
 known = bitlm.finished(engine.evaluate_steps(data.array))
 print(f"of what it learned, a byte costs {known.bits_per_byte_static:.2f} bits")
 with TemporaryDirectory() as folder:

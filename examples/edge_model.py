@@ -19,8 +19,8 @@ quick, given = "--quick" in sys.argv, [argument for argument in sys.argv[1:] if 
 steps, most, sizes = 600, 2_000_000, {"d_model": 64, "ngram_rows": 4096}
 if quick:
     steps, most, sizes = 20, 200_000, {"d_model": 32, "ngram_rows": 256}
-topics = pydoc_data.topics.topics
-text = Path(given[0]).read_bytes() if given else "\n".join(topics[name] for name in sorted(topics)).encode()
+paragraphs = "\n\n".join(topic for _, topic in sorted(pydoc_data.topics.topics.items())).split("\n\n")
+text = Path(given[0]).read_bytes() if given else "\n\n".join(dict.fromkeys(paragraphs)).encode()  # each paragraph once
 learned, held = (bitlm.bytes_in_memory(part) for part in (text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]))
 held = held.part(0, 2_000 if quick else 40_000)
 

@@ -18,12 +18,15 @@ from pathlib import Path
 import bitlm_core as bitlm
 
 CONTEXT, HIDDEN, MARK = 48, 3, "░"  # bytes on each side of a gap, and in it; how one hidden byte of the passage is shown
+WORDS = re.compile(r"\b[a-z]{3,8}\b")  # some of which are cut out of it
 
 quick, given = "--quick" in sys.argv, [argument for argument in sys.argv[1:] if argument != "--quick"]
 
-topics = pydoc_data.topics.topics
-text = Path(given[0]).read_bytes() if given else "\n".join(topics[name] for name in sorted(topics)).encode()
+paragraphs = "\n\n".join(topic for _, topic in sorted(pydoc_data.topics.topics.items())).split("\n\n")
+text = Path(given[0]).read_bytes() if given else "\n\n".join(dict.fromkeys(paragraphs)).encode()  # each paragraph once
 learned, ahead = text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]
+if not WORDS.search(ahead[CONTEXT:-CONTEXT].decode(errors="replace")):
+    sys.exit(f"{len(ahead)} bytes, the last tenth, hold no word to cut out: give a longer FILE of prose")
 model = bitlm.preset_config("tiny", diffusion="shared", ngram_rows=16384, max_seq_len=128)
 training = bitlm.TrainingConfig(batch_size=8 if quick else 24)
 engine = bitlm.Engine(bitlm.EngineConfig(model=model, training=training, mixing=None))
@@ -40,7 +43,7 @@ def filled(template: bitlm.Template, **how) -> bytes:
 
 
 chance = random.Random(1)  # noqa: S311 - no secret
-gaps = [chance.randrange(CONTEXT, len(ahead) - CONTEXT - HIDDEN) for _ in range(8 if quick else 100)]
+gaps = [chance.randrange(CONTEXT, len(ahead) - CONTEXT - HIDDEN + 1) for _ in range(8 if quick else 100)]
 came_back = {"both sides": 0, "left side alone": 0, "only spaces": 0}
 for at in gaps:
     left, truth, right = ahead[at - CONTEXT : at], ahead[at : at + HIDDEN], ahead[at + HIDDEN : at + HIDDEN + CONTEXT]
@@ -55,10 +58,9 @@ for name, count in came_back.items():
     print(f"{name + ':':17}{count:4} of {len(gaps) * HIDDEN} hidden bytes come back ({count / (len(gaps) * HIDDEN):.0%})")
 
 passages = [ahead[start : start + 320].decode(errors="replace") for start in range(0, len(ahead), 160)]
-words = re.compile(r"\b[a-z]{3,8}\b")
-passage = max(passages, key=lambda passage: len(words.findall(passage)))  # prose, where there is some
-number = itertools.count(1)
-holed = words.sub(lambda word: word[0] if next(number) % 4 else MARK * len(word[0]), passage)
+passage = max(passages, key=lambda passage: len(WORDS.findall(passage)))  # prose, where there is some
+number = itertools.count()
+holed = WORDS.sub(lambda word: word[0] if next(number) % 4 else MARK * len(word[0]), passage)
 template = bitlm.Template.marked(holed.encode(), MARK.encode())
 likeliest = filled(template, temperature=0, steps=64).decode(errors="replace")
 print(f"\n{holed}\n\nwhat is likeliest:\n{likeliest}")

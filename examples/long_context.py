@@ -2,10 +2,10 @@
 
     .venv/bin/python examples/long_context.py [FILE] [--quick]
 
-Keys and values are carried from segment to segment, in training and in answering: memory is that of one segment, nothing is
-read twice, and with attention in chunks what a byte sees does not depend on where segments end. Printed is what a byte of FILE
-(or of the language reference that comes with Python) costs along the way, and with segments that know nothing of each other,
-how sharply these begin. Two minutes.
+Keys and values are carried from segment to segment, in training and in answering: memory is that of one segment, a pass reads
+nothing twice, and with attention in chunks what a byte sees does not depend on where segments end. Printed is what a byte of
+the last tenth of FILE (or of the language reference that comes with Python) costs, and what it costs when segments know nothing
+of each other. Two minutes.
 """
 
 import pydoc_data.topics
@@ -16,8 +16,8 @@ import bitlm_core as bitlm
 
 quick, given = "--quick" in sys.argv, [argument for argument in sys.argv[1:] if argument != "--quick"]
 segment = 500 if quick else 1000  # bytes; nine bits each
-topics = pydoc_data.topics.topics
-text = Path(given[0]).read_bytes() if given else "\n".join(topics[name] for name in sorted(topics)).encode()
+paragraphs = "\n\n".join(topic for _, topic in sorted(pydoc_data.topics.topics.items())).split("\n\n")
+text = Path(given[0]).read_bytes() if given else "\n\n".join(dict.fromkeys(paragraphs)).encode()  # each paragraph once
 text = text[:10_000] if quick else text[:500_000]
 learned, ahead = (bitlm.bytes_in_memory(part) for part in (text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]))
 
@@ -30,6 +30,8 @@ for report in engine.train_full_sequence(learned, ctx_bits=9 * segment, passes=1
 print(f"\n{len(ahead):,} bytes after what was learned, each predicted once, in segments of {segment:,}:")
 for name, carry in {"carried on": True, "each alone": False}.items():
     found = bitlm.finished(engine.infer_long_steps(ahead.array, ctx_bits=9 * segment, overlap=0, carry=carry))
-    costs = [window.bits_per_byte for window in found.windows]
-    right = sum(window.accuracy for window in found.windows) / len(costs)
-    print(f"{name}: {sum(costs) / len(costs):.3f} bits per byte, {right:.1%} of bits right; {len(found.predicted):,} bytes")
+    cost, right = (
+        sum(getattr(window, figure) * window.num_bytes for window in found.windows) / len(ahead)
+        for figure in ("bits_per_byte", "accuracy")
+    )
+    print(f"{name}: {cost:.3f} bits per byte, {right:.1%} of bits right; {len(found.predicted):,} bytes")

@@ -3,7 +3,7 @@
     .venv/bin/python examples/metric_plots.py [FOLDER] [STEPS]
 
 Each run trains a small network, by default for 200 steps: together a minute. The pictures go to FOLDER, by default
-examples/metrics, whose are those of the README; printed are the last K, C and S of each run and its first alerts.
+`metrics` beside this file; printed are the last K, C and S of each run and its first alerts.
 """
 
 import pydoc_data.topics
@@ -23,7 +23,8 @@ from bitlm_core import (
     preset_config,
 )
 
-FOLDER, STEPS = Path(sys.argv[1] if len(sys.argv) > 1 else "examples/metrics"), int(sys.argv[2] if len(sys.argv) > 2 else 200)
+FOLDER = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("metrics")
+STEPS = int(sys.argv[2]) if len(sys.argv) > 2 else 200
 TEXT = "\n".join(pydoc_data.topics.topics[name] for name in sorted(pydoc_data.topics.topics)).encode()
 NOISE = random.Random(1).randbytes(200_000)  # noqa: S311 - no secret
 COLUMNS = ("step", "bits_per_byte", "grad_norm", "attention_entropy")

@@ -19,15 +19,17 @@ import bitlm_core as bitlm
 
 quick, given = "--quick" in sys.argv, [argument for argument in sys.argv[1:] if argument != "--quick"]
 
-topics = pydoc_data.topics.topics
-text = Path(given[0]).read_bytes() if given else "\n".join(topics[name] for name in sorted(topics)).encode()
+paragraphs = "\n\n".join(topic for _, topic in sorted(pydoc_data.topics.topics.items())).split("\n\n")
+text = Path(given[0]).read_bytes() if given else "\n\n".join(dict.fromkeys(paragraphs)).encode()  # each paragraph once
 if quick:
     text = text[:30_000]
+if len(text) < 1000:
+    sys.exit(f"{len(text)} bytes are too few to learn from and to damage: at least 1,000 are needed, give a longer FILE")
 size = min(len(text) // 10, 20_000)
 learned, truth = text[:-size], np.frombuffer(text[-size:], np.uint8)
 
 chance = random.Random(1)  # noqa: S311 - no secret
-places = np.array(sorted(chance.sample(range(size), max(1, size // 100))))
+places = np.array(sorted(chance.sample(range(size), size // 100)))
 damaged = truth.copy()
 damaged[places] += np.array([chance.randrange(1, 256) for _ in places], np.uint8)
 

@@ -77,7 +77,7 @@ def test_infill(printed: Callable[..., str]) -> None:
     holed, likeliest, drawn, truth = re.split(
         r"\n\n(?:what is likeliest|drawn, valid UTF-8|what stood there):\n", out.rstrip("\n")
     )
-    holed = holed.split("\n\n")[1]
+    holed = holed.split("\n\n", 1)[1]
     assert len(holed) == len(truth) and "░" in holed and "░" not in likeliest + drawn
     marked = dict(enumerate(holed))
     assert all(mark in ("░", truth[at]) and (mark == "░" or drawn[at] == likeliest[at] == mark) for at, mark in marked.items())
@@ -100,7 +100,7 @@ def test_metric_plots(printed: Callable[..., str], tmp_path: Path) -> None:
 def test_distributed_run(printed: Callable[..., str]) -> None:
     """Beside tests/mcp/test_several_processes.py, which starts two processes too."""
     out = printed("distributed_run.py", "README.md", "4")
-    assert "each of two processes computed 4 of the 8 windows" in out and "went on with what two had learned, to step 6" in out
+    assert "went on with what two had learned, to step 6" in out
     apart = re.search(r"in another order: (\S+)", out)
     assert apart is not None and float(apart[1]) < 1e-3
 
@@ -189,22 +189,22 @@ def test_a_log_is_followed_through_all_that_happens_to_logs(tmp_path: Path) -> N
 
 def test_it_watches_as_a_program_while_the_log_grows(tmp_path: Path) -> None:
     shop = runpy.run_path(str(ROOT / "examples" / "anomaly_watch.py"))["shop"]
-    log = tmp_path / "shop.log"
-    log.write_bytes(b"".join(shop(1, 400)))
+    log, added = tmp_path / "shop.log", b"".join([*shop(2, 20), ODD])
+    log.write_bytes(b"".join(shop(1, 400)) + added[:9])  # a line that is still being written
     command = [sys.executable, "-W", "error", "examples/anomaly_watch.py", str(log)]
     alone = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=alone) as program:
         assert program.stdout is not None and program.stderr is not None
         try:
             assert "400 lines learned" in program.stdout.readline()
-            for name in ("appended", "rotated"):
-                if name == "rotated":
+            for part in (added[9:], added):
+                if part == added:
                     log.rename(tmp_path / "shop.log.1")
                 with log.open("ab") as file:
-                    file.writelines([*shop(2, 20), ODD])
+                    file.write(part)
                 assert "Out of memory" in until(program.stdout, "kernel")
             program.send_signal(signal.SIGINT)
-            assert "of 42 lines were odd" in until(program.stdout, "lines were odd")
+            assert "2 of 42 lines were odd" in until(program.stdout, "lines were odd")
             assert program.wait(60) == 0, program.stderr.read()
         finally:
             program.kill()

@@ -110,6 +110,7 @@ def representatives(
 
     Of what a context mixer would keep for its trust in a network, nothing is looked at.
     """
+    length = min(length, len(data))
     usable = max(length, reserved_from(len(data)))
     count = max(1, min(looked_at, usable // length))
     starts = np.linspace(0, usable - length, count).astype(np.int64)

@@ -108,6 +108,20 @@ def test_the_script_finds_the_odd_line(url: str, monkeypatch: pytest.MonkeyPatch
     assert "The oddest is line 41: 12:00:41 web-1 GET /../../etc/passwd" in capsys.readouterr().out
 
 
+def test_what_goes_wrong_ends_with_a_sentence(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"OPENAI_BASE_URL": "http://127.0.0.1:9", "BITLM_URL": url}
+    with pytest.raises(SystemExit, match="OPENAI_MODEL is not set: set it to the name"):
+        run(monkeypatch, "agent_loop.py", **given)
+    with pytest.raises(SystemExit, match="no answer from the model that can be read: ConnectError"):
+        run(monkeypatch, "agent_loop.py", OPENAI_MODEL="some", **given)
+    monkeypatch.setattr(stdio, "stdio_client", lambda _: streamable_http_client(url))
+    with pytest.raises(SystemExit, match="the session ended early"):
+        run(monkeypatch, "agent_session.py", str(ROOT / "nowhere"))
+    assert "there is no file or folder" in capsys.readouterr().out.splitlines()[-1]
+
+
 @pytest.mark.parametrize("kind", ["OPENAI", "ANTHROPIC"])
 def test_a_model_behind_an_endpoint_is_given_tools_and_results(
     kind: str, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -19,12 +19,15 @@ def one_line() -> Iterator[None]:
     """What cannot be done ends with one line on stderr and exit code 1."""
     try:
         yield
-    except FileNotFoundError as error:
-        typer.echo(f"bitlm: there is no {error.filename}: name what exists", err=True)
-        raise typer.Exit(1) from None
-    except (OSError, bitlm_core.BitLMError) as error:
-        typer.echo(f"bitlm: {error}", err=True)
-        raise typer.Exit(1) from None
+    except OSError as error:
+        _end(f"{error.strerror}: {str(error.filename)!r}: give another path" if error.filename else str(error))
+    except bitlm_core.BitLMError as error:
+        _end(error.message)
+
+
+def _end(message: str) -> NoReturn:
+    typer.echo(f"bitlm: {message}", err=True)
+    raise typer.Exit(1) from None
 
 
 def refuse(condition: bool, message: str) -> None:

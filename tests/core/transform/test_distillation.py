@@ -145,6 +145,8 @@ def test_medoids_stand_for_the_groups_that_there_are(teachers: Callable[[str], E
         assert name == "mix" or (zeros.any() and not zeros.all())
         assert len(shown.data) == 3 and shown.starts is not None
         assert torch.equal(shown.data, windows_at(planted, shown.starts.numpy(), 32).data)
+    short = run(representatives(guide, bytes_in_memory(TEXT[:20]), length=32, looked_at=64, num_clusters=3, seed=0))
+    assert short.data.shape == (1, 20)
 
 
 def test_context_mixing_teaches_what_it_said_before_it_knew(teachers: Callable[[str], Engine]) -> None:

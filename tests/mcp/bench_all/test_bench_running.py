@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import signal
 import subprocess
@@ -44,17 +45,20 @@ def last_line(found: Result) -> dict[str, Any]:
 
 
 def test_a_failing_case_stops_no_other_and_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    plan = (case("good"), case("bad"), case("mute", alone=True), case("good-2", alone=True), case("needy", arguments="{file}"))
+    plan = (case("good"), case("bad"), case("killed"), case("odd", derive=lambda found: {"twice": 2 + found["none"]}),
+            case("mute", alone=True), case("good-2", alone=True), case("needy", arguments="{file}"))  # fmt: skip
     found = invoked(monkeypatch, tmp_path, plan)
-    assert found.exit_code == 1 and ran(tmp_path) == ["bad", "good", "good", "mute"]
+    assert found.exit_code == 1 and ran(tmp_path) == ["bad", "good", "good", "killed", "mute", "odd"]
     summary = last_line(found)
-    assert (summary["measured"], summary["failed"], summary["not_run"]) == (2, 2, 1)
-    assert summary["failed_cases"] == ["bad", "mute"] and summary["limits"] == 2 and summary["goals_missed"] == 2
-    assert "bad: " in found.stderr and "FAILED, it went wrong" in found.stderr and "[4/4] good-2" in found.stderr
+    assert (summary["measured"], summary["failed"], summary["not_run"]) == (2, 4, 1)
+    assert summary["failed_cases"] == ["bad", "killed", "odd", "mute"]
+    assert summary["limits"] == 2 and summary["goals_missed"] == 2
+    assert "bad: " in found.stderr and "FAILED, it went wrong" in found.stderr and "[6/6] good-2" in found.stderr
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["figures"] == {f"{name}.{key}": value for name in ("good", "good-2") for key, value in
-                                 {"speed": 2.5, "size": 7, "inner.deep": 1}.items()}  # fmt: skip
+                                 {"speed": 2.5, "size": 7, "none": None, "inner.deep": 1}.items()}  # fmt: skip
     assert report["cases"]["bad"]["why"] == "it went wrong" and report["cases"]["bad"]["exit_code"] == 1
+    assert report["cases"]["killed"]["why"] == "ended by signal 9" and "TypeError" in report["cases"]["odd"]["why"]
     assert "not the JSON" in report["cases"]["mute"]["why"] and report["cases"]["needy"]["why"].startswith("needs file: ")
     page = (tmp_path / "out" / "report.md").read_text()
     assert "- `bad`: it went wrong" in page and "| how fast | 2.5 bytes/s | ≥ 2: met | ≥ 3: **missed** |" in page
@@ -63,12 +67,16 @@ def test_a_failing_case_stops_no_other_and_is_told(monkeypatch: pytest.MonkeyPat
 def test_what_was_measured_is_kept_until_something_has_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    (data / "file").write_bytes(b"one")
-    plan = (case("good"), case("with", data="file"), case("needs", arguments="--of {file}"))
+    (data / "file").write_bytes(b"one\ntwo")
+    (tmp_path / "out" / "parts").mkdir(parents=True)
+    (tmp_path / "out" / "parts" / "file-first").write_bytes(b"of a run that was killed")
+    plan = (case("good"), case("with", data="file"), case("needs", arguments="--of {file:first}"))
     assert last_line(invoked(monkeypatch, tmp_path, plan, "--data", str(data)))["ran"] == 3
     record = read_record(tmp_path / "out", "with")
     assert record is not None and record.command == "bitlm bench with --data file --json" and record.data.keys() == {"file"}
     assert record.cpu_seconds > 0 and record.peak_mib > 0 and record.good
+    cut = read_record(tmp_path / "out", "needs")
+    assert cut is not None and cut.data == {"file:first": hashlib.sha256(b"one\n").hexdigest()[:16]}
     ran(tmp_path)
     assert last_line(invoked(monkeypatch, tmp_path, plan, "--data", str(data)))["ran"] == 0 and ran(tmp_path) == []
     (data / "file").write_bytes(b"two")

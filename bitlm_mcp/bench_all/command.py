@@ -37,13 +37,14 @@ def everything(
     again: Annotated[str, typer.Option(help="Cases that are measured again, or all; several with commas.")] = "",
     report_only: Annotated[bool, typer.Option("--report-only", help="Measure nothing: report what there is.")] = False,
 ) -> None:
-    """Run every benchmark and report it: half an hour on two cores. What was measured before is kept, so it may be stopped."""
+    """Run every benchmark and report it: forty minutes on two cores. What was measured before is kept, so it may be stopped."""
     if data is not None and not data.is_dir():
         raise BenchError(f"there is no folder {data}: give one with the files, or leave --data out")
     chosen = _chosen(only) if only else list(PLAN)
     repeated = list(PLAN) if again == "all" else _chosen(again)
     began = time.perf_counter()
     inputs = Inputs(data, out / "parts")
+    inputs.remove_parts()  # of a run that was killed, perhaps while it wrote them
     bench = Bench(out, inputs, code_commit(), describe_machine(), context.obj, lambda line: typer.echo(line, err=True))
     try:
         found = {case.name: bench.job(case) for case in PLAN}

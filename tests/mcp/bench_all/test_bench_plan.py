@@ -15,7 +15,7 @@ from bitlm_mcp.bench_all.inputs import Inputs
 from bitlm_mcp.bench_all.plan import LANES, low
 from bitlm_mcp.bench_app import COMMANDS, bench
 
-MINUTES = 37
+MINUTES = 38
 WITHOUT_MEASURING = {"all", "figures"}
 
 

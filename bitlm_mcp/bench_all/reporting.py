@@ -84,7 +84,7 @@ def amount(figure: Mapping[str, Any]) -> str:
 
 
 def number(value: Any) -> str:
-    """Four digits that matter, or whole from a thousand on."""
+    """Whole from a thousand on, else with four decimals; two digits of what is less than a thousandth."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) or abs(value) >= 1000 or value == 0:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -43,17 +44,14 @@ def everything(
     chosen = _chosen(only) if only else list(PLAN)
     repeated = list(PLAN) if again == "all" else _chosen(again)
     began = time.perf_counter()
-    inputs = Inputs(data, out / "parts")
-    inputs.remove_parts()  # of a run that was killed, perhaps while it wrote them
-    bench = Bench(out, inputs, code_commit(), describe_machine(), context.obj, lambda line: typer.echo(line, err=True))
-    try:
+    with TemporaryDirectory(prefix="bitlm-bench-") as scratch:
+        inputs = Inputs(data, Path(scratch))
+        bench = Bench(out, inputs, code_commit(), describe_machine(), context.obj, lambda line: typer.echo(line, err=True))
         found = {case.name: bench.job(case) for case in PLAN}
         jobs = [job for case in chosen if (job := found[case.name]) and (case in repeated or not bench.kept(job))]
         if not report_only:
             _run(bench, jobs)
         report = _report(bench, found)
-    finally:
-        inputs.remove_parts()
     _write(out, report)
     ran = 0 if report_only else len(jobs)
     typer.echo(json.dumps(_summary(out, report, ran, time.perf_counter() - began)))

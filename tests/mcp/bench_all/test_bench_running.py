@@ -68,8 +68,6 @@ def test_what_was_measured_is_kept_until_something_has_changed(monkeypatch: pyte
     data = tmp_path / "data"
     data.mkdir()
     (data / "file").write_bytes(b"one\ntwo")
-    (tmp_path / "out" / "parts").mkdir(parents=True)
-    (tmp_path / "out" / "parts" / "file-first").write_bytes(b"of a run that was killed")
     plan = (case("good"), case("with", data="file"), case("needs", arguments="--of {file:first}"))
     assert last_line(invoked(monkeypatch, tmp_path, plan, "--data", str(data)))["ran"] == 3
     record = read_record(tmp_path / "out", "with")

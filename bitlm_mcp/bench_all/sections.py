@@ -138,7 +138,8 @@ ROWS = (
 def readme_section(report: Report) -> str:
     """The figures that matter to a user, each with its command; a row whose figures were not all measured is left out."""
     lines = [
-        f"Measured by `bitlm bench all` ({place_of(report)}); all of it, with what was missed: `examples/report/report.md`.",
+        f"Measured by `bitlm bench all` ({place_of(report)}); "
+        "all of it, with what was missed and what `FILE:first` stands for: `examples/report/report.md`.",
         "",
     ]
     lines += ["| what | measured | beside it | command |", "|---|---|---|---|"]

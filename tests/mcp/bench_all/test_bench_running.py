@@ -19,7 +19,7 @@ from fake_bench import PROGRAM, bench_in, case, jobs_in
 from typer.testing import CliRunner, Result
 
 from bitlm_mcp import cli
-from bitlm_mcp.bench_all import command
+from bitlm_mcp.bench_all import command, running
 from bitlm_mcp.bench_all.plan import Case
 from bitlm_mcp.bench_all.records import read_record
 from bitlm_mcp.bench_all.running import Bench, run_jobs
@@ -64,6 +64,13 @@ def test_a_failing_case_stops_no_other_and_is_told(monkeypatch: pytest.MonkeyPat
     assert "- `bad`: it went wrong" in page and "| how fast | 2.5 bytes/s | ≥ 2: met | ≥ 3: **missed** |" in page
 
 
+def test_a_case_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(running, "PATIENCE", 0)
+    monkeypatch.setattr(running, "GRACE_S", 0)
+    found = invoked(monkeypatch, tmp_path, (case("long"),))
+    assert found.exit_code == 1 and "FAILED, ended by signal 9, for it took over 0 times as long as planned" in found.stderr
+
+
 def test_what_was_measured_is_kept_until_something_has_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
@@ -96,12 +103,12 @@ def test_what_it_cannot_do_it_says_in_a_line(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
-    running = subprocess.Popen([sys.executable, fake_bench.__file__, str(tmp_path)], env=ENV)
+    process = subprocess.Popen([sys.executable, fake_bench.__file__, str(tmp_path)], env=ENV)
     try:
         until(lambda: (tmp_path / "ran").exists() and "long" in (tmp_path / "ran").read_text(), 60, "the second case")
     finally:
-        running.send_signal(signal.SIGKILL)
-        running.wait()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
         (tmp_path / "release").touch()  # for the case that was left behind
     bench = bench_in(tmp_path)
     assert [job.case.name for job in jobs_in(bench)] == ["long", "last"] and ran(tmp_path) == ["first", "long"]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import bitlm_core
-from bitlm_mcp.bench_reports import BenchError, Json, Preset, show_table, tell, values_of
+from bitlm_mcp.bench_reports import BenchError, Json, Preset, show_table, tell
 from bitlm_mcp.demo import default_text
 
 WAYS = ("ddp", "fsdp", "pipeline")
@@ -34,7 +34,7 @@ def scaling(
     settings = bitlm_core.TrainingConfig(batch_size=batch_size)
     config = bitlm_core.EngineConfig(model=bitlm_core.preset_config(preset), training=settings, mixing=None)
     figures: dict[str, float | int | str] = {}
-    for way in values_of(parallel, _way):
+    for way in [_way(part.strip()) for part in parallel.split(",")]:
         found = bitlm_core.measure_scaling(config, way, content, size=nproc, turns=turns, steps=steps).flat()
         if not json_only:
             show_table([({"parallel": way}, {name: float(found[name]) for name in SHOWN})])

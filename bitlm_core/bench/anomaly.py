@@ -54,7 +54,7 @@ class AnomalyReport(Report):
 def anomaly_steps(train: Labelled, test: Labelled, *, seed: int = 0) -> Iterator[float | AnomalyReport]:
     """Yields the share done now and then, and last the report.
 
-    Raises ConfigError for fewer than `HELD_BACK` normal records to learn, or no records of one kind to rank.
+    Raises ConfigError for fewer normal records than `scoring.watch.HELD_BACK`, or no records of one kind to rank.
     """
     normal = [np.frombuffer(record, np.uint8) for record in train.normal]
     records = [np.frombuffer(record, np.uint8) for record in test.records]

@@ -116,7 +116,7 @@ def _report(found: dict[str, list[float]], parallel: Parallel, world: World, con
 
 
 def _timed(step: Step | None, steps: int) -> float:
-    """Seconds of a step, of all processes from one barrier to the next; who has none waits."""
+    """Seconds of a step of this process, all having begun at once; who has none waits until the others are done."""
     dist.barrier()
     started = time.perf_counter()
     if step is not None:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from bitlm_mcp.bench_all.plan import SHARE, Case, Figure, high, low
 
+SCALING = "Steps of two processes with eight windows each, against those of one process with eight; preset {}."
+DDP = (
+    high("ddp_efficiency", "the network in both (ddp)", SHARE, 0.85),
+    high("ddp_expected", "expected of ddp, from the exchange alone", SHARE),
+)
+
 MACHINE: tuple[Case, ...] = (
     Case(
         "train",
@@ -63,16 +69,25 @@ MACHINE: tuple[Case, ...] = (
         alone=True,
     ),
     Case(
+        "scaling-small",
         "scaling",
+        SCALING.format("small"),
+        DDP,
+        30,
+        "--parallel ddp",
+        alone=True,
+    ),
+    Case(
+        "scaling-base",
         "scaling",
-        "Steps of two processes with eight windows each, against those of one process with eight.",
+        SCALING.format("base"),
         (
-            high("ddp_efficiency", "the network in both (ddp)", SHARE, 0.85),
+            *DDP,
             high("fsdp_efficiency", "a shard in each (fsdp)", SHARE),
             high("pipeline_efficiency", "half of the blocks in each (pipeline)", SHARE),
-            high("ddp_expected", "expected of ddp", SHARE),
         ),
-        80,
+        140,
+        "--preset base",
         alone=True,
     ),
     Case(

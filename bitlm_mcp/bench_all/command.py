@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -37,22 +38,20 @@ def everything(
     again: Annotated[str, typer.Option(help="Cases that are measured again, or all; several with commas.")] = "",
     report_only: Annotated[bool, typer.Option("--report-only", help="Measure nothing: report what there is.")] = False,
 ) -> None:
-    """Run every benchmark and report it: half an hour on two cores. What was measured before is kept, so it may be stopped."""
+    """Run every benchmark and report it: forty minutes on two cores. What was measured before is kept, so it may be stopped."""
     if data is not None and not data.is_dir():
         raise BenchError(f"there is no folder {data}: give one with the files, or leave --data out")
     chosen = _chosen(only) if only else list(PLAN)
     repeated = list(PLAN) if again == "all" else _chosen(again)
     began = time.perf_counter()
-    inputs = Inputs(data, out / "parts")
-    bench = Bench(out, inputs, code_commit(), describe_machine(), context.obj, lambda line: typer.echo(line, err=True))
-    try:
+    with TemporaryDirectory(prefix="bitlm-bench-") as scratch:
+        inputs = Inputs(data, Path(scratch))
+        bench = Bench(out, inputs, code_commit(), describe_machine(), context.obj, lambda line: typer.echo(line, err=True))
         found = {case.name: bench.job(case) for case in PLAN}
         jobs = [job for case in chosen if (job := found[case.name]) and (case in repeated or not bench.kept(job))]
         if not report_only:
             _run(bench, jobs)
         report = _report(bench, found)
-    finally:
-        inputs.remove_parts()
     _write(out, report)
     ran = 0 if report_only else len(jobs)
     typer.echo(json.dumps(_summary(out, report, ran, time.perf_counter() - began)))

@@ -6,13 +6,12 @@ A reference is the name of a file, `obj2`, or of a folder of programs, `nanoGPT`
     modbus_a.pcap:first  the same of the packets of a capture, which stays one
     BGL_2k.log:normal    the normal ones, of label `-`, of three lines in five; `:ranked` all other lines
 
-Parts are written into a folder of their own. What a benchmark is told is a path; what a report tells is the reference.
+Parts lie in a folder of the run's own. What a benchmark is told is a path; what a report tells is the reference.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +25,7 @@ _LEARNED_OF_FIVE = 3
 
 
 class Inputs:
-    """Files below `folder`, None for none; parts of them are written below `scratch`."""
+    """Files below `folder`, None for none; parts of them are written into `scratch`."""
 
     def __init__(self, folder: Path | None, scratch: Path) -> None:
         self._folder, self._scratch = folder, scratch
@@ -45,7 +44,6 @@ class Inputs:
             return found
         target = self._scratch / f"{found.stem}-{part}{found.suffix}"
         if not target.exists():
-            self._scratch.mkdir(parents=True, exist_ok=True)
             target.write_bytes(PARTS[part](found))
         return target
 
@@ -56,10 +54,6 @@ class Inputs:
             return ""
         parts = sorted(path.glob("*.py")) if path.is_dir() else [path]
         return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:16]
-
-    def remove_parts(self) -> None:
-        """Leave nothing behind."""
-        shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 def _half(path: Path, second: bool) -> bytes:

@@ -50,8 +50,12 @@ def _learning(figures: Figures, report: Report) -> tuple[str, str] | None:
     if not lines:
         return None
     levels = {"lpaq1": LPAQ1_GIVEN_THE_REST}
-    first = next(case for case in _LEARNED.values() if f"{case}.bpb_online" in figures)
-    levels |= {peer: figures[f"{first}.bpb_{peer}"] for peer in ("bzip2", "xz") if f"{first}.bpb_{peer}" in figures}
+    levels |= {
+        peer: figures[f"{case}.bpb_{peer}"]
+        for case in _LEARNED.values()
+        for peer in ("bzip2", "xz")
+        if _shakespeare(report, case, f"bpb_{peer}")
+    }
     title = "Learning tinyshakespeare"
     alt = f"{title}: bits per byte of its last tenth by CPU seconds of learning; dashed, compressors given the first 90 %."
     return draw_lines(Lines(title, alt, "bits per byte, lower is better", "CPU seconds of one thread", lines, levels)), alt

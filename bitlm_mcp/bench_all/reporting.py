@@ -84,7 +84,7 @@ def amount(figure: Mapping[str, Any]) -> str:
 
 
 def number(value: Any) -> str:
-    """Four digits that matter, or whole from a thousand on."""
+    """Whole from a thousand on, else with four decimals; two digits of what is less than a thousandth."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) or abs(value) >= 1000 or value == 0:
@@ -108,8 +108,9 @@ def markdown(report: Report, pictures: Mapping[str, str]) -> str:
     done, failed, waiting = (states_of(report, state) for state in ("measured", "failed", "not run"))
     lines = [
         "# Benchmarks", "",
-        "Made by `bitlm bench all`; with `--only NAME --again NAME` it measures one case again. `FILE:PART` is cut from a",
-        "file for the run. Bounds were set for two quiet Zen 4 cores; here they are compared as they stand.", "",
+        "Made by `bitlm bench all`; with `--only NAME --again NAME` it measures one case again. `FILE:first` and `:second` are",
+        "halves of a file, cut for the run; of a log with labels `:normal` is what is learned, `:ranked` all else. Bounds were",
+        "set for two quiet Zen 4 cores; here they are compared as they stand.", "",
         f"- Machine: {place_of(report)}",
         f"- Cases: {len(done)} measured, {len(failed)} failed, {len(waiting)} not run",
         f"- Time: {report['core_seconds']:,} CPU seconds, about {report['wall_seconds'] / 60:.0f} minutes",

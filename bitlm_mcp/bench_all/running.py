@@ -139,11 +139,11 @@ class _Runs:
             out.seek(0)
             errors.seek(0)
             said, lamented = out.read().decode(errors="replace"), _last_line(errors.read().decode(errors="replace"))
-        code = os.waitstatus_to_exitcode(status)
+        code, seconds = os.waitstatus_to_exitcode(status), time.perf_counter() - began
         record = CaseRecord(
             case=job.case.name, key=job.key, command=job.shown, data=job.data, figures={},
-            exit_code=code, error="" if code == 0 else lamented or f"ended with {code} and without a word",
-            wall_seconds=round(time.perf_counter() - began, 2), cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
+            exit_code=code, error=_failure(code, lamented, seconds > _patience(job.case)),
+            wall_seconds=round(seconds, 2), cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
             peak_mib=usage.ru_maxrss // _KIB_PER_MIB, load=round(load, 1), beside=beside,
             date=date.strftime("%Y-%m-%d %H:%M"), commit=self._bench.commit, machine=self._bench.machine,
         )  # fmt: skip
@@ -157,7 +157,9 @@ class _Runs:
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=environment, process_group=0
         )
         self._running.add(process.pid)
-        hanging = self._kill_after(PATIENCE * job.case.seconds + GRACE_S, process.pid)
+        if self._stopped.is_set():  # while it was started: `stop` has not seen it
+            _signal(process.pid, signal.SIGKILL)
+        hanging = self._kill_after(_patience(job.case), process.pid)
         try:
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)  # Popen did not see it end
@@ -165,6 +167,18 @@ class _Runs:
             hanging.cancel()
             self._running.discard(process.pid)
         return status, usage
+
+
+def _patience(case: Case) -> int:
+    """Seconds of the wall after which a case hangs."""
+    return PATIENCE * case.seconds + GRACE_S
+
+
+def _failure(code: int, lamented: str, hung: bool) -> str:
+    """What a report says of an end with that exit code, less than 0 for a signal; nothing of a good one."""
+    if code < 0:
+        return f"ended by signal {-code}" + (f", for it took over {PATIENCE} times as long as planned" if hung else "")
+    return (lamented or f"ended with {code} and without a word") if code else ""
 
 
 def _last_line(text: str) -> str:
@@ -183,6 +197,6 @@ def _with_figures(record: CaseRecord, case: Case, said: str) -> CaseRecord:
         figures = flat(json.loads(_last_line(said)))
         figures |= case.derive(figures) if case.derive else {}
         headline = figures[case.figures[0].name]
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, ArithmeticError) as error:
         return replace(record, error=f"its last line is not the JSON that was expected ({type(error).__name__}: {error})")
     return replace(record, figures=figures, error="" if headline is not None else f"{case.figures[0].name} was not measured")

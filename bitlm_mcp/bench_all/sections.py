@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bitlm_mcp.bench_all.peers import LPAQ1
 from bitlm_mcp.bench_all.reporting import Report, amount, number, place_of
 
 FIGURES, RECORDED = "figures", "records"
@@ -34,6 +35,7 @@ class Row:
     beside: tuple[str, ...] = ()
 
 
+WEAK = "a step of one process, as a share of a step of two with as many windows each: preset {}"
 ROWS = (
     Row(
         "learn-text",
@@ -52,7 +54,7 @@ ROWS = (
     ),
     Row(
         "compress",
-        "27 files compressed without a model: geometric mean of bits per byte",
+        f"{len(LPAQ1)} files compressed without a model: geometric mean of bits per byte",
         "{compress.geometric_mean_bpb}",
         (
             "xz {compress.peers.xz.geometric_mean_bpb}",
@@ -112,10 +114,16 @@ ROWS = (
         ("start, tools/list and end {serve.start_to_end_cpu_s} CPU-s",),
     ),
     Row(
-        "scaling",
-        "a step of one process, as a share of that of two processes with as many windows each",
-        "{scaling.ddp_efficiency} ddp, {scaling.fsdp_efficiency} fsdp, {scaling.pipeline_efficiency} pipeline",
-        ("{scaling.ddp_expected} expected",),
+        "scaling-base",
+        WEAK.format("base"),
+        "{scaling-base.ddp_efficiency} ddp, {scaling-base.fsdp_efficiency} fsdp, {scaling-base.pipeline_efficiency} pipeline",
+        ("expected of ddp {scaling-base.ddp_expected}",),
+    ),
+    Row(
+        "scaling-small",
+        WEAK.format("small"),
+        "{scaling-small.ddp_efficiency} ddp",
+        ("expected {scaling-small.ddp_expected}",),
     ),
     Row(
         "pages",
@@ -130,7 +138,8 @@ ROWS = (
 def readme_section(report: Report) -> str:
     """The figures that matter to a user, each with its command; a row whose figures were not all measured is left out."""
     lines = [
-        f"Measured by `bitlm bench all` ({place_of(report)}); all of it, with what was missed: `examples/report/report.md`.",
+        f"Measured by `bitlm bench all` ({place_of(report)}); "
+        "all of it, with what was missed and what `FILE:first` stands for: `examples/report/report.md`.",
         "",
     ]
     lines += ["| what | measured | beside it | command |", "|---|---|---|---|"]

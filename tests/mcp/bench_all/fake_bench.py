@@ -18,13 +18,15 @@ with (folder / "ran").open("a") as ran:
     ran.write(name + chr(10))
 if name == "bad":
     sys.exit("it went wrong")
+if name == "killed":
+    os.kill(os.getpid(), 9)
 if name == "mute":
     sys.exit(print("no figures"))
 deadline = time.monotonic() + 60
 while name == "long" and not (folder / "release").exists() and time.monotonic() < deadline:
     time.sleep(0.02)
 print("something for people")
-print(json.dumps({"speed": 2.5, "size": 7, "given": sys.argv[2:], "inner": {"deep": 1}}))
+print(json.dumps({"speed": 2.5, "size": 7, "given": sys.argv[2:], "none": None, "inner": {"deep": 1}}))
 """
 PROGRAM = (sys.executable, "-I", "-S", "-c", FAKE)
 FIGURES = (high("speed", "how fast", "bytes/s", 2.0, 3.0), low("size", "how large"))

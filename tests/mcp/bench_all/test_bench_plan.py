@@ -15,7 +15,7 @@ from bitlm_mcp.bench_all.inputs import Inputs
 from bitlm_mcp.bench_all.plan import LANES, low
 from bitlm_mcp.bench_app import COMMANDS, bench
 
-MINUTES = 37
+MINUTES = 38
 WITHOUT_MEASURING = {"all", "figures"}
 
 
@@ -48,7 +48,7 @@ def test_its_command_lines_are_understood() -> None:
 def test_files_are_found_by_name_below_the_folder(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "obj2").write_bytes(b"abc")
-    inputs = Inputs(tmp_path, tmp_path / "parts")
+    inputs = Inputs(tmp_path, tmp_path)
     assert inputs.path("obj2") == tmp_path / "deep" / "obj2" and len(inputs.digest("obj2")) == 16
     assert inputs.path("absent") is None and inputs.path("absent:first") is None and inputs.digest("absent") == ""
     assert Inputs(None, tmp_path).path("obj2") is None
@@ -70,18 +70,16 @@ def test_halves_are_all_there_is(tmp_path: Path) -> None:
     framed = [struct.pack("<IIII", 0, 0, len(packet), len(packet)) + packet for packet in packets]
     (tmp_path / "some.pcap").write_bytes(header + b"".join(framed))
     (tmp_path / "some.log").write_bytes(b"one\ntwo\nthree\nfour")
-    inputs = Inputs(tmp_path, tmp_path / "parts")
+    inputs = Inputs(tmp_path, tmp_path)
     assert part(inputs, "some.log:first") == b"one\ntwo\n" and part(inputs, "some.log:second") == b"three\nfour"
     assert part(inputs, "some.pcap:first") == header + b"".join(framed[:2])
     assert part(inputs, "some.pcap:second") == header + b"".join(framed[2:])
-    inputs.remove_parts()
-    assert not (tmp_path / "parts").exists()
 
 
 def test_what_is_ranked_was_not_learned(tmp_path: Path) -> None:
     lines = [b"- 0\n", b"ALERT 1\n", b"- 2\n", b"- 3\n", b"- 4\n", b"- 5\n"]
     (tmp_path / "labels.log").write_bytes(b"".join(lines))
-    inputs = Inputs(tmp_path, tmp_path / "parts")
+    inputs = Inputs(tmp_path, tmp_path)
     assert part(inputs, "labels.log:normal") == b"- 0\n- 2\n- 5\n"
     assert part(inputs, "labels.log:ranked") == b"ALERT 1\n- 3\n- 4\n"
 

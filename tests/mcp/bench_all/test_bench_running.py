@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from fake_bench import PROGRAM, bench_in, case, jobs_in
 from typer.testing import CliRunner, Result
 
 from bitlm_mcp import cli
-from bitlm_mcp.bench_all import command
+from bitlm_mcp.bench_all import command, running
 from bitlm_mcp.bench_all.plan import Case
 from bitlm_mcp.bench_all.records import read_record
 from bitlm_mcp.bench_all.running import Bench, run_jobs
@@ -44,31 +45,43 @@ def last_line(found: Result) -> dict[str, Any]:
 
 
 def test_a_failing_case_stops_no_other_and_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    plan = (case("good"), case("bad"), case("mute", alone=True), case("good-2", alone=True), case("needy", arguments="{file}"))
+    plan = (case("good"), case("bad"), case("killed"), case("odd", derive=lambda found: {"twice": 2 + found["none"]}),
+            case("mute", alone=True), case("good-2", alone=True), case("needy", arguments="{file}"))  # fmt: skip
     found = invoked(monkeypatch, tmp_path, plan)
-    assert found.exit_code == 1 and ran(tmp_path) == ["bad", "good", "good", "mute"]
+    assert found.exit_code == 1 and ran(tmp_path) == ["bad", "good", "good", "killed", "mute", "odd"]
     summary = last_line(found)
-    assert (summary["measured"], summary["failed"], summary["not_run"]) == (2, 2, 1)
-    assert summary["failed_cases"] == ["bad", "mute"] and summary["limits"] == 2 and summary["goals_missed"] == 2
-    assert "bad: " in found.stderr and "FAILED, it went wrong" in found.stderr and "[4/4] good-2" in found.stderr
+    assert (summary["measured"], summary["failed"], summary["not_run"]) == (2, 4, 1)
+    assert summary["failed_cases"] == ["bad", "killed", "odd", "mute"]
+    assert summary["limits"] == 2 and summary["goals_missed"] == 2
+    assert "bad: " in found.stderr and "FAILED, it went wrong" in found.stderr and "[6/6] good-2" in found.stderr
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["figures"] == {f"{name}.{key}": value for name in ("good", "good-2") for key, value in
-                                 {"speed": 2.5, "size": 7, "inner.deep": 1}.items()}  # fmt: skip
+                                 {"speed": 2.5, "size": 7, "none": None, "inner.deep": 1}.items()}  # fmt: skip
     assert report["cases"]["bad"]["why"] == "it went wrong" and report["cases"]["bad"]["exit_code"] == 1
+    assert report["cases"]["killed"]["why"] == "ended by signal 9" and "TypeError" in report["cases"]["odd"]["why"]
     assert "not the JSON" in report["cases"]["mute"]["why"] and report["cases"]["needy"]["why"].startswith("needs file: ")
     page = (tmp_path / "out" / "report.md").read_text()
     assert "- `bad`: it went wrong" in page and "| how fast | 2.5 bytes/s | ≥ 2: met | ≥ 3: **missed** |" in page
 
 
+def test_a_case_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(running, "PATIENCE", 0)
+    monkeypatch.setattr(running, "GRACE_S", 0)
+    found = invoked(monkeypatch, tmp_path, (case("long"),))
+    assert found.exit_code == 1 and "FAILED, ended by signal 9, for it took over 0 times as long as planned" in found.stderr
+
+
 def test_what_was_measured_is_kept_until_something_has_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    (data / "file").write_bytes(b"one")
-    plan = (case("good"), case("with", data="file"), case("needs", arguments="--of {file}"))
+    (data / "file").write_bytes(b"one\ntwo")
+    plan = (case("good"), case("with", data="file"), case("needs", arguments="--of {file:first}"))
     assert last_line(invoked(monkeypatch, tmp_path, plan, "--data", str(data)))["ran"] == 3
     record = read_record(tmp_path / "out", "with")
     assert record is not None and record.command == "bitlm bench with --data file --json" and record.data.keys() == {"file"}
     assert record.cpu_seconds > 0 and record.peak_mib > 0 and record.good
+    cut = read_record(tmp_path / "out", "needs")
+    assert cut is not None and cut.data == {"file:first": hashlib.sha256(b"one\n").hexdigest()[:16]}
     ran(tmp_path)
     assert last_line(invoked(monkeypatch, tmp_path, plan, "--data", str(data)))["ran"] == 0 and ran(tmp_path) == []
     (data / "file").write_bytes(b"two")
@@ -90,12 +103,12 @@ def test_what_it_cannot_do_it_says_in_a_line(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
-    running = subprocess.Popen([sys.executable, fake_bench.__file__, str(tmp_path)], env=ENV)
+    process = subprocess.Popen([sys.executable, fake_bench.__file__, str(tmp_path)], env=ENV)
     try:
         until(lambda: (tmp_path / "ran").exists() and "long" in (tmp_path / "ran").read_text(), 60, "the second case")
     finally:
-        running.send_signal(signal.SIGKILL)
-        running.wait()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
         (tmp_path / "release").touch()  # for the case that was left behind
     bench = bench_in(tmp_path)
     assert [job.case.name for job in jobs_in(bench)] == ["long", "last"] and ran(tmp_path) == ["first", "long"]

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,9 +163,14 @@ def _entry(processes: Processes, world: World) -> tuple[Entry, bool]:
 
 
 def _end_with_stdin() -> None:
-    """The launcher has ended: so does torchrun, which would start others, and this process."""
+    """The launcher has ended: so does torchrun, which would start others, and this process.
+
+    Where torchrun has ended already, the parent is a stranger, whose stdin is another.
+    """
     while os.read(0, 1):
         pass
-    if (starter := os.getppid()) > 1:
-        os.kill(starter, signal.SIGKILL)
+    starter = os.getppid()
+    with suppress(OSError):
+        if os.path.samestat(Path(f"/proc/{starter}/fd/0").stat(), os.fstat(0)):
+            os.kill(starter, signal.SIGKILL)
     os._exit(1)

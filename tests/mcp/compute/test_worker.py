@@ -152,11 +152,14 @@ def test_events_that_were_torn_were_told_to_nobody(tmp_path: Path) -> None:
     assert reader.new() == [second] and reader.new() == []
 
 
-def test_it_ends_with_its_launcher_and_takes_the_starter_along(tmp_path: Path) -> None:
-    watch = "from bitlm_mcp.compute.worker import _end_with_stdin; print('ready', flush=True); _end_with_stdin()"
-    starts = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {watch!r}]); time.sleep(600)"
-    launched = subprocess.Popen([sys.executable, "-c", starts], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+WATCH = "from bitlm_mcp.compute.worker import _end_with_stdin; print('ready', flush=True); _end_with_stdin()"
+STARTS = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {WATCH!r}]); time.sleep(600)"
+
+
+@pytest.mark.parametrize(("program", "code"), [(STARTS, -9), (WATCH, 1)])
+def test_it_ends_with_its_launcher_and_takes_along_who_has_the_same_stdin_alone(program: str, code: int) -> None:
+    launched = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert launched.stdin and launched.stdout and launched.stdout.readline() == b"ready\n"
     launched.stdin.close()
-    assert launched.wait(60) == -9 and launched.stdout.read() == b""  # which ends when the last of both does
+    assert launched.wait(60) == code and launched.stdout.read() == b""  # which ends when the last of both does
     launched.stdout.close()

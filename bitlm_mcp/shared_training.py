@@ -101,7 +101,7 @@ def launched(entry: Entry, command: commands.Train, tell: Tell) -> Trained:
         for older in states:
             older.path.unlink(missing_ok=True)
     state = ModelRef(model_id=command.model.model_id, incarnation=0, state=last.path)
-    return Trained(last, engines.read(state, command.model.model_id))
+    return Trained(last, engines.get(state))
 
 
 def taken_part(entry: Entry, command: commands.Train, processes: Processes, tell: Tell) -> Trained | None:

@@ -3,6 +3,7 @@
     RUN/command.json     what is to be trained, and how: all that a worker is told
     RUN/start            the state that the training begins with
     RUN/events           lines of JSON that the leader appends, and the launcher reads
+    RUN/last             the state that was saved last, for the launcher
     RUN/stop             is there when the training is to end at its next step
     RUN/shards/          sharded checkpoints, from which it goes on after a process was lost
     RUN/log              what the processes print, of use when they fail
@@ -61,8 +62,9 @@ class RunFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.command, self.start, self.events = folder / "command.json", folder / "start", folder / "events"
-        self.stop, self.shards, self.log, self.meeting = folder / "stop", folder / "shards", folder / "log", folder / "meeting"
+        self.command, self.start, self.last = folder / "command.json", folder / "start", folder / "last"
+        self.events, self.stop, self.shards = folder / "events", folder / "stop", folder / "shards"
+        self.log, self.meeting = folder / "log", folder / "meeting"
 
     def told(self) -> list[Event]:
         """Everything that was told so far."""

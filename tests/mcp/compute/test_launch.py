@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bitlm_core import ConfigError, Engine, ModelStateError, TrainingConfig, TrainingPlan
+from bitlm_core import ConfigError, Engine, ModelStateError, TrainingConfig, TrainingPlan, read_file
 from bitlm_mcp.compute import launch
 from bitlm_mcp.compute.answers import Written
 from bitlm_mcp.compute.engines import Entry
@@ -162,3 +162,13 @@ def test_what_was_read_meanwhile_is_read_again_when_it_is_older(made: Server, pl
     cancel(kept, job.job_id)
     made.ended(job.job_id)
     assert made.infer()[1] == 3
+
+
+def test_who_is_queued_goes_on_from_what_was_learned_before(made: Server, played: Any, tmp_path: Path) -> None:
+    """Whether alone or in several processes, and with states saved meanwhile, which are more than two."""
+    lines = [step(number, saved=state(made, number)) for number in (1, 2, 3)]
+    played(f"!start {tmp_path / 'start'}", *lines, "!exit 1")
+    alone, shared, after = made.train(steps=4), made.train(steps=9, sharing=TWO, queue=True), made.train(steps=2, queue=True)
+    assert made.ended(alone.job_id).status == "completed" and made.ended(shared.job_id).status == "failed"
+    assert made.ended(after.job_id).status == "completed" and made.infer()[1] == 3 + 2
+    assert Engine.from_state(*read_file(tmp_path / "start", "start")).step == 4

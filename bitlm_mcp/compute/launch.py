@@ -12,6 +12,7 @@ stdin ends the workers, and torchrun with them.
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def torchrun(processes: Processes, run_id: str) -> list[str]:
 def line_for_others(processes: Processes, run_id: str) -> str:
     """What is to be run on each of the other machines, which see the same state directory."""
     worker = ["-m", "bitlm_mcp", "worker", str(processes.run.command)]
-    return " ".join([FRESH_STORE, "torchrun", *torchrun(processes, run_id), *worker])
+    return shlex.join([FRESH_STORE, "torchrun", *torchrun(processes, run_id), *worker])
 
 
 def _checked(command: commands.Train) -> Processes:

@@ -20,6 +20,7 @@ from bitlm_mcp.compute.training import write_state
 from bitlm_mcp.operations.models import save
 from bitlm_mcp.operations.reading import cancel
 from bitlm_mcp.operations.sharing import Sharing
+from bitlm_mcp.operations.training import resume
 from bitlm_mcp.snapshot import HistoryPoint
 from tests.mcp.workspaces import Server, config, server, wait_until
 
@@ -149,6 +150,18 @@ def test_the_others_are_told_the_line_that_starts_them(tmp_path: Path, monkeypat
             f"worker {tmp_path}/state/jobs/{job.job_id}/run/command.json"
         )
         assert made.ended(job.job_id).status == "failed"
+
+
+def test_machines_that_have_nowhere_to_meet_any_more_do_not_go_on(tmp_path: Path, played: Any) -> None:
+    played(f"!stdin {tmp_path / 'left'}")
+    with server(tmp_path / "other", rdzv_endpoint="node0:29400") as made:
+        made.data()
+        made.create()
+        job = made.train(steps=1, sharing=Sharing(1, nodes=2))
+        cancel(made.workspace, job.job_id)
+        assert made.ended(job.job_id).status == "cancelled"
+    with server(tmp_path / "other") as made, pytest.raises(ConfigError, match="start the server with --rdzv-endpoint"):
+        resume(made.workspace, job.job_id, queue=False)
 
 
 def test_what_was_read_meanwhile_is_read_again_when_it_is_older(made: Server, played: Any) -> None:

@@ -84,15 +84,15 @@ def lead(
 
 def _remembered(entry: Entry, processes: Processes) -> tuple[str, ...]:
     """Complete the record of a model by what was told of its steps before a process was lost; what is told of that."""
-    before = processes.run.told()
-    for event in before:
+    event = None
+    for event in processes.run.told():
         if isinstance(event, Progress):
             entry.history.warn(event.alerts)
             entry.history.mark(event.marks)
             if event.point is not None:
                 entry.history.add(event.point)
     entry.history.cut(entry.engine.step)
-    again = (f"a worker was lost: all were started again, and go on from step {entry.engine.step:,}",) if before else ()
+    again = (f"a worker was lost: all were started again, and go on from step {entry.engine.step:,}",) if event else ()
     entry.history.warn(again)
     return again
 

@@ -71,7 +71,7 @@ def steps_told(run: RunFiles) -> list[int]:
 
 
 def saved(run: RunFiles) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
-    last = run.told()[-1]
+    *_, last = run.told()
     assert isinstance(last, Ended) and isinstance(last.answer, Written)
     return read_file(last.answer.saved.path, "m")
 
@@ -117,7 +117,7 @@ def test_full_memory_is_told_for_to_start_again_would_be_in_vain(run: RunFiles, 
     monkeypatch.setattr("bitlm_mcp.compute.training.point_of", failing_at(1, RuntimeError("CUDA out of memory")))
     with pytest.raises(RuntimeError):
         worker.work(run.command, with_launcher=False)
-    ended = run.told()[-1]
+    *_, ended = run.told()
     assert isinstance(ended, Ended) and ended.failure is not None and ended.failure.kind == "ResourceLimitError"
 
 

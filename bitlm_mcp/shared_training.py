@@ -70,14 +70,18 @@ def trained_together(entry: Entry, command: commands.Train, processes: Processes
     bitlm_core.check_parallel(config, command.plan, processes.parallel, processes.size)
     if processes.endpoint:
         typer.echo(f"bitlm: run on each of the other machines: {line_for_others(processes, RUN_ID)}", err=True)
-    with progress_bar() as bar:
-        task = bar.add_task("training", total=1.0)
+    bar = progress_bar()
+    task = bar.add_task("training", total=1.0)
 
-        def tell(progress: Progress) -> None:
-            tell_alerts(progress)
-            bar.update(task, completed=progress.share)
+    def tell(progress: Progress) -> None:
+        bar.start()
+        tell_alerts(progress)
+        bar.update(task, completed=progress.share)
 
+    try:
         return launched(entry, command, tell) if launch else taken_part(entry, command, processes, tell)
+    finally:
+        bar.stop()
 
 
 def tell_alerts(progress: Progress) -> None:
@@ -110,7 +114,7 @@ def taken_part(entry: Entry, command: commands.Train, processes: Processes, tell
     Where processes have begun the same before and were lost, it goes on from their newest sharded checkpoint. A file `stop` in
     the run's folder ends it at the next step.
     """
-    files, text = processes.run, command.model_dump_json()
+    files, text = processes.run, command.model_dump_json() + entry.engine.config.model_dump_json()
     again = files.command.is_file() and files.command.read_text() == text  # asked before anyone leads: they meet after it
     with bitlm_core.joined(processes.device) as world:
         kept = bitlm_core.Shards(files.shards).engine(world.device) if again else None

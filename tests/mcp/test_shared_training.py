@@ -91,9 +91,7 @@ def test_a_process_that_torchrun_has_started_takes_part(
     assert json.loads(invoked(*asked, "--json").stdout)["step"] == 3
 
 
-def test_the_one_that_leads_goes_on_where_others_were_lost(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_one_that_leads_goes_on_where_others_were_lost(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (TORCHRUN | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}).items():
         monkeypatch.setenv(name, value)
     processes = Processes(nproc=1, folder=tmp_path / "run", device="cpu", shards_every_s=1e-9)
@@ -113,21 +111,29 @@ def test_the_one_that_leads_goes_on_where_others_were_lost(
         if progress.steps_done == 3:
             raise RuntimeError("connection lost")
 
+    def one_that_is_lost() -> None:
+        with pytest.raises(RuntimeError, match="connection lost"):
+            taken_part(Entry(Engine(config()), 0), command, processes, lost)
+
+    others = []
+    for seed, steps in ((0, 1), (1, 4)):
+        one_that_is_lost()
+        other = command.model_copy(update={"plan": TrainingPlan(steps=steps)})
+        fresh = taken_part(Entry(Engine(config(seed=seed)), 0), other, processes, lambda _: None)
+        assert fresh is not None and fresh.entry.history.alerts == ()
+        assert (fresh.entry.engine.step, fresh.entry.engine.config.seed) == (steps, seed)
+        others.append(fresh)
+    one_that_is_lost()
     shares: list[float] = []
-    with pytest.raises(RuntimeError, match="connection lost"):
-        taken_part(Entry(Engine(config()), 0), command, processes, lost)
     made = taken_part(Entry(Engine(config()), 0), command, processes, lambda progress: shares.append(progress.share))
     assert made is not None and made.entry.engine.step == 4 and shares[0] == 0.5 and not (tmp_path / "run").exists()
     assert [point.step for point in made.entry.history.points] == [1, 2, 3, 4]
-    other = command.model_copy(update={"plan": TrainingPlan(steps=1)})
-    fresh = taken_part(Entry(Engine(config()), 0), other, processes, lambda _: None)
-    assert fresh is not None and fresh.entry.engine.step == 1 and fresh.entry.history.alerts == ()
     stop = processes.run.stop
     stopped = taken_part(
         Entry(Engine(config()), 0), command, processes, lambda progress: progress.steps_done == 2 and stop.touch()
     )
     assert stopped is not None and stopped.saved.facts.step == 2 and not (tmp_path / "run").exists()
-    assert {path.name for path in tmp_path.glob(".saving-*")} == {each.saved.path.name for each in (made, fresh, stopped)}
+    assert {path.name for path in tmp_path.glob(".saving-*")} == {each.saved.path.name for each in (*others, made, stopped)}
 
 
 @pytest.mark.slow

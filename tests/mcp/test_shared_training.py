@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from bitlm_core import Engine, TrainingConfig, TrainingPlan, read_file, write_file
+from bitlm_core import Engine, TrainingConfig, TrainingPlan, read_file
 from bitlm_mcp.compute import commands, launch
 from bitlm_mcp.compute.answers import Written
 from bitlm_mcp.compute.engines import Entry
@@ -27,19 +27,6 @@ from tests.mcp.workspaces import TEXT, config
 
 DUMMY = Path(__file__).parent / "fixtures" / "dummy_torchrun.py"
 TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "t"}
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    (tmp_path / "text").write_bytes(TEXT)
-    return tmp_path / "text"
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    path = tmp_path / "model"
-    write_file(path, *Engine(config()).state())
-    return path
 
 
 def trained(folder: Path) -> Any:

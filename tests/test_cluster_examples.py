@@ -74,6 +74,7 @@ def test_the_batch_script_is_bash_and_the_manifest_names_what_it_has() -> None:
     assert pods["subdomain"] == service["metadata"]["name"] and spec["completionMode"] == "Indexed"
     nodes = next(argument for argument in in_kubernetes() if argument.startswith("--nnodes="))
     assert spec["completions"] == spec["parallelism"] == int(nodes.removeprefix("--nnodes="))
+    assert f"--uid {pods['securityContext']['fsGroup']} " in (EXAMPLES.parents[1] / "Dockerfile").read_text()
     mounted = {mount["name"] for mount in pods["containers"][0]["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pods["volumes"]}
 

@@ -8,6 +8,7 @@ Importing this brings no torch.
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 from collections.abc import Callable, Generator, Iterator
@@ -28,6 +29,7 @@ from bitlm_mcp.compute.messages import ModelRef, Saved
 from bitlm_mcp.compute.processes import EventWriter, Processes
 from bitlm_mcp.compute.stopping import ModelLostError, Stopped
 from bitlm_mcp.compute.worker import lead, take_part
+from bitlm_mcp.settings import RENDEZVOUS
 from bitlm_mcp.shell import progress_bar
 
 Tell = Callable[[Progress], None]
@@ -43,6 +45,8 @@ def processes_of(
     size = others or nproc * nodes
     if others and nproc * nodes > 1:
         raise ConfigError(f"torchrun has started {size} processes already: leave --nproc and --nodes to it")
+    if rdzv_endpoint and not re.match(RENDEZVOUS, rdzv_endpoint):
+        raise ConfigError(f"--rdzv-endpoint {rdzv_endpoint!r} is no HOST:PORT: give this machine's name and a free port")
     if (nodes > 1) != (rdzv_endpoint is not None):
         raise ConfigError("--nodes and --rdzv-endpoint HOST:PORT belong together: several machines must meet somewhere")
     if size == 1 and parallel is not None:

@@ -61,6 +61,7 @@ def test_processes_that_are_lost_end_with_one_line(
     monkeypatch.setattr(launch, "TORCHRUN", ("false",))
     asked = ("train", file, "--model", model, "--steps", 3, "--out", tmp_path / "o")
     assert "the training was given up" in refused(*asked, "--nproc", 2)
+    assert "'here' is no HOST:PORT" in refused(*asked, "--nodes", 2, "--rdzv-endpoint", "here")
     assert "belong together" in refused(*asked, "--nodes", 2) and "give --nproc 2" in refused(*asked, "--parallel", "fsdp")
     assert "progressive=true is for one process" in refused(*asked, "--nproc", 2, "--progressive")
     assert {path.name for path in tmp_path.iterdir()} == {"text", "model"}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from bitlm_core.distributed.orders import Configure, Save, Settle, Step, Stop, Term, receive, send
@@ -69,7 +72,7 @@ class SharedTrainer(Trainer):
         return self._gathered_moments()
 
     def save_shards(self, folder: Path) -> None:
-        """Everyone writes what it has, see `shards`."""
+        """Everyone writes what it has, see `shards`. Raises OSError in all of them where one was refused."""
         send(Save(folder=str(folder)))
         self._save(folder)
 
@@ -87,7 +90,8 @@ class SharedTrainer(Trainer):
             elif isinstance(order, Configure):
                 super().configure(order.training)
             elif isinstance(order, Save):
-                self._save(Path(order.folder))
+                with suppress(OSError):  # the leader meets the same, and decides
+                    self._save(Path(order.folder))
             else:
                 self._gather_weights()
                 if order.moments:
@@ -127,7 +131,11 @@ class SharedTrainer(Trainer):
         moments = self._moments()
         tensors = {f"model.{name}": parameter.detach() for name, parameter in self.parameters()}
         tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
-        save(tensors, checkpoint_id=folder)
+        try:
+            save(tensors, checkpoint_id=folder)
+        except CheckpointException as refused:
+            first, _ = next(iter(refused.failures.values()))
+            raise first if isinstance(first, OSError) else OSError(errno.EIO, str(first)) from refused
 
     def _clip_together(self, grads: list[Tensor], counted: list[Tensor]) -> float:
         """As `_clip`, by the norm of what all processes have; `counted`: those that no other process counts, too."""

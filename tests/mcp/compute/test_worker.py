@@ -133,7 +133,7 @@ def test_a_disk_that_refuses_a_sharded_checkpoint_ends_nothing(run: RunFiles, mo
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bitlm_core.distributed.shards.Shards.save", full)
+    monkeypatch.setattr("torch.distributed.checkpoint.filesystem.FileSystemWriter.write_data", full)
     worker.work(run.command, with_launcher=False)
     alerts = [event.alerts for event in run.told() if isinstance(event, Progress) and event.alerts]
     assert len(alerts) == STEPS and "No space left on device" in alerts[0][0] and equal(saved(run)[0], straight())

@@ -167,7 +167,7 @@ class _Launched:
         self._what = f"{processes.size} processes"
         self.told = self._begun = standing(command.plan, message=f"starting {self._what}")
         self.ended: Ended | None = None
-        self._files, self._starts = files, processes.max_restarts + 1
+        self._files, self._endpoint, self._starts = files, processes.endpoint, processes.max_restarts + 1
         self._reader, self._waiting = EventReader(files.events), deque[Event]()
         worker = ["-m", "bitlm_mcp", "worker", str(files.command), "--with-launcher"]
         arguments = [*torchrun(processes, command.job_id or RUN_ID), *worker]
@@ -219,10 +219,12 @@ class _Launched:
         """What is told of processes that have ended without a word; what they printed goes to the log."""
         printed = self._files.log.read_text(errors="replace")[-LOGGED:]
         log.error("the processes of a training ended with code %s; they said last:\n%s", self._process.returncode, printed)
+        fault = f"{self._what} were started up to {self._starts} times, and each time one of them was lost"
+        if self._endpoint and not self.met:
+            fault = f"the machines have not met at {self._endpoint}: each of the others is to run the line that the job tells"
         return BitLMError(
-            f"the training was given up: {self._what} were started up to {self._starts} times, and each time one of them was "
-            "lost. The model stands at its last saved state; the log has what they said: see what ails the machine, then "
-            "start a new training"
+            f"the training was given up: {fault}. The model stands at its last saved state; the log has what the processes "
+            "said: see what ails them, then start a new training"
         )
 
     def ask_to_stop(self) -> None:

@@ -100,9 +100,8 @@ def test_what_ends_by_itself_while_it_is_stopped_is_done(made: Server, played: A
     assert made.ended(job.job_id).status == "completed" and made.infer()[1] == 3
 
 
-def test_who_has_not_met_is_not_waited_for(made: Server, played: Any, tmp_path: Path) -> None:
-    left = tmp_path / "left"
-    played(f"!stdin {left}")
+def test_who_has_not_met_is_not_waited_for(made: Server, played: Any) -> None:
+    played("!stdin")
     job = made.train(steps=10, sharing=TWO)
     wait_until(lambda: made.workspace.job(job.job_id).status == "running", "it starts")
     cancel(made.workspace, job.job_id)
@@ -149,11 +148,12 @@ def test_the_others_are_told_the_line_that_starts_them(tmp_path: Path, monkeypat
         assert "--rdzv-endpoint node0:29400" in told and told.endswith(
             f"worker {tmp_path}/state/jobs/{job.job_id}/run/command.json"
         )
-        assert made.ended(job.job_id).status == "failed"
+        view = made.ended(job.job_id)
+        assert view.status == "failed" and "have not met at node0:29400" in str(view.error)
 
 
 def test_machines_that_have_nowhere_to_meet_any_more_do_not_go_on(tmp_path: Path, played: Any) -> None:
-    played(f"!stdin {tmp_path / 'left'}")
+    played("!stdin")
     with server(tmp_path / "other", rdzv_endpoint="node0:29400") as made:
         made.data()
         made.create()

@@ -152,9 +152,9 @@ def _followed(steps: Generator[Progress, None, Written], asked: list[int], state
     """Follow a training to its end; states: all that are written on the way."""
     stopping = False
     while True:
+        stops, stopping = bool(asked) and not stopping, bool(asked)  # before it waits: Ctrl-C mostly comes meanwhile
         try:
-            told = steps.throw(Stopped) if asked and not stopping else next(steps)
-            stopping = bool(asked)
+            told = steps.throw(Stopped) if stops else next(steps)
         except StopIteration as stop:
             written: Written = stop.value
             return written.saved

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from bitlm_mcp.compute.messages import DataPart, ModelRef
 from bitlm_mcp.compute.processes import Processes
 from bitlm_mcp.compute.training import write_state
 from bitlm_mcp.options import started_by_torchrun
-from bitlm_mcp.shared_training import taken_part
+from bitlm_mcp.shared_training import _followed, taken_part
 from tests.mcp.command_line import invoked, refused
 from tests.mcp.workspaces import TEXT, config
 
@@ -65,6 +66,18 @@ def test_processes_that_are_lost_end_with_one_line(
     assert "belong together" in refused(*asked, "--nodes", 2) and "give --nproc 2" in refused(*asked, "--parallel", "fsdp")
     assert "progressive=true is for one process" in refused(*asked, "--nproc", 2, "--progressive")
     assert {path.name for path in tmp_path.iterdir()} == {"text", "model"}
+
+
+def test_ctrl_c_comes_while_the_others_work(tmp_path: Path) -> None:
+    asked, saved = list[int](), trained(tmp_path)
+
+    def steps() -> Generator[Progress, None, Any]:
+        yield Progress(share=0.0, saved=saved)
+        asked.append(2)
+        yield Progress(share=0.5)
+        raise AssertionError("it goes on")
+
+    assert _followed(steps(), asked, [], lambda _: None) == saved
 
 
 def test_a_process_that_torchrun_has_started_takes_part(

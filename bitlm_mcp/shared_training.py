@@ -150,7 +150,7 @@ def taken_part(entry: Entry, command: commands.Train, processes: Processes, tell
 
 def _followed(steps: Generator[Progress, None, Written], asked: list[int], states: list[Saved], tell: Tell) -> Saved:
     """Follow a training to its end; states: all that are written on the way."""
-    stopping = False
+    stopping, before = False, None
     while True:
         stops, stopping = bool(asked) and not stopping, bool(asked)  # before it waits: Ctrl-C mostly comes meanwhile
         try:
@@ -161,9 +161,10 @@ def _followed(steps: Generator[Progress, None, Written], asked: list[int], state
         except Stopped:
             typer.echo("bitlm: stopped; what was learned until now is saved", err=True)
             return states.pop()
-        if told.saved is not None:
-            states.append(told.saved)
-        tell(told)
+        if told is not before:  # else nothing is new
+            states.extend([told.saved] if told.saved else [])
+            tell(told)
+        before = told
 
 
 @contextmanager

@@ -69,15 +69,17 @@ def test_processes_that_are_lost_end_with_one_line(
 
 
 def test_ctrl_c_comes_while_the_others_work(tmp_path: Path) -> None:
-    asked, saved = list[int](), trained(tmp_path)
+    asked, states, told, first = list[int](), list[Any](), list[Progress](), Progress(share=0.0, saved=trained(tmp_path))
 
     def steps() -> Generator[Progress, None, Any]:
-        yield Progress(share=0.0, saved=saved)
+        yield first
+        yield first
         asked.append(2)
         yield Progress(share=0.5)
         raise AssertionError("it goes on")
 
-    assert _followed(steps(), asked, [], lambda _: None) == saved
+    assert _followed(steps(), asked, states, told.append) == first.saved
+    assert states == [] and [progress.share for progress in told] == [0.0, 0.5]
 
 
 def test_a_process_that_torchrun_has_started_takes_part(

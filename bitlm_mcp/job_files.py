@@ -90,8 +90,12 @@ class JobFiles:
             shutil.rmtree(self._folder(job_id), ignore_errors=True)
 
     def sweep(self, known: set[str]) -> None:
-        """Remove folders of jobs that nobody knows. Only for when nobody makes jobs: one that is about to be known has one."""
+        """Remove folders of jobs that nobody knows, and of runs. Only for when nobody makes jobs: one that is about to be known
+        has one.
+        """
         self.forget(folder.name for folder in self.root.glob("job-*") if folder.name not in known)
+        for run in self.root.glob("job-*/run"):
+            shutil.rmtree(run, ignore_errors=True)
 
     def _folder(self, job_id: str) -> Path:
         return self.root / job_id

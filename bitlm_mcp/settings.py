@@ -13,6 +13,8 @@ import bitlm_core
 from bitlm_core import HUB_ENDPOINT
 
 MIN_TOKEN_LENGTH = 16
+RENDEZVOUS = r"^[A-Za-z0-9._-]+:[1-9][0-9]{0,4}$"
+"""HOST:PORT."""
 
 
 def is_loopback(host: str) -> bool:
@@ -128,7 +130,7 @@ class ServerSettings(BaseModel):
     ] = 3
     rdzv_endpoint: Annotated[
         str | None,
-        Field(pattern=r"^[A-Za-z0-9._-]+:[0-9]{1,5}$", description="HOST:PORT, on this machine, where several meet."),
+        Field(pattern=RENDEZVOUS, description="HOST:PORT, on this machine, where several meet."),
     ] = None
     device: Annotated[Device, Field(description="Where models compute; auto: on a CUDA device, if there is one.")] = "auto"
     host: Annotated[str, Field(min_length=1, max_length=253, description="Address to listen on.")] = "127.0.0.1"

@@ -8,6 +8,7 @@ Importing this brings no torch.
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 from collections.abc import Callable, Generator, Iterator
@@ -28,6 +29,7 @@ from bitlm_mcp.compute.messages import ModelRef, Saved
 from bitlm_mcp.compute.processes import EventWriter, Processes
 from bitlm_mcp.compute.stopping import ModelLostError, Stopped
 from bitlm_mcp.compute.worker import lead, take_part
+from bitlm_mcp.settings import RENDEZVOUS
 from bitlm_mcp.shell import progress_bar
 
 Tell = Callable[[Progress], None]
@@ -43,6 +45,8 @@ def processes_of(
     size = others or nproc * nodes
     if others and nproc * nodes > 1:
         raise ConfigError(f"torchrun has started {size} processes already: leave --nproc and --nodes to it")
+    if rdzv_endpoint and not re.match(RENDEZVOUS, rdzv_endpoint):
+        raise ConfigError(f"--rdzv-endpoint {rdzv_endpoint!r} is no HOST:PORT: give this machine's name and a free port")
     if (nodes > 1) != (rdzv_endpoint is not None):
         raise ConfigError("--nodes and --rdzv-endpoint HOST:PORT belong together: several machines must meet somewhere")
     if size == 1 and parallel is not None:
@@ -70,14 +74,18 @@ def trained_together(entry: Entry, command: commands.Train, processes: Processes
     bitlm_core.check_parallel(config, command.plan, processes.parallel, processes.size)
     if processes.endpoint:
         typer.echo(f"bitlm: run on each of the other machines: {line_for_others(processes, RUN_ID)}", err=True)
-    with progress_bar() as bar:
-        task = bar.add_task("training", total=1.0)
+    bar = progress_bar()
+    task = bar.add_task("training", total=1.0)
 
-        def tell(progress: Progress) -> None:
-            tell_alerts(progress)
-            bar.update(task, completed=progress.share)
+    def tell(progress: Progress) -> None:
+        bar.start()
+        tell_alerts(progress)
+        bar.update(task, completed=progress.share)
 
+    try:
         return launched(entry, command, tell) if launch else taken_part(entry, command, processes, tell)
+    finally:
+        bar.stop()
 
 
 def tell_alerts(progress: Progress) -> None:
@@ -101,7 +109,7 @@ def launched(entry: Entry, command: commands.Train, tell: Tell) -> Trained:
         for older in states:
             older.path.unlink(missing_ok=True)
     state = ModelRef(model_id=command.model.model_id, incarnation=0, state=last.path)
-    return Trained(last, engines.read(state, command.model.model_id))
+    return Trained(last, engines.get(state))
 
 
 def taken_part(entry: Entry, command: commands.Train, processes: Processes, tell: Tell) -> Trained | None:
@@ -110,7 +118,7 @@ def taken_part(entry: Entry, command: commands.Train, processes: Processes, tell
     Where processes have begun the same before and were lost, it goes on from their newest sharded checkpoint. A file `stop` in
     the run's folder ends it at the next step.
     """
-    files, text = processes.run, command.model_dump_json()
+    files, text = processes.run, command.model_dump_json() + entry.engine.config.model_dump_json()
     again = files.command.is_file() and files.command.read_text() == text  # asked before anyone leads: they meet after it
     with bitlm_core.joined(processes.device) as world:
         kept = bitlm_core.Shards(files.shards).engine(world.device) if again else None
@@ -142,20 +150,21 @@ def taken_part(entry: Entry, command: commands.Train, processes: Processes, tell
 
 def _followed(steps: Generator[Progress, None, Written], asked: list[int], states: list[Saved], tell: Tell) -> Saved:
     """Follow a training to its end; states: all that are written on the way."""
-    stopping = False
+    stopping, before = False, None
     while True:
+        stops, stopping = bool(asked) and not stopping, bool(asked)  # before it waits: Ctrl-C mostly comes meanwhile
         try:
-            told = steps.throw(Stopped) if asked and not stopping else next(steps)
-            stopping = bool(asked)
+            told = steps.throw(Stopped) if stops else next(steps)
         except StopIteration as stop:
             written: Written = stop.value
             return written.saved
         except Stopped:
             typer.echo("bitlm: stopped; what was learned until now is saved", err=True)
             return states.pop()
-        if told.saved is not None:
-            states.append(told.saved)
-        tell(told)
+        if told is not before:  # else nothing is new
+            states.extend([told.saved] if told.saved else [])
+            tell(told)
+        before = told
 
 
 @contextmanager

@@ -122,7 +122,7 @@ def _learn(asked: Mapping[str, Any], entry: Entry, target: Target, others: int |
     shared = {name: asked[name] for name in ("nproc", "nodes", "parallel", "rdzv_endpoint")}
     several, beside = processes_of(others, target.run_folder, **shared), small_beside(target, entry, plan)
     how = {"plan": plan, "training": training, "processes": several}
-    command = _command(asked["file"], asked["holdout_fraction"], target, beside, **how)
+    command = _command(asked, target, beside, **how)
     if several is None:
         run = Training(entry, command, _require_room)
         target.take(_trained(run))
@@ -142,10 +142,10 @@ def _plan(asked: Mapping[str, Any]) -> bitlm_core.TrainingPlan:
     return plan_of(**run, patience=None, growing=growing)
 
 
-def _command(file: Path, holdout_fraction: float, target: Target, beside: Target | None, **how: Any) -> commands.Train:
-    learned, held = _parts(file, holdout_fraction)
+def _command(asked: Mapping[str, Any], target: Target, beside: Target | None, **how: Any) -> commands.Train:
+    learned, held = _parts(asked["file"], asked["holdout_fraction"])
     return commands.Train(
-        model=ModelRef(model_id=target.name, incarnation=0, state=file),
+        model=ModelRef(model_id=target.name, incarnation=0, state=Path(asked["model"] or "")),
         job_id="",
         data=learned,
         held_out=held if how["plan"].validate_every else None,

@@ -74,6 +74,7 @@ def test_the_batch_script_is_bash_and_the_manifest_names_what_it_has() -> None:
     assert pods["subdomain"] == service["metadata"]["name"] and spec["completionMode"] == "Indexed"
     nodes = next(argument for argument in in_kubernetes() if argument.startswith("--nnodes="))
     assert spec["completions"] == spec["parallelism"] == int(nodes.removeprefix("--nnodes="))
+    assert f"--uid {pods['securityContext']['fsGroup']} " in (EXAMPLES.parents[1] / "Dockerfile").read_text()
     mounted = {mount["name"] for mount in pods["containers"][0]["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pods["volumes"]}
 
@@ -88,14 +89,14 @@ def test_both_start_as_the_launcher_does() -> None:
 
 
 def test_torchrun_understands_the_launcher(tmp_path: Path) -> None:
-    here = Processes(nproc=2, folder=tmp_path / "run", max_restarts=5)
+    here = Processes(nproc=2, folder=tmp_path / "a run", max_restarts=5)
     told, asked = checked([*torchrun(here, "job-1"), "-m", "bitlm_mcp", "worker", "spec", "--with-launcher"])
     assert (told.nnodes, told.nproc_per_node, told.max_restarts, told.local_addr) == ("1", "2", 5, "127.0.0.1")
-    assert (told.rdzv_endpoint, told.rdzv_conf) == (str(tmp_path / "run" / "meeting"), "store_type=file")
+    assert (told.rdzv_endpoint, told.rdzv_conf) == (str(tmp_path / "a run" / "meeting"), "store_type=file")
     assert asked == {"spec": Path("spec"), "with_launcher": True}
     there = here.model_copy(update={"nodes": 3, "endpoint": "node0:29400"})
     environment, program, *line = shlex.split(line_for_others(there, "job-1"))
     assert (environment, program) == (FRESH_STORE, "torchrun")
     told, asked = checked(line)
     assert (told.nnodes, told.rdzv_endpoint, told.rdzv_conf) == ("3", "node0:29400", "")
-    assert asked == {"spec": tmp_path / "run" / "command.json", "with_launcher": False}
+    assert asked == {"spec": tmp_path / "a run" / "command.json", "with_launcher": False}

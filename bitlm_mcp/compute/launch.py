@@ -4,13 +4,15 @@
                  ←──────────── events ───────────────── the leader of them
                  ─ stop, end of stdin ─────────────────→ all of them
 
-The model is not in memory here meanwhile: whoever asks it something reads the last state that was saved. When this process
-ends, however it ends, the end of their stdin ends the workers, and torchrun with them.
+The model is not in memory here meanwhile: whoever asks it something reads the last state that was saved. That one is in memory
+afterwards, for trainings that were queued when another was the last. When this process ends, however it ends, the end of their
+stdin ends the workers, and torchrun with them.
 """
 
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,7 +26,8 @@ from bitlm_core import BitLMError, ConfigError
 from bitlm_mcp.compute import answers, commands
 from bitlm_mcp.compute.engines import Engines
 from bitlm_mcp.compute.events import Ended, Event, Progress, standing
-from bitlm_mcp.compute.processes import EventReader, Processes
+from bitlm_mcp.compute.messages import ModelRef, Saved
+from bitlm_mcp.compute.processes import EventReader, Processes, RunFiles
 from bitlm_mcp.compute.stopping import ModelLostError, Stopped
 from bitlm_mcp.compute.training import write_state
 
@@ -52,8 +55,11 @@ def launched_steps(engines: Engines, command: commands.Train) -> Generator[Progr
     processes = _checked(command)
     try:
         yield from _begun(engines, command, processes)
-        with closing(_Launched(command, processes)) as launched:
-            ended = yield from _to_the_end(launched)
+        try:
+            with closing(_Launched(command, processes)) as launched:
+                ended = yield from _to_the_end(launched)
+        finally:
+            _take_back(engines, command.model, processes.run)
     finally:
         shutil.rmtree(processes.folder, ignore_errors=True)
     if not isinstance(ended.answer, answers.Written):
@@ -76,7 +82,7 @@ def torchrun(processes: Processes, run_id: str) -> list[str]:
 def line_for_others(processes: Processes, run_id: str) -> str:
     """What is to be run on each of the other machines, which see the same state directory."""
     worker = ["-m", "bitlm_mcp", "worker", str(processes.run.command)]
-    return " ".join([FRESH_STORE, "torchrun", *torchrun(processes, run_id), *worker])
+    return shlex.join([FRESH_STORE, "torchrun", *torchrun(processes, run_id), *worker])
 
 
 def _checked(command: commands.Train) -> Processes:
@@ -102,14 +108,20 @@ def _begun(engines: Engines, command: commands.Train, processes: Processes) -> G
     )
     shutil.rmtree(processes.folder, ignore_errors=True)
     processes.folder.mkdir(parents=True)
-    if entry.unsaved:
-        saved = write_state(entry, command.save_to, command.trace)
-        bitlm_core.link_or_copy(saved.path, files.start)
-        yield standing(command.plan, saved=saved)
-    else:
-        bitlm_core.link_or_copy(command.model.state, files.start)
-    engines.drop(name)
     files.command.write_text(command.model_dump_json())
+    unsaved = entry.unsaved
+    saved = write_state(entry, command.save_to if unsaved else processes.folder, command.trace)
+    bitlm_core.link_or_copy(saved.path, files.start)
+    if unsaved:
+        yield standing(command.plan, saved=saved)
+    engines.drop(name)
+
+
+def _take_back(engines: Engines, model: ModelRef, files: RunFiles) -> None:
+    """Have the model in memory as it was saved last; without room, or a good file, whoever asks reads what was published."""
+    state = files.last if files.last.exists() else files.start
+    with suppress(BitLMError, OSError):
+        engines.put(model.model_id, engines.read(model.model_copy(update={"state": state, "sha256": None}), model.model_id))
 
 
 def _to_the_end(launched: _Launched) -> Generator[Progress, None, Ended]:
@@ -155,7 +167,7 @@ class _Launched:
         self._what = f"{processes.size} processes"
         self.told = self._begun = standing(command.plan, message=f"starting {self._what}")
         self.ended: Ended | None = None
-        self._log, self._stop, self._starts = files.log, files.stop, processes.max_restarts + 1
+        self._files, self._endpoint, self._starts = files, processes.endpoint, processes.max_restarts + 1
         self._reader, self._waiting = EventReader(files.events), deque[Event]()
         worker = ["-m", "bitlm_mcp", "worker", str(files.command), "--with-launcher"]
         arguments = [*torchrun(processes, command.job_id or RUN_ID), *worker]
@@ -185,9 +197,18 @@ class _Launched:
         event = self._waiting.popleft() if self._waiting else None
         if isinstance(event, Progress):
             self.told = event
+            self._keep(event.saved)
         elif event is not None:
             self.ended = event
+            self._keep(event.answer.saved if isinstance(event.answer, answers.Written) else None)
         return event
+
+    def _keep(self, saved: Saved | None) -> None:
+        """Give a saved state, which is about to be moved, a name of its own in place of the one before."""
+        if saved is not None:
+            self._files.last.unlink(missing_ok=True)
+            with suppress(OSError):
+                bitlm_core.link_or_copy(saved.path, self._files.last)
 
     def wait(self) -> None:
         """Let a little time pass, less where torchrun ends."""
@@ -196,17 +217,19 @@ class _Launched:
 
     def failure(self) -> BitLMError:
         """What is told of processes that have ended without a word; what they printed goes to the log."""
-        printed = self._log.read_text(errors="replace")[-LOGGED:]
+        printed = self._files.log.read_text(errors="replace")[-LOGGED:]
         log.error("the processes of a training ended with code %s; they said last:\n%s", self._process.returncode, printed)
+        fault = f"{self._what} were started up to {self._starts} times, and each time one of them was lost"
+        if self._endpoint and not self.met:
+            fault = f"the machines have not met at {self._endpoint}: each of the others is to run the line that the job tells"
         return BitLMError(
-            f"the training was given up: {self._what} were started up to {self._starts} times, and each time one of them was "
-            "lost. The model stands at its last saved state; the log has what they said: see what ails the machine, then "
-            "start a new training"
+            f"the training was given up: {fault}. The model stands at its last saved state; the log has what the processes "
+            "said: see what ails them, then start a new training"
         )
 
     def ask_to_stop(self) -> None:
         """Let the leader end the training at its next step, and save."""
-        self._stop.touch()
+        self._files.stop.touch()
 
     def close(self) -> None:
         """End everything: the workers by the end of their stdin, torchrun itself."""

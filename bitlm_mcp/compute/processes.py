@@ -3,6 +3,7 @@
     RUN/command.json     what is to be trained, and how: all that a worker is told
     RUN/start            the state that the training begins with
     RUN/events           lines of JSON that the leader appends, and the launcher reads
+    RUN/last             the state that was saved last, for the launcher
     RUN/stop             is there when the training is to end at its next step
     RUN/shards/          sharded checkpoints, from which it goes on after a process was lost
     RUN/log              what the processes print, of use when they fail
@@ -14,7 +15,7 @@ Only the leader writes events; which process that is, and on which machine, torc
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -61,12 +62,14 @@ class RunFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.command, self.start, self.events = folder / "command.json", folder / "start", folder / "events"
-        self.stop, self.shards, self.log, self.meeting = folder / "stop", folder / "shards", folder / "log", folder / "meeting"
+        self.command, self.start, self.last = folder / "command.json", folder / "start", folder / "last"
+        self.events, self.stop, self.shards = folder / "events", folder / "stop", folder / "shards"
+        self.log, self.meeting = folder / "log", folder / "meeting"
 
-    def told(self) -> list[Event]:
+    def told(self) -> Iterator[Event]:
         """Everything that was told so far."""
-        return list(_read(self.events.read_bytes())) if self.events.exists() else []
+        with self.events.open("rb") as lines:
+            yield from _read(lines)
 
 
 class EventWriter:
@@ -103,12 +106,12 @@ class EventReader:
             return []
         self._at += len(data)
         lines, _, self._begun = (self._begun + data).rpartition(b"\n")
-        return list(_read(lines))
+        return list(_read(lines.splitlines()))
 
 
-def _read(lines: bytes) -> Iterator[Event]:
+def _read(lines: Iterable[bytes]) -> Iterator[Event]:
     """The events in lines; one that was torn when its leader was killed was told to nobody."""
-    for line in lines.splitlines():
+    for line in lines:
         try:
             yield _EVENTS.validate_json(line)
         except ValidationError:

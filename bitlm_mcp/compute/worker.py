@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,15 +84,15 @@ def lead(
 
 def _remembered(entry: Entry, processes: Processes) -> tuple[str, ...]:
     """Complete the record of a model by what was told of its steps before a process was lost; what is told of that."""
-    before = processes.run.told()
-    for event in before:
+    event = None
+    for event in processes.run.told():
         if isinstance(event, Progress):
             entry.history.warn(event.alerts)
             entry.history.mark(event.marks)
             if event.point is not None:
                 entry.history.add(event.point)
     entry.history.cut(entry.engine.step)
-    again = (f"a worker was lost: all were started again, and go on from step {entry.engine.step:,}",) if before else ()
+    again = (f"a worker was lost: all were started again, and go on from step {entry.engine.step:,}",) if event else ()
     entry.history.warn(again)
     return again
 
@@ -163,9 +163,14 @@ def _entry(processes: Processes, world: World) -> tuple[Entry, bool]:
 
 
 def _end_with_stdin() -> None:
-    """The launcher has ended: so does torchrun, which would start others, and this process."""
+    """The launcher has ended: so does torchrun, which would start others, and this process.
+
+    Where torchrun has ended already, the parent is a stranger, whose stdin is another.
+    """
     while os.read(0, 1):
         pass
-    if (starter := os.getppid()) > 1:
-        os.kill(starter, signal.SIGKILL)
+    starter = os.getppid()
+    with suppress(OSError):
+        if os.path.samestat(Path(f"/proc/{starter}/fd/0").stat(), os.fstat(0)):
+            os.kill(starter, signal.SIGKILL)
     os._exit(1)

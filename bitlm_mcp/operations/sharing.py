@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bitlm_core import ConfigError, EngineConfig, Parallel, TrainingPlan, check_parallel
+from bitlm_core import ConfigError, EngineConfig, Parallel, TrainingConfig, TrainingPlan, check_parallel
 from bitlm_mcp.compute.processes import Processes
 from bitlm_mcp.workspace import Workspace
 
@@ -40,9 +40,9 @@ class Sharing:
         told = request.get("sharing")
         return None if told is None else cls(**told)
 
-    def check(self, workspace: Workspace, config: EngineConfig, plan: TrainingPlan) -> None:
+    def check(self, workspace: Workspace, config: EngineConfig, plan: TrainingPlan, training: TrainingConfig) -> None:
         """Raise ConfigError for what these processes cannot train, or have no place to meet for."""
-        check_parallel(config, plan, self.parallel, self.nproc * self.nodes)
+        check_parallel(config.model_copy(update={"training": training}), plan, self.parallel, self.nproc * self.nodes)
         if self.nodes > 1 and workspace.settings.rdzv_endpoint is None:
             raise ConfigError(
                 f"nodes={self.nodes} must meet somewhere: start the server with --rdzv-endpoint HOST:PORT, this machine's name "

@@ -102,6 +102,9 @@ def resume(workspace: Workspace, job_id: str, *, queue: bool) -> JobView:
         raise ModelStateError(f"job {job_id} is {view.status}, not interrupted or cancelled: start a new training")
     plan, training = _recorded(job_id, request)
     part, held_out = _data_again(workspace, job_id, request)
+    sharing = Sharing.recorded(request)
+    if sharing:  # this server may have been started otherwise
+        sharing.check(workspace, workspace.models.get(view.model_id).facts.config, plan, training)
 
     def record(job: Job) -> None:
         job.created, job.saved_step = view.created, view.saved_step
@@ -110,8 +113,7 @@ def resume(workspace: Workspace, job_id: str, *, queue: bool) -> JobView:
 
     with workspace.writing:
         _check_idle(workspace, view.model_id, queue)
-        again, sharing = (lambda: _plan_again(workspace, view, plan)), Sharing.recorded(request)
-        asked = _Training(view.model_id, part, held_out, again, training, sharing)
+        asked = _Training(view.model_id, part, held_out, lambda: _plan_again(workspace, view, plan), training, sharing)
         return _begin(workspace, asked, job_id, record).view()
 
 
@@ -123,7 +125,7 @@ def _check(
     if plan.growing:
         check_ending(config, plan.growing.settings)
     if sharing:
-        sharing.check(workspace, config.model_copy(update={"training": training}), plan)
+        sharing.check(workspace, config, plan, training)
 
 
 def _begin(workspace: Workspace, asked: _Training, job_id: str, record: Callable[[Job], None]) -> Job:

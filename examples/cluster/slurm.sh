@@ -17,6 +17,8 @@ data=$1 name=$2
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 # With one store for all restarts, processes that start anew may find the addresses of those that were lost.
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+# What sbatch was asked for, srun is to be told again (Slurm 22.05 and later).
+export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 export OMP_NUM_THREADS=$((SLURM_CPUS_PER_TASK / ${SLURM_GPUS_ON_NODE:-1}))
 
 srun torchrun \

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.mcp.workspaces import Server, server
+from bitlm_core import Engine, write_file
+from tests.mcp.workspaces import TEXT, Server, config, server
 
 
 @pytest.fixture(scope="module")
@@ -17,3 +19,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         one.create("m", mixing=True)
         one.trained("m", steps=2)
         yield one
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file to learn."""
+    (tmp_path / "text").write_bytes(TEXT)
+    return tmp_path / "text"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A file of a model that has learned nothing yet."""
+    path = tmp_path / "model"
+    write_file(path, *Engine(config()).state())
+    return path

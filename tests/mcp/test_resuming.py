@@ -80,7 +80,10 @@ def test_a_training_on_the_data_of_its_call_can_go_on(state: Path) -> None:
         first.until_step(3)
         cancel(first.workspace, job.job_id)
         assert first.ended(job.job_id).status == "cancelled"
+        run = first.workspace.job_files.run_folder(job.job_id)
+    run.mkdir()  # as processes leave it whose server was killed
     with server(state) as second:
+        assert not run.exists()
         resume(second.workspace, job.job_id, queue=False)
         second.until_step(6)
         cancel(second.workspace, job.job_id)

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from bitlm_core import Engine, TrainingConfig, TrainingPlan, read_file, write_file
+from bitlm_core import Engine, TrainingConfig, TrainingPlan, read_file
 from bitlm_mcp.compute import commands, launch
 from bitlm_mcp.compute.answers import Written
 from bitlm_mcp.compute.engines import Entry
@@ -21,25 +22,12 @@ from bitlm_mcp.compute.messages import DataPart, ModelRef
 from bitlm_mcp.compute.processes import Processes
 from bitlm_mcp.compute.training import write_state
 from bitlm_mcp.options import started_by_torchrun
-from bitlm_mcp.shared_training import taken_part
+from bitlm_mcp.shared_training import _followed, taken_part
 from tests.mcp.command_line import invoked, refused
 from tests.mcp.workspaces import TEXT, config
 
 DUMMY = Path(__file__).parent / "fixtures" / "dummy_torchrun.py"
 TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "t"}
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    (tmp_path / "text").write_bytes(TEXT)
-    return tmp_path / "text"
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    path = tmp_path / "model"
-    write_file(path, *Engine(config()).state())
-    return path
 
 
 def trained(folder: Path) -> Any:
@@ -74,9 +62,24 @@ def test_processes_that_are_lost_end_with_one_line(
     monkeypatch.setattr(launch, "TORCHRUN", ("false",))
     asked = ("train", file, "--model", model, "--steps", 3, "--out", tmp_path / "o")
     assert "the training was given up" in refused(*asked, "--nproc", 2)
+    assert "'here' is no HOST:PORT" in refused(*asked, "--nodes", 2, "--rdzv-endpoint", "here")
     assert "belong together" in refused(*asked, "--nodes", 2) and "give --nproc 2" in refused(*asked, "--parallel", "fsdp")
     assert "progressive=true is for one process" in refused(*asked, "--nproc", 2, "--progressive")
     assert {path.name for path in tmp_path.iterdir()} == {"text", "model"}
+
+
+def test_ctrl_c_comes_while_the_others_work(tmp_path: Path) -> None:
+    asked, states, told, first = list[int](), list[Any](), list[Progress](), Progress(share=0.0, saved=trained(tmp_path))
+
+    def steps() -> Generator[Progress, None, Any]:
+        yield first
+        yield first
+        asked.append(2)
+        yield Progress(share=0.5)
+        raise AssertionError("it goes on")
+
+    assert _followed(steps(), asked, states, told.append) == first.saved
+    assert states == [] and [progress.share for progress in told] == [0.0, 0.5]
 
 
 def test_a_process_that_torchrun_has_started_takes_part(
@@ -91,9 +94,7 @@ def test_a_process_that_torchrun_has_started_takes_part(
     assert json.loads(invoked(*asked, "--json").stdout)["step"] == 3
 
 
-def test_the_one_that_leads_goes_on_where_others_were_lost(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_one_that_leads_goes_on_where_others_were_lost(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (TORCHRUN | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}).items():
         monkeypatch.setenv(name, value)
     processes = Processes(nproc=1, folder=tmp_path / "run", device="cpu", shards_every_s=1e-9)
@@ -113,21 +114,29 @@ def test_the_one_that_leads_goes_on_where_others_were_lost(
         if progress.steps_done == 3:
             raise RuntimeError("connection lost")
 
+    def one_that_is_lost() -> None:
+        with pytest.raises(RuntimeError, match="connection lost"):
+            taken_part(Entry(Engine(config()), 0), command, processes, lost)
+
+    others = []
+    for seed, steps in ((0, 1), (1, 4)):
+        one_that_is_lost()
+        other = command.model_copy(update={"plan": TrainingPlan(steps=steps)})
+        fresh = taken_part(Entry(Engine(config(seed=seed)), 0), other, processes, lambda _: None)
+        assert fresh is not None and fresh.entry.history.alerts == ()
+        assert (fresh.entry.engine.step, fresh.entry.engine.config.seed) == (steps, seed)
+        others.append(fresh)
+    one_that_is_lost()
     shares: list[float] = []
-    with pytest.raises(RuntimeError, match="connection lost"):
-        taken_part(Entry(Engine(config()), 0), command, processes, lost)
     made = taken_part(Entry(Engine(config()), 0), command, processes, lambda progress: shares.append(progress.share))
     assert made is not None and made.entry.engine.step == 4 and shares[0] == 0.5 and not (tmp_path / "run").exists()
     assert [point.step for point in made.entry.history.points] == [1, 2, 3, 4]
-    other = command.model_copy(update={"plan": TrainingPlan(steps=1)})
-    fresh = taken_part(Entry(Engine(config()), 0), other, processes, lambda _: None)
-    assert fresh is not None and fresh.entry.engine.step == 1 and fresh.entry.history.alerts == ()
     stop = processes.run.stop
     stopped = taken_part(
         Entry(Engine(config()), 0), command, processes, lambda progress: progress.steps_done == 2 and stop.touch()
     )
     assert stopped is not None and stopped.saved.facts.step == 2 and not (tmp_path / "run").exists()
-    assert {path.name for path in tmp_path.glob(".saving-*")} == {each.saved.path.name for each in (made, fresh, stopped)}
+    assert {path.name for path in tmp_path.glob(".saving-*")} == {each.saved.path.name for each in (*others, made, stopped)}
 
 
 @pytest.mark.slow

@@ -24,19 +24,6 @@ from tests.mcp.command_line import invoked, refused
 from tests.mcp.workspaces import TEXT, config, server
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    (tmp_path / "text").write_bytes(TEXT)
-    return tmp_path / "text"
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    path = tmp_path / "model"
-    write_file(path, *Engine(config()).state())
-    return path
-
-
 def test_a_file_is_learned_as_the_engine_would(file: Path, model: Path, tmp_path: Path) -> None:
     asked = ("train", file, "--model", model, "--steps", 3, "--batch-size", 2, "--holdout-fraction", 0.5, "--json")
     told = json.loads(invoked(*asked, "--out", tmp_path / "made").stdout)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bitlm_core import ConfigError, Engine, ModelStateError, TrainingConfig, TrainingPlan
+from bitlm_core import ConfigError, Engine, ModelStateError, TrainingConfig, TrainingPlan, read_file
 from bitlm_mcp.compute import launch
 from bitlm_mcp.compute.answers import Written
 from bitlm_mcp.compute.engines import Entry
@@ -20,6 +20,7 @@ from bitlm_mcp.compute.training import write_state
 from bitlm_mcp.operations.models import save
 from bitlm_mcp.operations.reading import cancel
 from bitlm_mcp.operations.sharing import Sharing
+from bitlm_mcp.operations.training import resume
 from bitlm_mcp.snapshot import HistoryPoint
 from tests.mcp.workspaces import Server, config, server, wait_until
 
@@ -99,9 +100,8 @@ def test_what_ends_by_itself_while_it_is_stopped_is_done(made: Server, played: A
     assert made.ended(job.job_id).status == "completed" and made.infer()[1] == 3
 
 
-def test_who_has_not_met_is_not_waited_for(made: Server, played: Any, tmp_path: Path) -> None:
-    left = tmp_path / "left"
-    played(f"!stdin {left}")
+def test_who_has_not_met_is_not_waited_for(made: Server, played: Any) -> None:
+    played("!stdin")
     job = made.train(steps=10, sharing=TWO)
     wait_until(lambda: made.workspace.job(job.job_id).status == "running", "it starts")
     cancel(made.workspace, job.job_id)
@@ -148,7 +148,20 @@ def test_the_others_are_told_the_line_that_starts_them(tmp_path: Path, monkeypat
         assert "--rdzv-endpoint node0:29400" in told and told.endswith(
             f"worker {tmp_path}/state/jobs/{job.job_id}/run/command.json"
         )
-        assert made.ended(job.job_id).status == "failed"
+        view = made.ended(job.job_id)
+        assert view.status == "failed" and "have not met at node0:29400" in str(view.error)
+
+
+def test_machines_that_have_nowhere_to_meet_any_more_do_not_go_on(tmp_path: Path, played: Any) -> None:
+    played("!stdin")
+    with server(tmp_path / "other", rdzv_endpoint="node0:29400") as made:
+        made.data()
+        made.create()
+        job = made.train(steps=1, sharing=Sharing(1, nodes=2))
+        cancel(made.workspace, job.job_id)
+        assert made.ended(job.job_id).status == "cancelled"
+    with server(tmp_path / "other") as made, pytest.raises(ConfigError, match="start the server with --rdzv-endpoint"):
+        resume(made.workspace, job.job_id, queue=False)
 
 
 def test_what_was_read_meanwhile_is_read_again_when_it_is_older(made: Server, played: Any) -> None:
@@ -162,3 +175,13 @@ def test_what_was_read_meanwhile_is_read_again_when_it_is_older(made: Server, pl
     cancel(kept, job.job_id)
     made.ended(job.job_id)
     assert made.infer()[1] == 3
+
+
+def test_who_is_queued_goes_on_from_what_was_learned_before(made: Server, played: Any, tmp_path: Path) -> None:
+    """Whether alone or in several processes, and with states saved meanwhile, which are more than two."""
+    lines = [step(number, saved=state(made, number)) for number in (1, 2, 3)]
+    played(f"!start {tmp_path / 'start'}", *lines, "!exit 1")
+    alone, shared, after = made.train(steps=4), made.train(steps=9, sharing=TWO, queue=True), made.train(steps=2, queue=True)
+    assert made.ended(alone.job_id).status == "completed" and made.ended(shared.job_id).status == "failed"
+    assert made.ended(after.job_id).status == "completed" and made.infer()[1] == 3 + 2
+    assert Engine.from_state(*read_file(tmp_path / "start", "start")).step == 4

@@ -71,7 +71,7 @@ def steps_told(run: RunFiles) -> list[int]:
 
 
 def saved(run: RunFiles) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
-    last = run.told()[-1]
+    *_, last = run.told()
     assert isinstance(last, Ended) and isinstance(last.answer, Written)
     return read_file(last.answer.saved.path, "m")
 
@@ -117,7 +117,7 @@ def test_full_memory_is_told_for_to_start_again_would_be_in_vain(run: RunFiles, 
     monkeypatch.setattr("bitlm_mcp.compute.training.point_of", failing_at(1, RuntimeError("CUDA out of memory")))
     with pytest.raises(RuntimeError):
         worker.work(run.command, with_launcher=False)
-    ended = run.told()[-1]
+    *_, ended = run.told()
     assert isinstance(ended, Ended) and ended.failure is not None and ended.failure.kind == "ResourceLimitError"
 
 
@@ -133,7 +133,7 @@ def test_a_disk_that_refuses_a_sharded_checkpoint_ends_nothing(run: RunFiles, mo
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bitlm_core.distributed.shards.Shards.save", full)
+    monkeypatch.setattr("torch.distributed.checkpoint.filesystem.FileSystemWriter.write_data", full)
     worker.work(run.command, with_launcher=False)
     alerts = [event.alerts for event in run.told() if isinstance(event, Progress) and event.alerts]
     assert len(alerts) == STEPS and "No space left on device" in alerts[0][0] and equal(saved(run)[0], straight())
@@ -152,11 +152,14 @@ def test_events_that_were_torn_were_told_to_nobody(tmp_path: Path) -> None:
     assert reader.new() == [second] and reader.new() == []
 
 
-def test_it_ends_with_its_launcher_and_takes_the_starter_along(tmp_path: Path) -> None:
-    watch = "from bitlm_mcp.compute.worker import _end_with_stdin; print('ready', flush=True); _end_with_stdin()"
-    starts = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {watch!r}]); time.sleep(600)"
-    launched = subprocess.Popen([sys.executable, "-c", starts], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+WATCH = "from bitlm_mcp.compute.worker import _end_with_stdin; print('ready', flush=True); _end_with_stdin()"
+STARTS = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {WATCH!r}]); time.sleep(600)"
+
+
+@pytest.mark.parametrize(("program", "code"), [(STARTS, -9), (WATCH, 1)])
+def test_it_ends_with_its_launcher_and_takes_along_who_has_the_same_stdin_alone(program: str, code: int) -> None:
+    launched = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert launched.stdin and launched.stdout and launched.stdout.readline() == b"ready\n"
     launched.stdin.close()
-    assert launched.wait(60) == -9 and launched.stdout.read() == b""  # which ends when the last of both does
+    assert launched.wait(60) == code and launched.stdout.read() == b""  # which ends when the last of both does
     launched.stdout.close()

@@ -29,14 +29,20 @@ from bitlm_mcp.compute.messages import ModelRef, Saved
 from bitlm_mcp.compute.processes import EventWriter, Processes
 from bitlm_mcp.compute.stopping import ModelLostError, Stopped
 from bitlm_mcp.compute.worker import lead, take_part
-from bitlm_mcp.settings import RENDEZVOUS
+from bitlm_mcp.settings import RENDEZVOUS, Device
 from bitlm_mcp.shell import progress_bar
 
 Tell = Callable[[Progress], None]
 
 
 def processes_of(
-    others: int | None, folder: Path, nproc: int, nodes: int, parallel: Parallel | None, rdzv_endpoint: str | None
+    others: int | None,
+    folder: Path,
+    nproc: int,
+    nodes: int,
+    parallel: Parallel | None,
+    rdzv_endpoint: str | None,
+    device: Device,
 ) -> Processes | None:
     """How several processes train; None where one does. others: how many torchrun has started already, this one included.
 
@@ -54,7 +60,9 @@ def processes_of(
     if size == 1:
         return None
     here, machines = (size, 1) if others else (nproc, nodes)
-    return Processes(nproc=here, nodes=machines, parallel=parallel or "ddp", folder=folder, endpoint=rdzv_endpoint)
+    return Processes(
+        nproc=here, nodes=machines, parallel=parallel or "ddp", folder=folder, endpoint=rdzv_endpoint, device=device
+    )
 
 
 class Trained(NamedTuple):

@@ -22,6 +22,7 @@ from bitlm_mcp.compute.answers import SmallMade
 from bitlm_mcp.compute.engines import Entry
 from bitlm_mcp.compute.events import Progress
 from bitlm_mcp.compute.messages import DataPart, ModelRef, Saved
+from bitlm_mcp.compute.threaded import prepare
 from bitlm_mcp.compute.training import Training
 from bitlm_mcp.shared_training import processes_of, tell_alerts, trained_together
 from bitlm_mcp.shell import followed, one_line, refuse
@@ -103,6 +104,7 @@ def train(
     nodes: options.Nodes = 1,
     parallel: options.ParallelWay = None,
     rdzv_endpoint: options.RdzvEndpoint = None,
+    device: options.DeviceName = "auto",
     force: Force = False,
     json_only: JsonOnly = False,
     state_dir: options.StateDir = None,
@@ -119,11 +121,13 @@ def _learn(asked: Mapping[str, Any], entry: Entry, target: Target, others: int |
     """Train as a call asks for, save, and tell of it; others: see `processes_of`."""
     plan, training = _plan(asked), settings_of({name: asked[name] for name in ("batch_size", "learning_rate")})
     bitlm_core.check_training(entry.engine.config.model, training, plan)
-    shared = {name: asked[name] for name in ("nproc", "nodes", "parallel", "rdzv_endpoint")}
+    shared = {name: asked[name] for name in ("nproc", "nodes", "parallel", "rdzv_endpoint", "device")}
     several, beside = processes_of(others, target.run_folder, **shared), small_beside(target, entry, plan)
     how = {"plan": plan, "training": training, "processes": several}
     command = _command(asked, target, beside, **how)
     if several is None:
+        if (where := prepare(None, asked["device"])) != "cpu":  # where it was made
+            entry.engine = bitlm_core.Engine.from_state(*entry.engine.state(), where)
         run = Training(entry, command, _require_room)
         target.take(_trained(run))
         _tell(entry, target, _small(run, entry, command, beside) if beside else None, asked["json_only"])

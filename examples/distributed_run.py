@@ -22,7 +22,7 @@ import bitlm_core
 
 def trained(file: str, out: Path, steps: int, *options: str) -> tuple[bitlm_core.Engine, float]:
     """The model that `bitlm train` makes, and the seconds that it took."""
-    length = ["--steps", str(steps), "--batch-size", "8", "--holdout-fraction", "0"]
+    length = ["--steps", str(steps), "--batch-size", "8", "--holdout-fraction", "0", "--device", "cpu"]
     kind = ["--preset", "tiny", "--no-context-mixing"] if "--model" not in options else []
     started = time.perf_counter()
     line = [sys.executable, "-m", "bitlm_mcp", "train", file, *length, *kind, *options, "--json", "--out", str(out)]

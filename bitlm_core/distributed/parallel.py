@@ -55,8 +55,8 @@ def _check_pipeline(config: EngineConfig, plan: TrainingPlan, windows: int, size
             )
     if model.num_layers < size:
         raise ConfigError(
-            f"num_layers={model.num_layers} are fewer than {size} processes, and each takes one at least: use nproc="
-            f"{model.num_layers} or less, or parallel='ddp'"
+            f"num_layers={model.num_layers} are fewer than {size} processes, and each takes one at least: use parallel='ddp', "
+            "or no more processes than layers"
         )
     if micro_batches(windows, size, config.training.accumulation) < size:
         raise ConfigError(

@@ -71,7 +71,7 @@ class Shards:
     def engine(self, device: str = "cpu") -> Engine | None:
         """The engine as the newest one has it; None where there is none. For every process, each on its own.
 
-        Raises CheckpointError or ModelStateError where it is damaged.
+        Raises CheckpointCorruptError (a CheckpointError) or ModelStateError where it is damaged.
         """
         path = self.newest()
         if path is None:

@@ -63,7 +63,7 @@ def prepare(threads: int | None, device: Device) -> str:
         return "cuda"
     if device == "cuda":
         raise ConfigError(
-            f"the server was started with --device cuda, and torch {torch.__version__} finds no CUDA device: start it with "
-            "--device auto or cpu, or check the driver and which torch is installed"
+            f"--device cuda was given, and torch {torch.__version__} finds no CUDA device: give --device auto or cpu, or check "
+            "the driver and which torch is installed"
         )
     return "cpu"

@@ -48,7 +48,7 @@ def test_what_the_leader_has_saved_last_is_what_comes_of_it(
     script.write_text("".join(line.model_dump_json() + "\n" for line in lines))
     monkeypatch.setattr(launch, "TORCHRUN", (sys.executable, "-S", str(DUMMY), str(script)))
     out = tmp_path / "made"
-    found = invoked("train", file, "--model", model, "--steps", 3, "--nproc", 2, "--out", out, "--json")
+    found = invoked("train", file, "--model", model, "--steps", 3, "--nproc", 2, "--device", "cpu", "--out", out, "--json")
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout)["step"] == 3 and "a worker was lost" in found.stderr
     assert Engine.from_state(*read_file(out, "made")).step == 3
@@ -60,7 +60,7 @@ def test_processes_that_are_lost_end_with_one_line(
     file: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch, "TORCHRUN", ("false",))
-    asked = ("train", file, "--model", model, "--steps", 3, "--out", tmp_path / "o")
+    asked = ("train", file, "--model", model, "--steps", 3, "--device", "cpu", "--out", tmp_path / "o")
     assert "the training was given up" in refused(*asked, "--nproc", 2)
     assert "'here' is no HOST:PORT" in refused(*asked, "--nodes", 2, "--rdzv-endpoint", "here")
     assert "belong together" in refused(*asked, "--nodes", 2) and "give --nproc 2" in refused(*asked, "--parallel", "fsdp")

@@ -72,6 +72,12 @@ def test_what_cannot_be_is_refused(file: Path, model: Path, tmp_path: Path) -> N
     assert not (tmp_path / "o").exists()
 
 
+def test_a_gpu_that_is_not_there_is_refused(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    asked = ("train", file, "--preset", "tiny", "--no-context-mixing", "--steps", 1, "--out", tmp_path / "o")
+    assert "finds no CUDA device" in refused(*asked, "--device", "cuda") and not (tmp_path / "o").exists()
+
+
 def test_what_is_stopped_is_saved(file: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt

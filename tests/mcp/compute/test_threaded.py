@@ -24,7 +24,7 @@ def test_a_gpu_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch, asked
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match=r"--device cuda, and torch .* finds no CUDA device: start it with --device auto"):
+    with pytest.raises(ConfigError, match=r"--device cuda was given, and torch .* finds no CUDA device: give --device auto"):
         prepare(None, "cuda")
 
 

@@ -43,7 +43,7 @@ def filled(template: bitlm.Template, **how) -> bytes:
 
 
 chance = random.Random(1)  # noqa: S311 - no secret
-gaps = [chance.randrange(CONTEXT, len(ahead) - CONTEXT - HIDDEN + 1) for _ in range(8 if quick else 100)]
+gaps = [chance.randrange(CONTEXT, len(ahead) - CONTEXT - HIDDEN + 1) for _ in range(25 if quick else 100)]
 came_back = {"both sides": 0, "left side alone": 0, "only spaces": 0}
 for at in gaps:
     left, truth, right = ahead[at - CONTEXT : at], ahead[at : at + HIDDEN], ahead[at + HIDDEN : at + HIDDEN + CONTEXT]

@@ -73,7 +73,7 @@ def test_edge_model(printed: Callable[..., str]) -> None:
 def test_infill(printed: Callable[..., str]) -> None:
     out = printed("infill.py", "--quick")
     came_back, hidden, _ = line_with(out, "both sides:")
-    assert came_back > 0 and hidden == 24
+    assert came_back > 0 and hidden == 75
     holed, likeliest, drawn, truth = re.split(
         r"\n\n(?:what is likeliest|drawn, valid UTF-8|what stood there):\n", out.rstrip("\n")
     )

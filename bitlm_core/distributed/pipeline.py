@@ -192,7 +192,8 @@ class _Stage(nn.Module):
         streams = stack.run(streams, self.blocks, dtype=dtype, documents=of_stack)
         if not self.ends:
             return (streams.x1, streams.x2, *beside)
-        return self._pieces.leave(stack.closed(streams, dtype), beside, data, documents, self.trace)
+        logits = self._pieces.leave(stack.closed(streams, dtype), beside, data, documents, self.trace)
+        return logits.contiguous()  # of a bit network they are a view, whose strides PyTorch 2.11 refuses
 
 
 def shares(count: int, size: int) -> list[range]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # neither CUDA nor autograd, which has a thread for each GPU, outlives a fork
 
 import numpy  # noqa: F401
 import torch

@@ -234,8 +234,7 @@ class Victim:
     """One server over stdio, and the client that speaks to it, one call at a time."""
 
     def __init__(self, state: Path, log: Path, fault: Fault | None = None, **options: Any) -> None:
-        # a process that is forked of one that has looked for a GPU can have none
-        arguments = ["--state-dir", str(state), "--threads", "1", "--calls-per-second", "100000", "--device", "cpu"]
+        arguments = ["--state-dir", str(state), "--threads", "1", "--calls-per-second", "100000"]
         for name, value in options.items():
             arguments += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
         their_stdin, self._stdin = os.pipe()

@@ -25,7 +25,8 @@ from tests.mcp.workspaces import TEXT, config, server
 
 
 def test_a_file_is_learned_as_the_engine_would(file: Path, model: Path, tmp_path: Path) -> None:
-    asked = ("train", file, "--model", model, "--steps", 3, "--batch-size", 2, "--holdout-fraction", 0.5, "--json")
+    how = ("--steps", 3, "--batch-size", 2, "--holdout-fraction", 0.5, "--device", "cpu", "--json")
+    asked = ("train", file, "--model", model, *how)
     told = json.loads(invoked(*asked, "--out", tmp_path / "made").stdout)
     made = Engine.from_state(*read_file(tmp_path / "made", "made"))
     twin = Engine(config())

@@ -58,7 +58,7 @@ from .compression.container import DecoderLimits
 from .compression.decompress import ContainerInfo, container_info, decompress_record, decompress_record_steps, decompress_steps
 from .compression.model_codec import ModelCodec
 from .compression.self_contained import compress_steps, config_for
-from .device import free_memory_bytes, require_memory, used_memory_bytes
+from .device import free_memory_bytes, require_memory, usable_cores, used_memory_bytes
 from .distributed.parallel import Parallel, check_parallel
 from .distributed.places import most_processes
 from .distributed.session import follow, leading
@@ -435,6 +435,7 @@ __all__ = [
     "timed",
     "train_speeds",
     "unpack_bits",
+    "usable_cores",
     "used_memory_bytes",
     "write_file",
     "write_whole",

@@ -1,4 +1,4 @@
-"""The machine: how much memory a model would take, and how much there is. No torch in here."""
+"""The machine: how much memory a model would take, how much there is, and how many cores. No torch in here."""
 
 from __future__ import annotations
 
@@ -184,6 +184,11 @@ def keeping_freed_memory() -> Iterator[None]:
         libc.mallopt(_M_MMAP_THRESHOLD, _GLIBC_MAX_MMAP_THRESHOLD)
         libc.mallopt(_M_TRIM_THRESHOLD, 2 * _GLIBC_MAX_MMAP_THRESHOLD)
         libc.malloc_trim(0)
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def require_memory(estimate: int, what: str, *, free: int | None = None) -> None:

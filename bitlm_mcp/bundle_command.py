@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import tempfile
-from contextlib import closing
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 from typing import Annotated
@@ -21,9 +19,8 @@ import typer
 from bitlm_mcp.assembly import offered_tools
 from bitlm_mcp.manifest import LAUNCHER, bundled_manifest
 from bitlm_mcp.server import NAME, package_version
-from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.shell import one_line, refuse
-from bitlm_mcp.workspace import Workspace
+from bitlm_mcp.workspace import empty_workspace
 
 _LAUNCHER_CODE = '''\
 """Starts the server of this extension; each argument is a folder whose files its tools may read."""
@@ -69,10 +66,7 @@ def bundle(
 
 def _tools() -> dict[str, str]:
     """The tools that a server offers by default, with their titles."""
-    with (
-        tempfile.TemporaryDirectory(prefix="bitlm-bundle-") as scratch,
-        closing(Workspace(ServerSettings(state_dir=Path(scratch)))) as workspace,
-    ):
+    with empty_workspace() as workspace:
         return {spec.tool_name: spec.title for spec in offered_tools(workspace)}
 
 

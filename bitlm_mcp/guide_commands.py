@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -11,9 +9,8 @@ import typer
 from bitlm_mcp.assembly import all_tools, offered_tools
 from bitlm_mcp.guide.pages import page, pages
 from bitlm_mcp.guide.table import tool_table
-from bitlm_mcp.settings import ServerSettings
 from bitlm_mcp.shell import one_line
-from bitlm_mcp.workspace import Workspace
+from bitlm_mcp.workspace import empty_workspace
 
 Topic = Annotated[str | None, typer.Argument(metavar="[TOPIC]", help="The page to print.", show_default="all titles")]
 
@@ -30,11 +27,5 @@ def print_page(topic: Topic = None) -> None:
 
 def print_tools() -> None:
     """Print a table of all tools, in Markdown: the set, the name, what it does, and whether it changes anything."""
-    # Tools belong to a workspace; this one is empty, and gone in a moment.
-    with TemporaryDirectory() as state:
-        workspace = Workspace(ServerSettings(state_dir=Path(state)))
-        try:
-            table = tool_table(all_tools(workspace), offered_tools(workspace))
-        finally:
-            workspace.close()
-    typer.echo(table, nl=False)
+    with empty_workspace() as workspace:
+        typer.echo(tool_table(all_tools(workspace), offered_tools(workspace)), nl=False)

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from bitlm_core import BitLMError, CheckpointInfo, CheckpointStore
@@ -254,3 +257,10 @@ def _shown(views: Iterable[JobView]) -> dict[str, JobView]:
     excess = len(latest) - MAX_SHOWN_JOBS
     over = [view.job_id for view in latest if view.over][: max(0, excess)]
     return {view.job_id: view for view in latest if view.job_id not in over}
+
+
+@contextmanager
+def empty_workspace() -> Iterator[Workspace]:
+    """One that is gone in a moment: tools belong to a workspace, for whoever only tells of them too."""
+    with TemporaryDirectory(prefix="bitlm-") as state, closing(Workspace(ServerSettings(state_dir=Path(state)))) as workspace:
+        yield workspace

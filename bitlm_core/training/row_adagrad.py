@@ -49,9 +49,11 @@ class RowAdagrad(torch.optim.Optimizer):
 @contextmanager
 def _in_order(device: torch.device) -> Iterator[None]:
     """Occurrences of a row are added in their order; a GPU adds them as its threads come, where it is not told to."""
+    if device.type != "cuda":
+        yield
+        return
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    if device.type == "cuda":
-        torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import bitlm_core
 import bitlm_mcp
 
 VERSIONS = ("bitlm", "torch", "numpy", "numba", "mcp")
@@ -19,16 +20,11 @@ _CPUINFO = Path("/proc/cpuinfo")
 _GIB = 1 << 30
 
 
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def describe_machine() -> dict[str, str | int]:
     """Processor, cores, memory in GiB, system, and the versions of Python and of what computes."""
     found: dict[str, str | int] = {
         "processor": _processor(),
-        "cores": usable_cores(),
+        "cores": bitlm_core.usable_cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

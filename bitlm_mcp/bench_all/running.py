@@ -23,9 +23,9 @@ from pathlib import Path
 from threading import Event, Timer
 from typing import Any
 
+import bitlm_core
 from bitlm_mcp.bench_all.derived import flat
 from bitlm_mcp.bench_all.inputs import Inputs
-from bitlm_mcp.bench_all.machine import usable_cores
 from bitlm_mcp.bench_all.plan import LANES, Case
 from bitlm_mcp.bench_all.records import CaseRecord, key_of, read_record, write_record
 
@@ -81,7 +81,7 @@ class Bench:
 def run_jobs(bench: Bench, jobs: Sequence[Job]) -> None:
     """Run and record all. Raises what stops it (KeyboardInterrupt), with no process left."""
     runs = _Runs(bench, len(jobs))
-    lanes = min(LANES, usable_cores())
+    lanes = min(LANES, bitlm_core.usable_cores())
     longest_first = sorted((job for job in jobs if not job.case.alone), key=lambda job: -job.case.seconds)
     pool = ThreadPoolExecutor(lanes)
     try:

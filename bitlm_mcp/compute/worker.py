@@ -39,7 +39,7 @@ def work(spec: Path, *, with_launcher: bool) -> None:
     processes = command.processes
     if processes is None:
         raise AssertionError("a worker's command names the processes")
-    prepare(max(1, (processes.threads or bitlm_core.most_processes("cpu")[0]) // processes.nproc), "cpu")
+    prepare(max(1, (processes.threads or bitlm_core.usable_cores()) // processes.nproc), "cpu")
     with bitlm_core.joined(processes.device) as world:
         entry, resumed = _entry(processes, world)
         if world.leads:
@@ -132,7 +132,9 @@ class _Keeping:
         try:
             self._shards.save(entry.engine)
         except OSError as error:
-            alert = f"no sharded checkpoint: the disk refuses it ({error.strerror}); a lost worker would cost more steps"
+            alert = (
+                f"no sharded checkpoint: the disk refuses it ({error.strerror or error}); a lost worker would cost more steps"
+            )
             entry.history.warn((alert,))
             return {"alerts": (alert,)}
         finally:

@@ -126,15 +126,14 @@ class _Keeping:
         self._due = time.monotonic() + every_s
 
     def keep(self, entry: Entry, progress: Progress) -> dict[str, Any]:
-        """Keep what there is, where it is time; what is to be told where the disk refuses."""
+        """Keep what there is, where it is time; what is to be told where it cannot be written."""
         if progress.saved is None and time.monotonic() < self._due:
             return {}
         try:
             self._shards.save(entry.engine)
         except OSError as error:
-            alert = (
-                f"no sharded checkpoint: the disk refuses it ({error.strerror or error}); a lost worker would cost more steps"
-            )
+            why = error.strerror or error
+            alert = f"no sharded checkpoint: it could not be written ({why}); a lost worker would cost more steps"
             entry.history.warn((alert,))
             return {"alerts": (alert,)}
         finally:

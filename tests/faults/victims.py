@@ -184,7 +184,12 @@ class SmallFiles:
     num_bytes: int
 
     def install(self) -> None:
-        """Set the limit for this process."""
+        """Set the limit for this process and those it starts.
+
+        They keep no compiled modules: Python takes half a write of one for a whole, and no process could import it again.
+        """
+        sys.dont_write_bytecode = True
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.num_bytes, self.num_bytes))
 
 

@@ -140,6 +140,7 @@ def save_refused(world: World, folder: Path) -> dict[str, Any]:
     case, shards = Case("fsdp", "byte"), Shards(folder / "refused")
     engine = case.engine()
     if not world.leads:
+        sys.dont_write_bytecode = True  # Python takes half a write of a module for a whole: nobody could import it again
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
         follow(engine, world, "fsdp", case.data)

@@ -120,12 +120,15 @@ def create_text(path: Path, text: str, scratch: Path) -> None:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keep all others, threads and processes, from being in here with the same folder. Raises FileNotFoundError."""
+def alone_in(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Keep all others, threads and processes, from being in here with the same folder.
+
+    Raises FileNotFoundError where it is not there, and without `wait` BlockingIOError where somebody is in here.
+    """
     while True:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(descriptor).st_ino == folder.stat().st_ino:  # else it was replaced while we waited
                 yield
                 return

@@ -14,7 +14,7 @@ import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import typer
 
@@ -25,12 +25,13 @@ from bitlm_mcp.compute.answers import Written
 from bitlm_mcp.compute.engines import Engines, Entry
 from bitlm_mcp.compute.events import Progress
 from bitlm_mcp.compute.launch import RUN_ID, launched_steps, line_for_others
-from bitlm_mcp.compute.messages import ModelRef, Saved
+from bitlm_mcp.compute.messages import ModelRef
 from bitlm_mcp.compute.processes import EventWriter, Processes
 from bitlm_mcp.compute.stopping import ModelLostError, Stopped
 from bitlm_mcp.compute.worker import lead, take_part
 from bitlm_mcp.settings import RENDEZVOUS, Device
-from bitlm_mcp.shell import progress_bar
+from bitlm_mcp.shell import progress_bar, refuse
+from bitlm_mcp.train_targets import Target
 
 Tell = Callable[[Progress], None]
 
@@ -65,18 +66,13 @@ def processes_of(
     )
 
 
-class Trained(NamedTuple):
-    """The last state of a training, and the model as it is there."""
-
-    saved: Saved
-    entry: Entry
-
-
-def trained_together(entry: Entry, command: commands.Train, processes: Processes, *, launch: bool) -> Trained | None:
-    """Train a model in several processes, with a bar and warnings in the one that talks; None in those that do not.
+def trained_together(
+    entry: Entry, command: commands.Train, processes: Processes, target: Target, *, launch: bool
+) -> Entry | None:
+    """Train a model in several processes, and save it, with a bar and warnings in the one that talks; None in the others.
 
     launch: start them; else they are there already. Raises BitLMError for what cannot be trained so, or where the processes
-    were lost for good.
+    were lost for good; what was saved until then stays.
     """
     config = entry.engine.config.model_copy(update={"training": command.training})
     bitlm_core.check_parallel(config, command.plan, processes.parallel, processes.size)
@@ -91,7 +87,7 @@ def trained_together(entry: Entry, command: commands.Train, processes: Processes
         bar.update(task, completed=progress.share)
 
     try:
-        return launched(entry, command, tell) if launch else taken_part(entry, command, processes, tell)
+        return launched(entry, command, target, tell) if launch else taken_part(entry, command, processes, target, tell)
     finally:
         bar.stop()
 
@@ -102,32 +98,29 @@ def tell_alerts(progress: Progress) -> None:
         typer.echo(f"bitlm: {alert}", err=True)
 
 
-def launched(entry: Entry, command: commands.Train, tell: Tell) -> Trained:
-    """Train a model in processes that are started here, until the plan ends or Ctrl-C."""
-    engines, states, last = Engines(), list[Saved](), None
+def launched(entry: Entry, command: commands.Train, target: Target, tell: Tell) -> Entry:
+    """Train a model in processes that are started here, until the plan ends or Ctrl-C; as it was saved last."""
+    engines = Engines()
     engines.put(command.model.model_id, entry)
-    entry.unsaved = True  # so the state that it begins with is written
     steps = launched_steps(engines, command)
     try:
         with _ctrl_c() as asked:
-            last = _followed(steps, asked, states, tell)
+            _followed(steps, asked, target, tell)
     except ModelLostError as lost:
         raise lost.__cause__ or lost from None
-    finally:
-        for older in states:
-            older.path.unlink(missing_ok=True)
-    state = ModelRef(model_id=command.model.model_id, incarnation=0, state=last.path)
-    return Trained(last, engines.get(state))
+    return engines.get(ModelRef(model_id=command.model.model_id, incarnation=0, state=target.file))
 
 
-def taken_part(entry: Entry, command: commands.Train, processes: Processes, tell: Tell) -> Trained | None:
-    """Take part in a training whose processes are there already; None in those that do not lead.
+def taken_part(entry: Entry, command: commands.Train, processes: Processes, target: Target, tell: Tell) -> Entry | None:
+    """Take part in a training whose processes are there already; the model in the one that leads, None in the others.
 
     Where processes have begun the same before and were lost, it goes on from their newest sharded checkpoint. A file `stop` in
     the run's folder ends it at the next step.
     """
     files, text = processes.run, command.model_dump_json() + entry.engine.config.model_dump_json()
     again = files.command.is_file() and files.command.read_text() == text  # asked before anyone leads: they meet after it
+    target.replaces |= again  # what they have saved
+    target.check_free()
     with bitlm_core.joined(processes.device) as world:
         kept = bitlm_core.Shards(files.shards).engine(world.device) if again else None
         entry.engine = kept or bitlm_core.Engine.from_state(*entry.engine.state(), world.device)
@@ -138,26 +131,33 @@ def taken_part(entry: Entry, command: commands.Train, processes: Processes, tell
             shutil.rmtree(files.folder, ignore_errors=True)
             files.folder.mkdir(parents=True)
             files.command.write_text(text)
-        states: list[Saved] = []
         with closing(EventWriter(files.events)) as events:
 
             def told(progress: Progress) -> None:
                 events.tell(progress)
-                states.extend([progress.saved] if progress.saved else [])
+                _keep(progress, files.stop.exists(), target)
                 tell(progress)
 
-            try:
-                ended = lead(entry, command, processes, world, told, resumed=kept is not None)
-                last = ended.answer.saved if isinstance(ended.answer, Written) else states.pop()  # there is RUN/stop
-            finally:
-                for older in states:
-                    older.path.unlink(missing_ok=True)
+            ended = lead(entry, command, processes, world, told, resumed=kept is not None)
+            if isinstance(ended.answer, Written):  # else there is RUN/stop
+                target.take(ended.answer.saved)
     shutil.rmtree(files.folder, ignore_errors=True)
-    return Trained(last, entry)
+    return entry
 
 
-def _followed(steps: Generator[Progress, None, Written], asked: list[int], states: list[Saved], tell: Tell) -> Saved:
-    """Follow a training to its end; states: all that are written on the way."""
+def _keep(progress: Progress, last: bool, target: Target) -> None:
+    """Keep what was saved on the way; `last`: the training is being stopped, and nothing may come after it."""
+    if last and progress.saved is not None:
+        target.take(progress.saved)
+    else:
+        target.keep(progress.saved)
+
+
+def _followed(steps: Generator[Progress, None, Written], asked: list[int], target: Target, tell: Tell) -> None:
+    """Follow a training to its end, and keep what is saved on the way; asked: to end it, where it is not empty.
+
+    Raises ConfigError where it was stopped before anything was learned.
+    """
     stopping, before = False, None
     while True:
         stops, stopping = bool(asked) and not stopping, bool(asked)  # before it waits: Ctrl-C mostly comes meanwhile
@@ -165,12 +165,14 @@ def _followed(steps: Generator[Progress, None, Written], asked: list[int], state
             told = steps.throw(Stopped) if stops else next(steps)
         except StopIteration as stop:
             written: Written = stop.value
-            return written.saved
+            target.take(written.saved)
+            return
         except Stopped:
+            refuse(before is None or before.steps_done == 0, "stopped before anything was learned: nothing is saved")
             typer.echo("bitlm: stopped; what was learned until now is saved", err=True)
-            return states.pop()
+            return
         if told is not before:  # else nothing is new
-            states.extend([told.saved] if told.saved else [])
+            _keep(told, stopping, target)
             tell(told)
         before = told
 

@@ -1,13 +1,14 @@
 """`bitlm train`: a model learns a file, without a server; with --progressive its network grows on the way.
 
-It is the training of the server's jobs, so what comes of it is a checkpoint that a server loads, or a file like one. Ctrl-C
-ends it early, with what was learned until then. Importing this brings no torch.
+It is the training of the server's jobs, so what comes of it is a checkpoint that a server loads, or a file like one. It is
+saved once a minute too; Ctrl-C ends it early, with what was learned until then. Importing this brings no torch.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Generator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,7 +32,7 @@ from bitlm_mcp.train_targets import Target, small_beside, target_of
 
 FRESH, GROWING = "A fresh model", "A network that grows"
 SECONDS = 60.0
-NEVER_S = 1e9  # a command saves at its end
+AUTOSAVE_S = 60.0
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="File to learn.")]
 SaveAs = Annotated[str | None, typer.Option(help="Checkpoint of the state directory to make.")]
@@ -109,33 +110,33 @@ def train(
     json_only: JsonOnly = False,
     state_dir: options.StateDir = None,
 ) -> None:
-    """Train a model on a file, and save it as a checkpoint or into a file."""
+    """Train a model on a file, and save it once a minute and at the end, as a checkpoint or into a file."""
     asked = locals()
     with one_line():
         home = state_dir or options.state_home(context.obj)
-        target, entry = target_of(save_as, out, home, force), Entry(_engine(model, home, asked), 0)
-        _learn(asked, entry, target, options.started_by_torchrun(context.obj))
+        target, others = target_of(save_as, out, home, force), options.started_by_torchrun(context.obj)
+        with nullcontext(target.run_folder) if others else target.held() as folder:
+            _learn(asked, Entry(_engine(model, home, asked), 0), target, folder, others)
 
 
-def _learn(asked: Mapping[str, Any], entry: Entry, target: Target, others: int | None) -> None:
-    """Train as a call asks for, save, and tell of it; others: see `processes_of`."""
+def _learn(asked: Mapping[str, Any], entry: Entry, target: Target, folder: Path, others: int | None) -> None:
+    """Train as a call asks for, save, and tell of it; folder, others: see `processes_of`."""
     plan, training = _plan(asked), settings_of({name: asked[name] for name in ("batch_size", "learning_rate")})
     bitlm_core.check_training(entry.engine.config.model, training, plan)
     shared = {name: asked[name] for name in ("nproc", "nodes", "parallel", "rdzv_endpoint", "device")}
-    several, beside = processes_of(others, target.run_folder, **shared), small_beside(target, entry, plan)
+    several, beside = processes_of(others, folder, **shared), small_beside(target, entry, plan)
     how = {"plan": plan, "training": training, "processes": several}
     command = _command(asked, target, beside, **how)
     if several is None:
         if (where := prepare(None, asked["device"])) != "cpu":  # where it was made
             entry.engine = bitlm_core.Engine.from_state(*entry.engine.state(), where)
         run = Training(entry, command, _require_room)
-        target.take(_trained(run))
+        target.take(_trained(run, target))
         _tell(entry, target, _small(run, entry, command, beside) if beside else None, asked["json_only"])
         return
-    found = trained_together(entry, command, several, launch=others is None)
-    if found is not None:
-        target.take(found.saved)
-        _tell(found.entry, target, None, asked["json_only"])
+    made = trained_together(entry, command, several, target, launch=others is None)
+    if made is not None:
+        _tell(made, target, None, asked["json_only"])
 
 
 def _plan(asked: Mapping[str, Any]) -> bitlm_core.TrainingPlan:
@@ -153,7 +154,7 @@ def _command(asked: Mapping[str, Any], target: Target, beside: Target | None, **
         job_id="",
         data=learned,
         held_out=held if how["plan"].validate_every else None,
-        autosave_s=NEVER_S,
+        autosave_s=AUTOSAVE_S,
         save_to=target.folder,
         small_to=beside.folder if beside else None,
         **how,
@@ -190,10 +191,10 @@ def _parts(file: Path, holdout_fraction: float) -> tuple[DataPart, DataPart]:
     return part(0, cut), part(cut, size)
 
 
-def _trained(training: Training) -> Saved:
+def _trained(training: Training, target: Target) -> Saved:
     """Train to the end, or until Ctrl-C, and save."""
     try:
-        followed(_shares(training), "training")
+        followed(_shares(training, target), "training")
     except KeyboardInterrupt:
         typer.echo("bitlm: stopped; what was learned until now is saved", err=True)
     return training.save()
@@ -225,10 +226,11 @@ def _each_share(steps: Generator[Progress, None, SmallMade]) -> Generator[float,
         yield told.share
 
 
-def _shares(training: Training) -> Generator[float, None, None]:
-    """How far it is; what it warns of is told as it comes."""
+def _shares(training: Training, target: Target) -> Generator[float, None, None]:
+    """How far it is; what it warns of is told as it comes, and what it saves is kept."""
     for progress in training.steps():
         tell_alerts(progress)
+        target.keep(progress.saved)
         yield progress.share
 
 

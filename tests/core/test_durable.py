@@ -96,6 +96,13 @@ def test_two_are_never_in_the_same_folder(tmp_path: Path) -> None:
     assert most == [1]
 
 
+def test_who_will_not_wait_is_told_that_somebody_is_there(tmp_path: Path) -> None:
+    with alone_in(tmp_path), pytest.raises(BlockingIOError), alone_in(tmp_path, wait=False):
+        pass
+    with alone_in(tmp_path, wait=False):
+        pass
+
+
 def test_a_folder_that_was_replaced_while_one_waited_is_entered_anew(tmp_path: Path) -> None:
     (folder := tmp_path / "folder").mkdir()
     entered = threading.Event()

@@ -13,16 +13,18 @@ from typing import Any
 import pytest
 import torch
 
-from bitlm_core import Engine, TrainingConfig, TrainingPlan, read_file
+from bitlm_core import ConfigError, Engine, TrainingConfig, TrainingPlan, read_file
 from bitlm_mcp.compute import commands, launch
 from bitlm_mcp.compute.answers import Written
 from bitlm_mcp.compute.engines import Entry
 from bitlm_mcp.compute.events import Ended, Event, Progress
 from bitlm_mcp.compute.messages import DataPart, ModelRef
 from bitlm_mcp.compute.processes import Processes
+from bitlm_mcp.compute.stopping import Stopped
 from bitlm_mcp.compute.training import write_state
 from bitlm_mcp.options import started_by_torchrun
 from bitlm_mcp.shared_training import _followed, taken_part
+from bitlm_mcp.train_targets import Target, target_of
 from tests.mcp.command_line import invoked, refused
 from tests.mcp.workspaces import TEXT, config
 
@@ -68,18 +70,54 @@ def test_processes_that_are_lost_end_with_one_line(
     assert {path.name for path in tmp_path.iterdir()} == {"text", "model"}
 
 
+def made(folder: Path) -> Target:
+    """Where a training puts what it makes."""
+    return target_of(None, folder / "made", folder, force=False)
+
+
 def test_ctrl_c_comes_while_the_others_work(tmp_path: Path) -> None:
-    asked, states, told, first = list[int](), list[Any](), list[Progress](), Progress(share=0.0, saved=trained(tmp_path))
+    asked, told, first = list[int](), list[Progress](), Progress(share=0.1, steps_done=1, saved=trained(tmp_path))
 
     def steps() -> Generator[Progress, None, Any]:
         yield first
         yield first
         asked.append(2)
-        yield Progress(share=0.5)
+        yield Progress(share=0.5, steps_done=3)
         raise AssertionError("it goes on")
 
-    assert _followed(steps(), asked, states, told.append) == first.saved
-    assert states == [] and [progress.share for progress in told] == [0.0, 0.5]
+    _followed(steps(), asked, made(tmp_path), told.append)
+    assert Engine.from_state(*read_file(tmp_path / "made", "made")).step == 3
+    assert [progress.share for progress in told] == [0.1, 0.5] and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_stop_before_anything_was_learned_saves_nothing(tmp_path: Path) -> None:
+    def steps() -> Generator[Progress, None, Any]:
+        yield Progress(share=0.0)
+
+    with pytest.raises(ConfigError, match="nothing is saved"):
+        _followed(steps(), [2], made(tmp_path), lambda _: None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_kept_is_told_and_ends_only_a_training_that_is_being_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "made").write_text("of somebody else")
+    told = [Progress(share=0.1, steps_done=1, saved=trained(tmp_path)) for _ in range(2)]
+
+    def steps() -> Generator[Progress, None, Any]:
+        yield told[0]
+        asked.append(2)
+        try:
+            yield Progress(share=0.5, steps_done=3)
+        except Stopped:
+            yield told[1]
+
+    asked = list[int]()
+    with pytest.raises(ConfigError, match="exists already"):
+        _followed(steps(), asked, made(tmp_path), lambda _: None)
+    assert "not saved: " in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("made", "of somebody else")]
 
 
 def test_a_process_that_torchrun_has_started_takes_part(
@@ -98,6 +136,7 @@ def test_the_one_that_leads_goes_on_where_others_were_lost(file: Path, tmp_path:
     for name, value in (TORCHRUN | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}).items():
         monkeypatch.setenv(name, value)
     processes = Processes(nproc=1, folder=tmp_path / "run", device="cpu", shards_every_s=1e-9)
+    target = target_of(None, tmp_path / "made", tmp_path, force=True)
     data = DataPart(path=file, start=0, end=len(TEXT), digest="text")
     command = commands.Train(
         model=ModelRef(model_id="m", incarnation=0, state=file),
@@ -116,27 +155,25 @@ def test_the_one_that_leads_goes_on_where_others_were_lost(file: Path, tmp_path:
 
     def one_that_is_lost() -> None:
         with pytest.raises(RuntimeError, match="connection lost"):
-            taken_part(Entry(Engine(config()), 0), command, processes, lost)
+            taken_part(Entry(Engine(config()), 0), command, processes, target, lost)
 
-    others = []
     for seed, steps in ((0, 1), (1, 4)):
         one_that_is_lost()
         other = command.model_copy(update={"plan": TrainingPlan(steps=steps)})
-        fresh = taken_part(Entry(Engine(config(seed=seed)), 0), other, processes, lambda _: None)
-        assert fresh is not None and fresh.entry.history.alerts == ()
-        assert (fresh.entry.engine.step, fresh.entry.engine.config.seed) == (steps, seed)
-        others.append(fresh)
+        fresh = taken_part(Entry(Engine(config(seed=seed)), 0), other, processes, target, lambda _: None)
+        assert fresh is not None and fresh.history.alerts == ()
+        assert (fresh.engine.step, fresh.engine.config.seed) == (steps, seed)
     one_that_is_lost()
     shares: list[float] = []
-    made = taken_part(Entry(Engine(config()), 0), command, processes, lambda progress: shares.append(progress.share))
-    assert made is not None and made.entry.engine.step == 4 and shares[0] == 0.5 and not (tmp_path / "run").exists()
-    assert [point.step for point in made.entry.history.points] == [1, 2, 3, 4]
+    whole = taken_part(Entry(Engine(config()), 0), command, processes, target, lambda progress: shares.append(progress.share))
+    assert whole is not None and whole.engine.step == 4 and shares[0] == 0.5 and not (tmp_path / "run").exists()
+    assert [point.step for point in whole.history.points] == [1, 2, 3, 4]
     stop = processes.run.stop
     stopped = taken_part(
-        Entry(Engine(config()), 0), command, processes, lambda progress: progress.steps_done == 2 and stop.touch()
+        Entry(Engine(config()), 0), command, processes, target, lambda progress: progress.steps_done == 2 and stop.touch()
     )
-    assert stopped is not None and stopped.saved.facts.step == 2 and not (tmp_path / "run").exists()
-    assert {path.name for path in tmp_path.glob(".saving-*")} == {each.saved.path.name for each in (*others, made, stopped)}
+    assert stopped is not None and Engine.from_state(*read_file(target.file, "made")).step == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"text", "made"}
 
 
 @pytest.mark.slow

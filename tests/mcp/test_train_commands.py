@@ -13,13 +13,17 @@ from bitlm_core import (
     Engine,
     EngineConfig,
     ProgressiveConfig,
+    StepReport,
     TrainingPlan,
     bytes_in_memory,
     preset_config,
     read_file,
     write_file,
 )
+from bitlm_mcp.compute.points import point_of
 from bitlm_mcp.operations.models import load
+from bitlm_mcp.snapshot import HistoryPoint
+from bitlm_mcp.train_targets import target_of
 from tests.mcp.command_line import invoked, refused
 from tests.mcp.workspaces import TEXT, config, server
 
@@ -50,6 +54,8 @@ def test_a_network_grows_and_a_server_loads_it(
     assert "grown by layer" in found.stderr and "grown by layer" in found.stdout and "bits_per_byte_held_out" in found.stdout
     info = CheckpointStore(tmp_path / "checkpoints").verified("grown")
     assert (info.step, info.summary["model_id"]) == (8, "grown")
+    left = {path.name for path in (tmp_path / "checkpoints" / "grown").iterdir()}
+    assert left == {"manifest.json", f"{info.sha256}.safetensors"}  # what was saved around the growth is gone
     with server(tmp_path) as made:
         made.completed(load(made.workspace, "grown", "g", overwrite=False))
         view = made.workspace.model("g")
@@ -87,3 +93,32 @@ def test_what_is_stopped_is_saved(file: Path, model: Path, tmp_path: Path, monke
     found = invoked("train", file, "--model", model, "--steps", 9, "--out", tmp_path / "o")
     assert found.exit_code == 0 and "stopped" in found.stderr
     assert Engine.from_state(*read_file(tmp_path / "o", "o")).step == 1
+
+
+def test_what_was_saved_on_the_way_outlives_a_command_that_dies(
+    file: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bitlm_mcp.train_commands.AUTOSAVE_S", 0.0)
+    monkeypatch.setattr("bitlm_mcp.compute.training.MAX_SAVING_SHARE", 1e9)
+
+    def dies(report: StepReport, seconds: float) -> HistoryPoint:
+        if report.step == 4:
+            raise MemoryError
+        return point_of(report, seconds)
+
+    monkeypatch.setattr("bitlm_mcp.compute.training.point_of", dies)
+    asked = ("train", file, "--model", model, "--steps", 9, "--out", tmp_path / "o")
+    assert isinstance(invoked(*asked).exception, MemoryError)
+    assert Engine.from_state(*read_file(tmp_path / "o", "o")).step == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"text", "model", "o"}
+    assert "exists already" in refused(*asked)
+
+
+def test_one_command_at_a_time_makes_a_thing(file: Path, model: Path, tmp_path: Path) -> None:
+    asked = ("train", file, "--model", model, "--steps", 1, "--state-dir", tmp_path)
+    for save_as, out, name in ((None, tmp_path / "o", "--out"), ("s", None, "--save-as")):
+        with target_of(save_as, out, tmp_path, force=False).held():
+            assert "another command is making " in refused(*asked, name, save_as or out)
+        assert invoked(*asked, name, save_as or out).exit_code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"text", "model", "o", "checkpoints", "runs"}
+    assert not list((tmp_path / "runs").iterdir())

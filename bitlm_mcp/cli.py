@@ -51,6 +51,9 @@ from bitlm_mcp.worker_command import worker
 REACHING_A_HUB = frozenset({"hub", "all", "push_checkpoint", "pull_checkpoint"})
 """Sets and tools with which a server needs the settings of a hub, and its token."""
 
+SINGULAR = {"allow_dirs": "allow_dir", "allow_hosts": "allow_host", "trusted_proxies": "trusted_proxy"}
+"""Settings of which an option gives one at a time."""
+
 app = typer.Typer(name="bitlm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(bench)
 app.add_typer(telemetry)
@@ -93,7 +96,8 @@ def _settings(**values: object) -> ServerSettings:
     except ValidationError as error:
         lines = []
         for detail in error.errors(include_url=False):
-            option = "-".join(str(part) for part in detail["loc"] if isinstance(part, str)).replace("_", "-")
+            parts = [SINGULAR.get(part, part) for part in detail["loc"] if isinstance(part, str)]
+            option = "-".join(parts).replace("_", "-")
             option = f"--{option}: " if option else ""
             lines.append(option + detail["msg"].removeprefix("Value error, "))
         _fail("; ".join(lines), 2)
@@ -180,9 +184,8 @@ def _serve_settings(given: dict[str, Any]) -> ServerSettings:
     hub = {"endpoint": given["hub_endpoint"], "offline": given["hub_offline"], "token": os.environ.get("HF_TOKEN")}
     written = {
         "state_dir": given["state_dir"] or default_state_dir(),
+        **{name: tuple(given[option] or ()) for name, option in SINGULAR.items()},
         "allow_dirs": tuple(given["allow_dir"] or _implicit_roots()),
-        "allow_hosts": tuple(given["allow_host"] or ()),
-        "trusted_proxies": tuple(given["trusted_proxy"] or ()),
         "token": SecretStr(given["token"]) if given["token"] else None,
         "toolsets": toolsets,
         "tools": tools,

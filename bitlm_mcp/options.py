@@ -14,12 +14,23 @@ from bitlm_mcp.settings import Device, Toolset
 HERE = "here"
 STATE = "~/.local/state/bitlm"
 
+
+def folder(text: str) -> Path:
+    """A folder that is named. Raises typer.BadParameter for an empty name, which Path takes for the current folder."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty: name a folder, or leave the option out")
+    return Path(text)
+
+
 _serving = "Serving"
 _safety = "Who may call"
 _tools = "What is offered"
 _work = "How work is done and kept"
 
-StateDir = Annotated[Path | None, typer.Option(envvar="BITLM_STATE_DIR", help="Where everything is kept.", show_default=STATE)]
+StateDir = Annotated[
+    Path | None,
+    typer.Option(envvar="BITLM_STATE_DIR", help="Where everything is kept.", show_default=STATE, parser=folder, metavar="PATH"),
+]
 
 Http = Annotated[bool, typer.Option("--http", help="Serve /mcp, /sse and the dashboard over HTTP.", rich_help_panel=_serving)]
 HostName = Annotated[str, typer.Option(help="Address to listen on.", rich_help_panel=_serving)]
@@ -36,7 +47,13 @@ LogJson = Annotated[bool, typer.Option("--log-json", help="Log lines of JSON to 
 
 AllowDir = Annotated[
     list[Path] | None,
-    typer.Option(help="Root of readable data files; repeatable.", show_default=HERE, rich_help_panel=_safety),
+    typer.Option(
+        help="Root of readable data files; repeatable.",
+        show_default=HERE,
+        rich_help_panel=_safety,
+        parser=folder,
+        metavar="PATH",
+    ),
 ]
 AllowHost = Annotated[
     list[str] | None, typer.Option(help="Further host name of this server; repeatable.", rich_help_panel=_safety)

@@ -34,7 +34,10 @@ def plot(
     with one_line():
         refuse((model is None) == (checkpoint is None), "give exactly one of --model and --checkpoint")
         name, folder = (model, "models") if model is not None else (str(checkpoint), "checkpoints")
-        store = bitlm_core.CheckpointStore((state_dir or options.state_home(context.obj)) / folder)
+        home = state_dir or options.state_home(context.obj)
+        store, saved = bitlm_core.CheckpointStore(home / folder), bitlm_core.CheckpointStore(home / "checkpoints")
+        only_saved = model is not None and name not in store.names() and name in saved.names()
+        refuse(only_saved, f"there is no model {name!r}, but a checkpoint: give --checkpoint {name}")
         header = bitlm_core.read_header(store.verified_path(name), name)
         points = list(header.get("history", ()))
         refuse(not points, f"{name!r} has no recorded steps: train it first")

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from bitlm_mcp import cli
 from bitlm_mcp.dashboard.live import Live
 from bitlm_mcp.settings import ServerSettings
+from tests.mcp.command_line import invoked
 
 
 def test_the_state_lives_where_the_convention_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -46,3 +47,18 @@ def test_open_pages_are_told_that_the_server_goes(monkeypatch: pytest.MonkeyPatc
     given["on_leave"]()
     assert len(told) == 1
     given["on_stop"]()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--allow-dir", "", "it is empty: "),
+        ("--state-dir", " ", "it is empty: "),
+        ("--allow-dir", "/none", "bitlm: --allow-dir: /none is not a directory"),
+        ("--trusted-proxy", "x", "bitlm: --trusted-proxy: 'x' is no address or network"),
+        ("--oauth-issuer", "x", "--oauth-issuer and --oauth-resource belong together"),
+    ],
+)
+def test_what_a_server_cannot_start_with_is_told_by_its_option(option: str, value: str, said: str) -> None:
+    found = invoked("serve", option, value)
+    assert found.exit_code == 2 and said in " ".join(found.stderr.split())

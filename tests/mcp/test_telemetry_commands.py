@@ -34,7 +34,8 @@ def test_models_and_checkpoints_are_drawn(tmp_path: Path) -> None:
     for how, expected in (
         ([], "exactly one of --model and --checkpoint"),
         (["--model", "m", "--checkpoint", "kept"], "exactly one"),
-        (["--model", "kept"], "kept"),
+        (["--model", "kept"], "give --checkpoint kept"),
+        (["--model", "none"], "none"),
         (["--model", "fresh"], "no recorded steps"),
     ):
         refused = invoked("telemetry", "plot", wrong, *how, "--state-dir", tmp_path)

@@ -52,7 +52,7 @@ AllowDir = Annotated[
         show_default=HERE,
         rich_help_panel=_safety,
         parser=folder,
-        metavar="PATH",
+        metavar="<list[path]>",
     ),
 ]
 AllowHost = Annotated[

@@ -29,7 +29,9 @@ _work = "How work is done and kept"
 
 StateDir = Annotated[
     Path | None,
-    typer.Option(envvar="BITLM_STATE_DIR", help="Where everything is kept.", show_default=STATE, parser=folder, metavar="PATH"),
+    typer.Option(
+        envvar="BITLM_STATE_DIR", help="Where everything is kept.", show_default=STATE, parser=folder, metavar="<path>"
+    ),
 ]
 
 Http = Annotated[bool, typer.Option("--http", help="Serve /mcp, /sse and the dashboard over HTTP.", rich_help_panel=_serving)]

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import bitlm_core
 from bitlm_core import CodecName
 from bitlm_mcp import options
-from bitlm_mcp.shell import engine_of, followed, one_line, refuse, saved_as
+from bitlm_mcp.shell import followed, known_engine, one_line, refuse
 
 In = Annotated[Path, typer.Argument(metavar="IN", help="File to read.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="File to make; it appears when it is complete.")]
@@ -142,12 +142,3 @@ def _lanes(lanes: int) -> Iterator[Any]:
 def _codec(name: str, state_dir: Path) -> Any:
     engine = known_engine(name, state_dir)
     return bitlm_core.ModelCodec(engine.model, engine.mixer)
-
-
-def known_engine(name: str, state_dir: Path) -> bitlm_core.Engine:
-    """A model: of a file, or of what the state directory knows by this name. A checkpoint goes first."""
-    path: Path | None = Path(name)
-    if path is not None and not path.is_file():
-        path, known = saved_as(name, state_dir)
-        refuse(path is None, f"there is no file, checkpoint or model {name!r}; {state_dir} has {known}: name one of them")
-    return engine_of(cast(Path, path), name)

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 import bitlm_core
 from bitlm_mcp import options
-from bitlm_mcp.compression_commands import known_engine
 from bitlm_mcp.compute.patches import check_alone, patches_outcome, patching_of
-from bitlm_mcp.shell import one_line
+from bitlm_mcp.shell import known_engine, one_line
 
 if TYPE_CHECKING:
     from bitlm_core import PatchInspection

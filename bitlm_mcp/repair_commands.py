@@ -10,10 +10,10 @@ import typer
 
 import bitlm_core
 from bitlm_mcp import options
-from bitlm_mcp.compression_commands import Force, In, Out, check_free, known_engine
+from bitlm_mcp.compression_commands import Force, In, Out, check_free
 from bitlm_mcp.compute.messages import DamagedPlaces
 from bitlm_mcp.compute.repair import proposals_of, ranges_of, repaired_steps, restored_bytes
-from bitlm_mcp.shell import followed, one_line, refuse
+from bitlm_mcp.shell import followed, known_engine, one_line, refuse
 
 Checkpoint = Annotated[
     str | None,

@@ -17,8 +17,8 @@ import typer
 
 import bitlm_core
 from bitlm_mcp import options
-from bitlm_mcp.compression_commands import Force, check_free, known_engine
-from bitlm_mcp.shell import followed, one_line, refuse
+from bitlm_mcp.compression_commands import Force, check_free
+from bitlm_mcp.shell import followed, known_engine, one_line, refuse
 from bitlm_mcp.tools.inference_results import text_or_none
 from bitlm_mcp.tools.templates import UNTRAINED, valid
 

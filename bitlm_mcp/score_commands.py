@@ -17,11 +17,11 @@ import bitlm_core
 from bitlm_mcp import options
 from bitlm_mcp.bench_reports import Json
 from bitlm_mcp.compute.scoring import score_outcome
-from bitlm_mcp.shell import engine_of, followed, one_line, progress_bar, refuse, saved_as
+from bitlm_mcp.shell import followed, known_engine, one_line, progress_bar, refuse
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="File to score.")]
 Model = Annotated[
-    str | None, typer.Option(help="Checkpoint or model of the state directory.", show_default="none: learns the file itself")
+    str | None, typer.Option(help="Model, checkpoint or file of one.", show_default="none: learns the file itself")
 ]
 Records = Annotated[str, typer.Option(help="whole, lines, fixed:N or pcap.")]
 Top = Annotated[int, typer.Option(min=1, max=1000, help="How many records and places to tell.")]
@@ -50,7 +50,7 @@ def score(
             refuse(adaptive, "--adaptive needs a --model; without one the file is learned while it is read in any case")
             steps = bitlm_core.self_score_steps(data, spans)
         else:
-            engine = _engine(model, state_dir or options.state_home(context.obj))
+            engine = known_engine(model, state_dir or options.state_home(context.obj))
             steps = engine.score_steps(data, spans, adaptive=adaptive)
         found = followed(steps, "scoring")
         if heatmap is not None:
@@ -102,13 +102,3 @@ def _table(title: str, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         table.add_row(*(escape(f"{value:.2f}" if isinstance(value, float) else str(value)) for value in row.values()))
     Console(width=max(100, Console().width)).print(table)
-
-
-def _engine(name: str, state_dir: Path) -> bitlm_core.Engine:
-    """What the state directory knows by this name."""
-    path, known = saved_as(name, state_dir)
-    if path is None:
-        raise bitlm_core.ConfigError(
-            f"there is no checkpoint or model {name!r} in {state_dir} (there is: {known}): name one of them"
-        )
-    return engine_of(path, name)

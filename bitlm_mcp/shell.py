@@ -53,12 +53,19 @@ def followed(steps: Generator[float, None, Any], what: str) -> Any:
                 return stop.value
 
 
-def saved_as(name: str, state_dir: Path) -> tuple[Path | None, str]:
-    """The file of a checkpoint, or else of a model as it was saved last, by its name; and the names that there are."""
+def known_engine(name: str, state_dir: Path) -> bitlm_core.Engine:
+    """A model: of a file, or of what the state directory knows by this name, as it was saved last; a checkpoint goes first.
+
+    Raises ConfigError where there is none.
+    """
+    if Path(name).is_file():
+        return engine_of(Path(name), name)
     stores = [bitlm_core.CheckpointStore(state_dir / folder) for folder in ("checkpoints", "models")]
+    for store in stores:
+        if name in store.names():
+            return engine_of(store.verified_path(name), name)
     known = ", ".join(sorted({each for store in stores for each in store.names()})) or "none"
-    found = [store for store in stores if name in store.names()]
-    return (found[0].verified_path(name) if found else None), known
+    raise bitlm_core.ConfigError(f"there is no file, checkpoint or model {name!r}; {state_dir} has {known}: name one of them")
 
 
 def engine_of(path: Path, name: str) -> bitlm_core.Engine:

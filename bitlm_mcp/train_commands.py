@@ -16,7 +16,6 @@ import typer
 
 import bitlm_core
 from bitlm_mcp import options
-from bitlm_mcp.compression_commands import known_engine
 from bitlm_mcp.compute import commands
 from bitlm_mcp.compute.afterwards import small_steps
 from bitlm_mcp.compute.answers import SmallMade
@@ -26,7 +25,7 @@ from bitlm_mcp.compute.messages import DataPart, ModelRef, Saved
 from bitlm_mcp.compute.threaded import prepare
 from bitlm_mcp.compute.training import Training
 from bitlm_mcp.shared_training import processes_of, tell_alerts, trained_together
-from bitlm_mcp.shell import followed, one_line, refuse
+from bitlm_mcp.shell import followed, known_engine, one_line, refuse
 from bitlm_mcp.tools.plans import growing_of, plan_of, settings_of
 from bitlm_mcp.train_targets import Target, small_beside, target_of
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 from workspaces import Server
 
-from bitlm_core import AnomalyReport
+from bitlm_core import AnomalyReport, CheckpointStore
 from bitlm_mcp import cli
 from bitlm_mcp.operations.models import save
 
@@ -61,10 +61,12 @@ def test_a_model_or_a_checkpoint_knows_what_is_odd(log: Path, tmp_path: Path) ->
     server.completed(save(server.workspace, "kept", "m", overwrite=False, pinned=False))
     by_model, by_checkpoint = (scored(log, "--model", name, "--records", "lines", *state) for name in ("m", "kept"))
     assert by_model == by_checkpoint and by_model["bits_per_byte_network"] == pytest.approx(8.0)
+    file = CheckpointStore(tmp_path / "state" / "checkpoints").verified_path("kept")
+    assert scored(log, "--model", file, "--records", "lines") == by_model
     adaptive = scored(log, "--model", "m", "--records", "lines", "--adaptive", *state)
     assert 0 < adaptive["num_learned"] <= 30 and adaptive["records"][0]["record"] == 50
     found = invoked("score", log, "--model", "absent", *state)
-    assert found.exit_code == 1 and "no checkpoint or model 'absent'" in found.stderr and "there is: kept, m" in found.stderr
+    assert found.exit_code == 1 and "no file, checkpoint or model 'absent'" in found.stderr and " has kept, m:" in found.stderr
 
 
 REFUSED = [

@@ -123,7 +123,7 @@ def _register_templates(server: MCPServer[Any], workspace: Workspace) -> None:
     )
     async def guide(topic: str) -> str:
         with resource_errors():
-            return page(topic).text
+            return page(topic).linked("bitlm://guide")
 
     @server.resource(
         "bitlm://models/{model_id}",

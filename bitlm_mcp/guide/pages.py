@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,10 @@ class Page:
     title: str
     about: str
     text: str
+
+    def linked(self, root: str) -> str:
+        """The text for who reads it from elsewhere: its links to other pages lead to root/TOPIC."""
+        return re.sub(r"\]\(([a-z_]+)\.md\)", rf"]({root}/\1)", self.text)
 
 
 @cache

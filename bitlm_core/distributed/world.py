@@ -14,6 +14,10 @@ import torch.distributed as dist
 TIMEOUT = timedelta(hours=1)
 """For an order: the leader may be reading, or looking at held-out data."""
 
+_LEFT: list[dist.ProcessGroup | None] = []
+"""The groups of worlds that were left, kept to the process's end: what holds one last may be DDP's reducer, which waits for
+gloo's threads with the interpreter's lock, for which they wait to free the last exchange."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -44,4 +48,5 @@ def joined(device: Literal["auto", "cpu", "cuda"] = "auto") -> Iterator[World]:
             torch.cuda.set_device(local)
         yield World(dist.get_rank(), dist.get_world_size(), local, f"cuda:{local}" if gpus else "cpu")
     finally:
+        _LEFT.append(dist.group.WORLD)
         dist.destroy_process_group()

@@ -20,13 +20,13 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from bitlm_core.distributed.data_parallel import Loss
+from bitlm_core.distributed.muon import ShardedMuon
 from bitlm_core.distributed.tables import join_tables
 from bitlm_core.distributed.trainer import SharedTrainer
 from bitlm_core.models.build import build_model
 from bitlm_core.models.interface import LanguageModel
 from bitlm_core.training.batches import Batch
 from bitlm_core.training.config import Objective
-from bitlm_core.training.muon import Muon
 from bitlm_core.training.objective import BatchLoss
 from bitlm_core.training.optim import is_table, make_optimizers
 
@@ -59,7 +59,7 @@ class Sharded(SharedTrainer):
         return network
 
     def _made_optimizers(self) -> list[torch.optim.Optimizer]:
-        return make_optimizers(self.parameters(), self.config, muon=_ShardedMuon)
+        return make_optimizers(self.parameters(), self.config, muon=ShardedMuon)
 
     def _loss(self, part: Batch, objective: Objective, generator: torch.Generator, **told: Any) -> BatchLoss:
         found: BatchLoss = self._wrapped(part, objective, generator, told)
@@ -94,22 +94,6 @@ class Sharded(SharedTrainer):
 
     def _gathered_moments(self) -> dict[str, Tensor]:
         return {name: _whole(value) for name, value in self._moments().items()}
-
-
-class _ShardedMuon(Muon):
-    """Needs whole matrices to orthogonalise: momenta stay shards, updates are gathered, those of one shape at a time in every
-    process, and each process moves its rows."""
-
-    def _held(self, tensor: Tensor) -> Tensor:
-        return _held(tensor)
-
-    def _whole(self, held: Tensor, parameter: Tensor) -> Tensor:
-        assert isinstance(parameter, DTensor)  # noqa: S101
-        mesh, placements, (shape, stride) = parameter.device_mesh, parameter.placements, (parameter.shape, parameter.stride())
-        return DTensor.from_local(held, mesh, placements, run_check=False, shape=shape, stride=stride).full_tensor()
-
-    def _share(self, matrix: Tensor, parameter: Tensor) -> Tensor:
-        return _held(_spread(matrix, parameter))
 
 
 def _fully_sharded(module: nn.Module) -> list[FSDPModule]:

@@ -54,9 +54,12 @@ def _alike(values: Tensor, rows_met: int) -> bool:
 
 
 def _joined(part: Tensor, counts: list[int]) -> Tensor:
-    """[n, …] of this process → [Σ n, …] of all; padded on the way, for all must send as much."""
-    padded = part.new_zeros((max(counts), *part.shape[1:]))
-    padded[: len(part)] = part
-    found = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(found, padded)
-    return torch.cat([each[:count] for each, count in zip(found, counts, strict=True)])
+    """[n, …] of this process → [Σ n, …] of all; padded on the way where they differ, for all must send as much."""
+    most, rest = max(counts), part.shape[1:]
+    padded = part if len(part) == most else torch.cat([part, part.new_zeros((most - len(part), *rest))])
+    found = part.new_empty((most * len(counts), *rest))
+    parts = torch.split(found, most)
+    dist.all_gather(list(parts), padded.contiguous())
+    if min(counts) == most:
+        return found
+    return torch.cat([each[:count] for each, count in zip(parts, counts, strict=True)])

@@ -38,45 +38,51 @@ class Muon(torch.optim.Muon):
         if closure is not None:
             raise TypeError("Muon.step computes no loss: call backward first, and step without a closure")
         for group in self.param_groups:
-            by_shape: dict[tuple[torch.Size, torch.device], list[Tensor]] = {}
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    by_shape.setdefault((parameter.shape, parameter.device), []).append(parameter)
-            for parameters in by_shape.values():
-                self._update(parameters, group)
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not parameters:
+                continue
+            polynomials = self._polynomials or [group["ns_coefficients"]] * group["ns_steps"]
+            moves = self._orthogonalised(self._updates(parameters, group), parameters, polynomials, group["eps"])
+            for (rows, columns), numbers in by_shape(parameters).items():
+                held = [self._held(parameters[number]) for number in numbers]
+                torch._foreach_mul_(held, 1 - group["lr"] * group["weight_decay"])
+                rate = group["lr"] * max(1, rows / columns) ** 0.5
+                torch._foreach_add_(held, [moves[number] for number in numbers], alpha=-rate)
 
-    def _update(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+    def _updates(self, parameters: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+        """What is to be orthogonalised: gradients and those of earlier steps, as much of each as this process has."""
         grads = [self._held(parameter.grad) for parameter in parameters if parameter.grad is not None]
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         momenta = [self._held(self.state[parameter]["momentum_buffer"]) for parameter in parameters]
         torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
-        updates = torch._foreach_lerp(grads, momenta, group["momentum"]) if group["nesterov"] else momenta
-        rows, columns = parameters[0].shape
-        whole = torch.stack([self._whole(update, parameter) for update, parameter in zip(updates, parameters, strict=True)])
-        orthogonal = orthogonalised(
-            whole, self._polynomials or [group["ns_coefficients"]] * group["ns_steps"], group["eps"]
-        ).float()
-        held = [self._held(parameter) for parameter in parameters]
-        torch._foreach_mul_(held, 1 - group["lr"] * group["weight_decay"])
-        rate = group["lr"] * max(1, rows / columns) ** 0.5
-        moves = [self._share(matrix, parameter) for matrix, parameter in zip(orthogonal, parameters, strict=True)]
-        torch._foreach_add_(held, moves, alpha=-rate)
+        return list(torch._foreach_lerp(grads, momenta, group["momentum"])) if group["nesterov"] else momenta
 
-    # Where a matrix is spread over several processes, these are not what they are here
+    # Where several processes share a training, these are not what they are here
 
     def _held(self, tensor: Tensor) -> Tensor:
         """What this process has of a tensor."""
         return tensor
 
-    def _whole(self, held: Tensor, parameter: Tensor) -> Tensor:
-        """A parameter's update of which this process has `held`, gathered from all."""
-        return held
+    def _orthogonalised(
+        self, updates: list[Tensor], parameters: list[Tensor], polynomials: Sequence[Polynomial], eps: float
+    ) -> list[Tensor]:
+        """Each update made orthogonal, in fp32: as much of it as this process has of the parameter."""
+        found = [torch.empty(0)] * len(updates)
+        for numbers in by_shape(parameters).values():
+            made = orthogonalised(torch.stack([updates[number] for number in numbers]), polynomials, eps).float()
+            for number, matrix in zip(numbers, made, strict=True):
+                found[number] = matrix
+        return found
 
-    def _share(self, matrix: Tensor, parameter: Tensor) -> Tensor:
-        """As much of a whole matrix as this process has of the parameter."""
-        return matrix
+
+def by_shape(matrices: Sequence[Tensor]) -> dict[torch.Size, list[int]]:
+    """The numbers of those that have the same shape."""
+    found: dict[torch.Size, list[int]] = {}
+    for number, matrix in enumerate(matrices):
+        found.setdefault(matrix.shape, []).append(number)
+    return found
 
 
 def orthogonalised(matrices: Tensor, polynomials: Sequence[Polynomial], eps: float) -> Tensor:

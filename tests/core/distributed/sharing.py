@@ -14,6 +14,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
 from bitlm_core import (
     ByteData,
@@ -25,10 +28,12 @@ from bitlm_core import (
     bytes_in_memory,
     preset_config,
 )
+from bitlm_core.distributed.muon import ShardedMuon
 from bitlm_core.distributed.parallel import Parallel, check_parallel
 from bitlm_core.distributed.session import follow, leading
 from bitlm_core.distributed.shards import Shards
 from bitlm_core.distributed.world import World, joined
+from bitlm_core.training.muon import Muon
 
 STEPS = 20
 TEXT = b"".join(b"%d squared is %d and its root %.3f;\n" % (i, i * i, i**0.5) for i in range(900))
@@ -155,6 +160,28 @@ def save_refused(world: World, folder: Path) -> dict[str, Any]:
     return {}
 
 
+def muon_of_shards(world: World) -> list[list[float]]:
+    """[how far from where one process moves it, how far it moves] of matrices; of the last ones not everyone has a share."""
+    mesh, found = init_device_mesh("cpu", (world.size,)), list[list[float]]()
+    for shapes in ([(24, 8), (24, 8), (8, 24), (24, 8), (5, 7)], [(1, 4)]):
+        generator = torch.Generator().manual_seed(3)
+        start, *grads = ([torch.randn(shape, generator=generator) for shape in shapes] for _ in range(4))
+        whole = [nn.Parameter(tensor.clone()) for tensor in start]
+        spread = [nn.Parameter(distribute_tensor(tensor, mesh, [Shard(0)])) for tensor in start]
+        one, other = (kind(given, lr=0.1) for kind, given in ((Muon, whole), (ShardedMuon, spread)))
+        for each in grads:
+            for grad, mine, theirs in zip(each, whole, spread, strict=True):
+                mine.grad, theirs.grad = grad, distribute_tensor(grad, mesh, [Shard(0)])
+            one.step()
+            other.step()
+        ends = [parameter.full_tensor() for parameter in spread if isinstance(parameter, DTensor)]
+        found += [
+            [float((end - mine).norm()), float((mine - begin).norm())]
+            for end, mine, begin in zip(ends, whole, start, strict=True)
+        ]
+    return found
+
+
 def go_on(way: Parallel, then: Parallel, world: World, folder: Path) -> dict[str, Any]:
     """Half of a training, and shards of it; the other half by processes that know nothing but these, or by the same ones."""
     case, plan, ends = Case(way, "patch", mixing=True), TrainingPlan(steps=12), []
@@ -182,6 +209,7 @@ if __name__ == "__main__":
     with joined("cpu") as world:
         torch.set_num_threads(1)
         told = {name: train_together(CASES[name], world) for name in chosen if name in CASES}
+        told |= {"muon of shards": muon_of_shards(world)}
         told |= {"halt apart": halt_apart(world)} if "halt apart" in chosen else {}
         told |= {"refused": save_refused(world, out.parent)} if "fsdp" in chosen else {}
         told |= {way: go_on(way, then, world, out.parent) for way, then in RESUMED.items() if way in chosen}

@@ -57,6 +57,11 @@ def test_so_they_are_whatever_the_options(name: str, told: dict[str, Any]) -> No
     _holds(name, told)
 
 
+def test_matrices_that_are_spread_over_processes_move_as_whole_ones(told: dict[str, Any]) -> None:
+    assert len(told["muon of shards"]) == 6
+    assert all(apart < 0.02 * moved for apart, moved in told["muon of shards"])  # in bf16, in batches of other sizes
+
+
 @pytest.mark.slow
 def test_a_block_is_computed_where_the_rows_of_one_process_alone_need_it(told: dict[str, Any]) -> None:
     assert told["halt apart"]["mean_layers"] == 1.0

@@ -19,6 +19,9 @@ from bitlm_core.training.muon import Muon, Polynomial, by_shape
 class ShardedMuon(Muon):
     """Every process has some rows of each matrix, of its gradient and of its momentum."""
 
+    def _at_once(self, parameters: list[Tensor]) -> list[list[Tensor]]:
+        return [parameters] if parameters else []  # in two exchanges
+
     def _held(self, tensor: Tensor) -> Tensor:
         return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
@@ -38,7 +41,7 @@ class ShardedMuon(Muon):
         cut = [torch.split(matrix, rows[n]) for n, matrix in zip(mine, made, strict=True)]
         told = _exchanged([_flat([parts[process] for parts in cut], device) for process in processes], ours)
         found = {n: part for share, parts in zip(shares, told, strict=True) for n, part in zip(share, parts, strict=True)}
-        return [found[n].float().view(update.shape) for n, update in enumerate(updates)]
+        return [found[n].view(update.shape) for n, update in enumerate(updates)]
 
 
 def _shares(matrices: Sequence[Tensor]) -> list[list[int]]:

@@ -38,16 +38,14 @@ class Muon(torch.optim.Muon):
         if closure is not None:
             raise TypeError("Muon.step computes no loss: call backward first, and step without a closure")
         for group in self.param_groups:
-            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if not parameters:
-                continue
             polynomials = self._polynomials or [group["ns_coefficients"]] * group["ns_steps"]
-            moves = self._orthogonalised(self._updates(parameters, group), parameters, polynomials, group["eps"])
-            for (rows, columns), numbers in by_shape(parameters).items():
-                held = [self._held(parameters[number]) for number in numbers]
-                torch._foreach_mul_(held, 1 - group["lr"] * group["weight_decay"])
-                rate = group["lr"] * max(1, rows / columns) ** 0.5
-                torch._foreach_add_(held, [moves[number] for number in numbers], alpha=-rate)
+            for parameters in self._at_once([parameter for parameter in group["params"] if parameter.grad is not None]):
+                moves = self._orthogonalised(self._updates(parameters, group), parameters, polynomials, group["eps"])
+                for (rows, columns), numbers in by_shape(parameters).items():
+                    held = [self._held(parameters[number]) for number in numbers]
+                    torch._foreach_mul_(held, 1 - group["lr"] * group["weight_decay"])
+                    rate = group["lr"] * max(1, rows / columns) ** 0.5
+                    torch._foreach_add_(held, [moves[number].float() for number in numbers], alpha=-rate)
 
     def _updates(self, parameters: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
         """What is to be orthogonalised: gradients and those of earlier steps, as much of each as this process has."""
@@ -61,6 +59,10 @@ class Muon(torch.optim.Muon):
 
     # Where several processes share a training, these are not what they are here
 
+    def _at_once(self, parameters: list[Tensor]) -> list[list[Tensor]]:
+        """Which are updated together: few, so that what is made of them stays in the caches."""
+        return [[parameters[number] for number in numbers] for numbers in by_shape(parameters).values()]
+
     def _held(self, tensor: Tensor) -> Tensor:
         """What this process has of a tensor."""
         return tensor
@@ -68,10 +70,10 @@ class Muon(torch.optim.Muon):
     def _orthogonalised(
         self, updates: list[Tensor], parameters: list[Tensor], polynomials: Sequence[Polynomial], eps: float
     ) -> list[Tensor]:
-        """Each update made orthogonal, in fp32: as much of it as this process has of the parameter."""
+        """Each update made orthogonal, in bf16: as much of it as this process has of the parameter."""
         found = [torch.empty(0)] * len(updates)
         for numbers in by_shape(parameters).values():
-            made = orthogonalised(torch.stack([updates[number] for number in numbers]), polynomials, eps).float()
+            made = orthogonalised(torch.stack([updates[number] for number in numbers]), polynomials, eps)
             for number, matrix in zip(numbers, made, strict=True):
                 found[number] = matrix
         return found

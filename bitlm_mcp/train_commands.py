@@ -114,7 +114,7 @@ def train(
     with one_line():
         home = state_dir or options.state_home(context.obj)
         target, others = target_of(save_as, out, home, force), options.started_by_torchrun(context.obj)
-        with nullcontext(target.run_folder) if others else target.held() as folder:
+        with target.held() if others in (None, 1) else nullcontext(target.run_folder) as folder:
             _learn(asked, Entry(_engine(model, home, asked), 0), target, folder, others)
 
 

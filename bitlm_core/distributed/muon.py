@@ -23,7 +23,7 @@ class ShardedMuon(Muon):
         return [parameters] if parameters else []  # in two exchanges
 
     def _held(self, tensor: Tensor) -> Tensor:
-        return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+        return held(tensor)
 
     def _orthogonalised(
         self, updates: list[Tensor], parameters: list[Tensor], polynomials: Sequence[Polynomial], eps: float
@@ -42,6 +42,11 @@ class ShardedMuon(Muon):
         told = _exchanged([_flat([parts[process] for parts in cut], device) for process in processes], ours)
         found = {n: part for share, parts in zip(shares, told, strict=True) for n, part in zip(share, parts, strict=True)}
         return [found[n].view(update.shape) for n, update in enumerate(updates)]
+
+
+def held(tensor: Tensor) -> Tensor:
+    """What this process has of a tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def _shares(matrices: Sequence[Tensor]) -> list[list[int]]:

@@ -20,7 +20,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from bitlm_core.distributed.data_parallel import Loss
-from bitlm_core.distributed.muon import ShardedMuon
+from bitlm_core.distributed.muon import ShardedMuon, held
 from bitlm_core.distributed.tables import join_tables
 from bitlm_core.distributed.trainer import SharedTrainer
 from bitlm_core.models.build import build_model
@@ -81,8 +81,8 @@ class Sharded(SharedTrainer):
 
     def _clip(self) -> float:
         dense = [parameter.grad for name, parameter in self.parameters() if not is_table(name) and parameter.grad is not None]
-        ours = [_held(grad) for grad in dense if isinstance(grad, DTensor) or self.world.leads]  # what is whole counts once
-        return self._clip_together([_held(grad) for grad in dense], ours)
+        ours = [held(grad) for grad in dense if isinstance(grad, DTensor) or self.world.leads]  # what is whole counts once
+        return self._clip_together([held(grad) for grad in dense], ours)
 
     @torch.no_grad()
     def _gather_weights(self) -> None:
@@ -99,11 +99,6 @@ class Sharded(SharedTrainer):
 def _fully_sharded(module: nn.Module) -> list[FSDPModule]:
     """The parts of a module that `fully_shard` was called with, and so made an `FSDPModule` too."""
     return [cast(FSDPModule, part) for part in module.modules() if isinstance(part, FSDPModule)]
-
-
-def _held(tensor: Tensor) -> Tensor:
-    """What this process has of a tensor."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def _whole(tensor: Tensor) -> Tensor:

@@ -130,6 +130,7 @@ def test_a_process_that_torchrun_has_started_takes_part(
     assert started_by_torchrun(TORCHRUN) == 1 and started_by_torchrun({"WORLD_SIZE": "2"}) is None
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert json.loads(invoked(*asked, "--json").stdout)["step"] == 3
+    assert "exists already" in refused(*asked)
 
 
 def test_the_one_that_leads_goes_on_where_others_were_lost(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

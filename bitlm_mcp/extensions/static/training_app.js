@@ -38,6 +38,7 @@ function onResult(params) {
     if (bridge.canCall) follow();
     else tell(ONCE);
   } catch (error) {
+    modelId = null; // what is still asked of the one before is no longer shown
     tell(error.message, "bad");
   }
 }
@@ -46,27 +47,25 @@ function onTeardown() {
   ended = true;
 }
 
-/** Asks until nothing is trained any more, nobody looks, or too many answers in a row are none. */
+/** Asks until nothing is trained any more, nobody looks, too many answers in a row are none, or another result has come. */
 async function follow() {
   if (following || ended || document.hidden || modelId === null || !bridge.canCall) return;
   following = true;
   page("again").hidden = true;
+  const asked = modelId;
   let failures = 0;
-  for (let busy = true; busy && !ended && !document.hidden; ) {
-    try {
-      const result = await record.update(modelId);
-      failures = 0;
-      if (result) show(result, record.points);
-      busy = !result || ["training", "queued"].includes(result.state);
-      tell(busy ? LIVE : IDLE);
-    } catch (error) {
-      failures += 1;
-      busy = failures < MAX_FAILURES;
-      tell(`It could not be looked at: ${error.message}`, "bad");
-    }
+  for (let busy = true; busy && modelId === asked && !ended && !document.hidden; ) {
+    const { result, error } = await record.update(asked).then((result) => ({ result }), (error) => ({ error }));
+    if (modelId !== asked) break;
+    failures = error ? failures + 1 : 0;
+    if (result) show(result, record.points);
+    busy = error ? failures < MAX_FAILURES : !result || ["training", "queued"].includes(result.state);
+    if (error) tell(`It could not be looked at: ${error.message}`, "bad");
+    else tell(busy ? LIVE : IDLE);
     if (busy) await new Promise((resume) => setTimeout(resume, POLL_MS));
   }
   following = false;
+  if (modelId !== asked) return follow();
   page("again").hidden = ended || document.hidden;
 }
 

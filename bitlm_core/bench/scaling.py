@@ -15,10 +15,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from bitlm_core.bench.machine import typical
@@ -64,17 +66,19 @@ def measure_scaling(config: EngineConfig, parallel: Parallel, content: bytes, *,
     `config`: of one process that trains alone. Raises ConfigError for what cannot be shared so.
     """
     check_parallel(_whole(config, size), TrainingPlan(steps=1), parallel, size)
-    launch = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=size,
-        run_id="scaling",
-        rdzv_backend="c10d",
-        rdzv_endpoint="127.0.0.1:0",
-        max_restarts=0,
-        monitor_interval=0.1,
-    )
-    told = elastic_launch(launch, _measured)(config.model_dump_json(), parallel, content, turns, steps)
+    with TemporaryDirectory() as notes:
+        launch = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=size,
+            run_id="scaling",
+            rdzv_backend="c10d",
+            rdzv_endpoint="127.0.0.1:0",
+            max_restarts=0,
+            monitor_interval=0.1,
+            logs_specs=DefaultLogsSpecs(log_dir=notes),
+        )
+        told = elastic_launch(launch, _measured)(config.model_dump_json(), parallel, content, turns, steps)
     found: Scaling = told[0]
     return found
 

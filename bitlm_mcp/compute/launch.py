@@ -170,7 +170,7 @@ class _Launched:
         self._files, self._endpoint, self._starts = files, processes.endpoint, processes.max_restarts + 1
         self._reader, self._waiting = EventReader(files.events), deque[Event]()
         worker = ["-m", "bitlm_mcp", "worker", str(files.command), "--with-launcher"]
-        arguments = [*torchrun(processes, command.job_id or RUN_ID), *worker]
+        arguments = ["--log-dir", str(files.torchrun), *torchrun(processes, command.job_id or RUN_ID), *worker]
         with files.log.open("wb") as log_file:
             # A session of its own: Ctrl-C in a terminal is for the launcher, which ends the training in good order.
             self._process = subprocess.Popen(  # noqa: S603 - our own program

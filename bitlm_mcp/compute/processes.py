@@ -7,6 +7,7 @@
     RUN/stop             is there when the training is to end at its next step
     RUN/shards/          sharded checkpoints, from which it goes on after a process was lost
     RUN/log              what the processes print, of use when they fail
+    RUN/torchrun/        what torchrun notes for itself
     RUN/meeting          where the processes of one machine find each other
 
 Only the leader writes events; which process that is, and on which machine, torchrun decides anew at every start.
@@ -64,7 +65,7 @@ class RunFiles:
         self.folder = folder
         self.command, self.start, self.last = folder / "command.json", folder / "start", folder / "last"
         self.events, self.stop, self.shards = folder / "events", folder / "stop", folder / "shards"
-        self.log, self.meeting = folder / "log", folder / "meeting"
+        self.log, self.torchrun, self.meeting = folder / "log", folder / "torchrun", folder / "meeting"
 
     def told(self) -> Iterator[Event]:
         """Everything that was told so far."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pydoc_data.topics
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,13 @@ def anyio_backend() -> str:
 def one_thread() -> None:
     """Two test machines with other loads must agree bit for bit, and barriers between threads are slow."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_reaches_programs() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would every program that tests start and stop."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

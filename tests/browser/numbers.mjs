@@ -81,8 +81,8 @@ async function compareSelected(page, model, told) {
     assert.ok(name in TILES, `nobody tells what is right for the figure ${name}`);
     agrees(text, TILES[name](told), `${model}, ${name}`);
   }
-  // Each value of a curve is seen, those too that stand alone between gaps.
-  const unseen = await page.locator('#selected .chart path.series').evaluateAll((paths) => paths.flatMap((path) => {
+  // Each value of a curve is seen, those too that stand alone between gaps: asked at once, for a redraw makes all curves anew.
+  const unseen = await page.locator('#selected').evaluate((node) => [...node.querySelectorAll('.chart path.series')].flatMap((path) => {
     const points = [...path.getAttribute('d').matchAll(/M([-\d.]+) ([-\d.]+)/g)].map(([, x, y]) => new DOMPoint(x, y));
     return points.filter((point) => !path.isPointInStroke(point)).map(({ x, y }) => `${path.getAttribute('class')} at ${x} ${y}`);
   }));
